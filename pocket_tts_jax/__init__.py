@@ -1,0 +1,22 @@
+"""Pocket TTS in JAX/Flax: streaming text to speech on a CPU, with voice cloning.
+
+Nothing is imported before it is used, so that the LiteRT engine runs without JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pocket_tts_jax.model import TTSModel
+    from pocket_tts_jax.voices import export_model_state
+
+__all__ = ["TTSModel", "__version__", "export_model_state"]
+__version__ = "0.1.0"
+
+_HOMES = {"TTSModel": "pocket_tts_jax.model", "export_model_state": "pocket_tts_jax.voices"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
