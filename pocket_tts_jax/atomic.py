@@ -1,0 +1,31 @@
+"""Files that appear whole or not at all: written beside their place, then renamed into it."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a new binary file that replaces `path` when the block ends without an error.
+
+    An error in the block (a full disk, a broken connection, Ctrl-C) removes what was written and
+    leaves an older file at `path` as it was. The folder must exist. A killed process can leave a
+    hidden `.NAME.XXXXXXXX.part` beside `path`, never a part of `path` itself.
+    """
+    # A link's target is replaced, not the link: users link model folders into place.
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        # "x" rather than a private temporary file: the result gets the user's usual permissions.
+        with open(temporary, "x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
