@@ -2,10 +2,14 @@
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+_ABANDONED = 3600.0
+"""Seconds after which an unfinished file that nobody writes to belongs to a killed process."""
 
 
 @contextmanager
@@ -29,3 +33,13 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left unfinished in a folder that only `atomic_file` writes."""
+    for part in folder.glob(".*.part"):
+        try:
+            if time.time() - part.stat().st_mtime > _ABANDONED:
+                part.unlink()
+        except OSError:
+            continue  # another process was faster, or still has it open

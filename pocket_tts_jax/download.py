@@ -6,19 +6,16 @@ none of them can be counted on.
 
 import http.client
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pocket_tts_jax.atomic import atomic_file
+from pocket_tts_jax.atomic import atomic_file, remove_abandoned
 
 _BLOCK = 1 << 16
 _TIMEOUT = 30.0
 """Seconds without an answer, or without a byte, after which the server counts as gone."""
-_ABANDONED = 3600.0
-"""Seconds after which an unfinished file that nobody writes to belongs to a killed process."""
 
 
 def download(url: str, place: Path, *, timeout: float = _TIMEOUT) -> None:
@@ -29,7 +26,7 @@ def download(url: str, place: Path, *, timeout: float = _TIMEOUT) -> None:
     ConnectionError for a transfer that ended early.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(place.parent)
+    remove_abandoned(place.parent)  # the folder is this address's own
     with urllib.request.urlopen(url, timeout=timeout) as response:
         size = response.headers.get("Content-Length")
         size = int(size) if size is not None else None
@@ -52,16 +49,6 @@ def _read(response: http.client.HTTPResponse, received: int) -> bytes:
         raise ConnectionError(
             f"the connection ended early, after {received} bytes; nothing was kept"
         ) from error
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Unfinished files here are of the same address; those that no process feeds are dropped."""
-    for part in folder.glob(".*.part"):
-        try:
-            if time.time() - part.stat().st_mtime > _ABANDONED:
-                part.unlink()
-        except OSError:
-            continue  # another process was faster, or still has it open
 
 
 @contextmanager
