@@ -6,6 +6,7 @@ none of them can be counted on.
 
 import http.client
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ def download(url: str, place: Path, *, timeout: float = _TIMEOUT) -> None:
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(place.parent)  # the folder is this address's own
-    with urllib.request.urlopen(url, timeout=timeout) as response:
+    with _open(url, timeout) as response:
         size = response.headers.get("Content-Length")
         size = int(size) if size is not None else None
         received = 0
@@ -40,6 +41,14 @@ def download(url: str, place: Path, *, timeout: float = _TIMEOUT) -> None:
                 raise ConnectionError(
                     f"the connection ended after {received} of {size} bytes; nothing was kept"
                 )
+
+
+def _open(url: str, timeout: float) -> http.client.HTTPResponse:
+    try:
+        return urllib.request.urlopen(url, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        error.close()  # it is the answer too, with a connection that nobody else would close
+        raise
 
 
 def _read(response: http.client.HTTPResponse, received: int) -> bytes:

@@ -173,8 +173,8 @@ def _web_error(url: str, what: str, place: Path, error: Exception) -> DownloadEr
         return DownloadError(f"There is nothing at {url}: check the address of {what}.")
     if _disk_full(error):
         return DownloadError(
-            f"The disk is full: {what} does not fit in {place.parent}. Free some space there and "
-            "run this again; nothing of the file was kept."
+            f"The disk is full: there is no room for {what} in {place.parent}. Free some space "
+            "and run this again; nothing of the file was kept."
         )
     return DownloadError(_how_to_get(url, what, str(getattr(error, "reason", error))))
 
@@ -204,10 +204,12 @@ def _from_hub(file: HubFile, what: str, offline: bool, on_notice: Notice) -> Pat
 
     if offline or constants.HF_HUB_OFFLINE:
         raise DownloadError(_how_to_get(file.url, what, "downloads are switched off", file))
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     on_notice(f"Downloading {what} from {file.url}")
     try:
+        # Asks once, where the download would try again for half a minute before it gave up.
+        get_hf_file_metadata(hf_hub_url(file.repository, file.path, revision=file.revision))
         return Path(hf_hub_download(file.repository, file.path, revision=file.revision))
     except Exception as error:
         # Every kind: which errors come through depends on the HTTP client of the installed
@@ -223,8 +225,8 @@ def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
         return GatedError(_refused(file.url, what, f"the server answered {status}"))
     if any(map(_disk_full, causes)):
         return DownloadError(
-            f"The disk is full: {what} could not be stored in the Hub's cache. Free some space, "
-            "or point HF_HOME at a bigger disk, and run this again."
+            f"The disk is full: there is no room for {what} in the Hub's cache. Free some space, or "
+            "point HF_HOME at a bigger disk, and run this again."
         )
     if status == 404:
         return DownloadError(

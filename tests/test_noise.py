@@ -38,8 +38,8 @@ def rows() -> list[list[str]]:
     return [re.findall(r"[^|` ]+", line) for line in lines if re.match(r"\| \d", line)]
 
 
-def bits(value: str) -> np.float32:
-    return np.array(int(value, 16), np.uint32).view(np.float32)[()]
+def bits(value: str) -> float:
+    return float(np.array(int(value, 16), np.uint32).view(np.float32)[()])
 
 
 def test_vectors_of_the_specification():

@@ -1,0 +1,353 @@
+"""Local, web and Hub sources, and what happens when the network or the disk fails."""
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+import pocket_tts_jax.atomic as atomic
+from pocket_tts_jax import hub
+from pocket_tts_jax.download import download
+from pocket_tts_jax.errors import DownloadError
+from pocket_tts_jax.hub import GatedError, HubFile, cached, resolve, resolve_with_fallback
+
+CONTENT = bytes(range(256)) * 1024
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Good, truncated, refused, missing, broken and slow files, and a small part of the Hub."""
+
+    requests: list[str] = []
+
+    def do_GET(self):
+        self.requests.append(f"{self.command} {self.path}")
+        name = self.path.partition("?")[0].rpartition("/")[2]
+        status = {"gated": 401, "forbidden": 403, "missing": 404, "broken": 503}.get(name, 200)
+        self.send_response(status)
+        if name == "gated":
+            self.send_header("X-Error-Code", "GatedRepo")
+        if name == "missing":
+            self.send_header("X-Error-Code", "EntryNotFound")
+        self.send_header("ETag", '"of-this-content"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        if name != "unsized":
+            self.send_header("Content-Length", str(len(CONTENT) if status == 200 else 0))
+        self.end_headers()
+        if status != 200 or self.command == "HEAD":
+            return
+        try:
+            if name == "slow":
+                self.wfile.write(CONTENT[:1000])
+                self.server.stop.wait(30)  # pyright: ignore[reportAttributeAccessIssue]
+            elif name == "truncated":
+                self.wfile.write(CONTENT[:-1])
+            else:
+                self.wfile.write(CONTENT)
+        except OSError:
+            pass  # the client has gone, as some tests want
+
+    do_HEAD = do_GET
+
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        server.stop = threading.Event()  # pyright: ignore[reportAttributeAccessIssue]
+        Handler.requests.clear()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.stop.set()  # pyright: ignore[reportAttributeAccessIssue]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def blocked(monkeypatch):
+    """No connection can be opened; the addresses that were tried."""
+    tried: list[object] = []
+
+    def refuse(self, address):
+        tried.append(address)
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    return tried
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_local_paths(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("x")
+    assert resolve(tmp_path / "a.txt", what="a file") == tmp_path / "a.txt"
+    assert resolve(str(tmp_path), what="a folder") == tmp_path
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert resolve("~/a.txt", what="a file") == tmp_path / "a.txt"
+    with pytest.raises(DownloadError, match="no file or folder at '.*b.txt' for the weights"):
+        resolve(tmp_path / "b.txt", what="the weights")
+    with pytest.raises(DownloadError, match="give the weights as text, with hf:// in front"):
+        resolve(Path("hf://a/b/c"), what="the weights")
+
+
+@pytest.mark.parametrize(
+    "source", ["ftp://host/file", "s3://bucket/key", "://", "file:///etc/passwd"]
+)
+def test_other_schemes_are_refused(source):
+    with pytest.raises(DownloadError, match="expected a path, an https:// or an hf:// address"):
+        resolve(source, what="the weights")
+
+
+def test_hub_addresses():
+    file = HubFile.parse("hf://kyutai/pocket-tts/languages/english/model.safetensors@abc")
+    assert file == HubFile("kyutai/pocket-tts", "languages/english/model.safetensors", "abc")
+    assert HubFile.parse("hf://a/b/c").revision == "main"
+    assert HubFile.parse("hf://a/b/c@refs/pr/1").revision == "refs/pr/1"
+    for wrong in ("hf://", "hf://a/b", "hf://a//c", "hf://a/b/", "hf://a/b/../../c"):
+        with pytest.raises(DownloadError, match="hf://owner/repository/path"):
+            HubFile.parse(wrong)
+
+
+@pytest.mark.parametrize("name", ["good.bin", "unsized"])
+def test_web_file_is_fetched_once(server, tmp_path, name):
+    notices: list[str] = []
+    url = f"{server}/{name}?x=1"
+    path = resolve(url, what="the weights", cache=tmp_path, on_notice=notices.append)
+    assert path.read_bytes() == CONTENT and path.name == name
+    assert notices == [f"Downloading the weights from {url}"]
+    again = resolve(url, what="the weights", cache=tmp_path, on_notice=notices.append)
+    assert again == path == cached(url, cache=tmp_path)
+    assert len(Handler.requests) == len(notices) == 1
+    assert resolve(f"{server}/{name}?x=2", what="it", cache=tmp_path) != path
+
+
+def test_cached_web_file_needs_no_network(server, tmp_path, blocked):
+    place = hub._web_cache_path(f"{server}/good.bin", tmp_path)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"here")
+    assert resolve(f"{server}/good.bin", what="it", cache=tmp_path).read_bytes() == b"here"
+    assert not blocked
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("truncated", "ended after 262143 of 262144 bytes"),
+        ("broken", "Service Unavailable"),
+        ("missing", "There is nothing at http.*check the address of the weights"),
+    ],
+)
+def test_failed_web_download_leaves_nothing(server, tmp_path, name, message):
+    with pytest.raises(DownloadError, match=message) as caught:
+        resolve(f"{server}/{name}", what="the weights", cache=tmp_path)
+    assert not isinstance(caught.value, GatedError)
+    assert not files_below(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["gated", "forbidden"])
+def test_refused_web_download(server, tmp_path, name):
+    with pytest.raises(GatedError, match="accept the terms.*hf auth login"):
+        resolve(f"{server}/repo/resolve/main/{name}", what="the weights", cache=tmp_path)
+
+
+def test_silent_server_times_out(server, tmp_path):
+    with pytest.raises(OSError, match="timed out"):
+        download(f"{server}/slow", tmp_path / "file", timeout=0.2)
+    assert not files_below(tmp_path)
+
+
+def test_full_disk_leaves_nothing(server, tmp_path, monkeypatch):
+    def full(fd):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(DownloadError, match="disk is full: there is no room for the weights in"):
+        resolve(f"{server}/good.bin", what="the weights", cache=tmp_path)
+    assert not files_below(tmp_path)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_no_network_says_how_to_get_the_file(tmp_path, blocked, offline):
+    message = (
+        "The weights: not on this machine, and https://host.invalid/w.bin cannot be fetched"
+        ".*give the path of the copy"
+    )
+    with pytest.raises(DownloadError, match=message):
+        resolve("https://host.invalid/w.bin", what="the weights", cache=tmp_path, offline=offline)
+    if offline:
+        assert not blocked
+
+
+def test_kill_9_while_downloading(server, tmp_path):
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from pocket_tts_jax.download import download\n"
+        "download(sys.argv[1], Path(sys.argv[2]))"
+    )
+    place = tmp_path / "folder" / "file"
+    command = [sys.executable, "-c", program, f"{server}/slow", str(place)]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command, cwd=root) as child:
+        while not place.parent.is_dir() or not list(place.parent.iterdir()):
+            assert child.poll() is None
+        child.kill()
+    (left,) = place.parent.iterdir()
+    assert left.suffix == ".part" and not place.exists()
+    os.utime(left, (0, 0))
+    download(f"{server}/good.bin", place)
+    assert place.read_bytes() == CONTENT and files_below(tmp_path) == [place]
+
+
+HUB_PROGRAM = """
+import json, sys
+from pocket_tts_jax.hub import resolve
+for name in sys.argv[1:]:
+    try:
+        path = resolve(f"hf://owner/repo/{name}", what="the weights")
+        print(json.dumps(["ok", str(path)]))
+    except Exception as error:
+        print(json.dumps([type(error).__name__, str(error)]))
+"""
+
+
+def ask_hub(endpoint: str, home: Path, *names: str, **environment: str) -> list[list[str]]:
+    """Results of `resolve` in a process whose Hub is `endpoint`, which is read at import."""
+    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", HUB_PROGRAM, *names],
+        env=os.environ | settings | environment,
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_hub_files(server, tmp_path):
+    names = (f"dir/good.bin@{COMMIT}", "good.bin", "gated", "forbidden", "missing")
+    pinned, branch, gated, forbidden, missing = ask_hub(server, tmp_path, *names)
+    assert pinned[0] == branch[0] == "ok"
+    assert Path(pinned[1]).read_bytes() == Path(branch[1]).read_bytes() == CONTENT
+    assert gated[0] == forbidden[0] == "GatedError"
+    assert "Open https://huggingface.co/owner/repo, accept the terms" in gated[1]
+    assert missing[0] == "DownloadError" and "There is no 'missing'" in missing[1]
+    # Once here, neither a server nor a network is needed.
+    asked = len(Handler.requests)
+    for settings in ({}, {"HF_HUB_OFFLINE": "1"}):
+        found = ask_hub("http://127.0.0.1:9", tmp_path, *names[:2], **settings)
+        assert found == [pinned, branch]
+    assert len(Handler.requests) == asked
+
+
+def test_unreachable_hub_says_how_to_get_the_file(tmp_path):
+    for settings in ({}, {"HF_HUB_OFFLINE": "1"}):
+        ((kind, message),) = ask_hub("http://127.0.0.1:9", tmp_path, "w.bin@v1", **settings)
+        assert kind == "DownloadError"
+        assert "https://huggingface.co/owner/repo/resolve/v1/w.bin cannot be fetched" in message
+        assert "`hf download owner/repo w.bin --revision v1`" in message
+
+
+def test_hub_cache_lookup_is_the_librarys(tmp_path, monkeypatch, blocked):
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--owner--repo"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    folder = repository / "snapshots" / COMMIT / "dir"
+    folder.mkdir(parents=True)
+    (folder / "w.bin").write_text("x")
+    for revision in ("main", COMMIT, "other", "f" * 40):
+        theirs = try_to_load_from_cache(
+            "owner/repo", "dir/w.bin", cache_dir=tmp_path, revision=revision
+        )
+        ours = cached(f"hf://owner/repo/dir/w.bin@{revision}")
+        assert (None if ours is None else str(ours)) == theirs
+    assert cached("hf://owner/repo/dir/w.bin@main") is not None
+    assert not blocked
+
+
+@pytest.fixture
+def two_checkpoints(tmp_path, monkeypatch):
+    """A gated and an open file, what `resolve` was asked for, and how to let it answer."""
+    asked: list[str] = []
+    answers: dict[str, Path | Exception] = {}
+    here: dict[str, Path] = {}
+
+    def fake(source, **_):
+        asked.append(source)
+        answer = answers[source]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(hub, "resolve", fake)
+    monkeypatch.setattr(hub, "cached", lambda source: here.get(source))
+    monkeypatch.setattr(hub, "_logged_in", lambda: True)
+    return asked, answers, here
+
+
+def fall_back() -> tuple[tuple[Path, bool], list[str]]:
+    notices: list[str] = []
+    result = resolve_with_fallback(
+        "hf://a/b/gated", "hf://a/b/open", what="it", on_notice=notices.append
+    )
+    return result, notices
+
+
+def test_fallback_only_where_access_was_refused(two_checkpoints):
+    asked, answers, _ = two_checkpoints
+    answers |= {"hf://a/b/gated": Path("gated"), "hf://a/b/open": Path("open")}
+    assert fall_back() == ((Path("gated"), True), [])
+    answers["hf://a/b/gated"] = GatedError("terms.")
+    result, notices = fall_back()
+    assert result == (Path("open"), False)
+    assert len(notices) == 1 and "terms. Until then, hf://a/b/open" in notices[0]
+    answers["hf://a/b/gated"] = DownloadError("disk full")
+    with pytest.raises(DownloadError, match="disk full"):
+        fall_back()
+
+
+def test_fallback_that_is_here_needs_no_network(two_checkpoints, monkeypatch):
+    asked, answers, here = two_checkpoints
+    here["hf://a/b/open"] = Path("open")
+    monkeypatch.setattr(hub, "_logged_in", lambda: False)
+    result, notices = fall_back()
+    assert result == (Path("open"), False) and not asked
+    assert "no login" in notices[0]
+    # With a login the terms may have been accepted since: ask, but live without an answer.
+    monkeypatch.setattr(hub, "_logged_in", lambda: True)
+    answers["hf://a/b/gated"] = DownloadError("no network.")
+    result, notices = fall_back()
+    assert result == (Path("open"), False) and asked == ["hf://a/b/gated"]
+    assert "no network." in notices[0]
+    here["hf://a/b/gated"] = Path("gated")
+    assert fall_back() == ((Path("gated"), True), [])
+
+
+def test_importing_the_hub_loads_no_client():
+    program = "import sys, pocket_tts_jax.hub; print([m for m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    for module in ("jax", "huggingface_hub.file_download", "urllib.request", "rich"):
+        assert f"'{module}'" not in done.stdout
