@@ -225,8 +225,8 @@ def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
         return GatedError(_refused(file.url, what, f"the server answered {status}"))
     if any(map(_disk_full, causes)):
         return DownloadError(
-            f"The disk is full: there is no room for {what} in the Hub's cache. Free some space, or "
-            "point HF_HOME at a bigger disk, and run this again."
+            f"The disk is full: there is no room for {what} in the Hub's cache. Free some space, "
+            "or point HF_HOME at a bigger disk, and run this again."
         )
     if status == 404:
         return DownloadError(
