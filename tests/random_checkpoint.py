@@ -65,14 +65,16 @@ def _gain(name: str) -> float:
     """1 but where the loop needs damping: what a step reads of the latents before it."""
     if name == "flow_lm.out_eos.weight":
         return EOS_SCALE
-    if name.startswith("flow_lm.flow_net.final_layer.linear"):
-        return 0.5
+    if name.startswith("flow_lm.flow_net") and ("adaLN" in name or "cond_embed" in name):
+        return 0.4
+    if name == "flow_lm.flow_net.final_layer.linear.weight":
+        return 0.4
     if name.startswith("flow_lm.transformer") and name.endswith(
         ("out_proj.weight", "linear2.weight")
     ):
         return 0.5
     if name == "flow_lm.input_linear.weight":
-        return 0.7
+        return 0.3
     if name.startswith("mimi.") and ".block.3." in name:
         return 0.5
     return 1.0
