@@ -37,10 +37,11 @@ class StepOutput(NamedTuple):
 def init_state(config: FlowLMConfig, batch: int, capacity: int) -> FlowLMState:
     """An empty state with room for `capacity` positions."""
     heads, kv_heads, head_dim = head_shape(config)
-    layer = init_cache(batch, kv_heads, capacity, head_dim)
-    return FlowLMState(
-        (layer,) * config.transformer.num_layers, jnp.zeros((batch,), jnp.int32)
+    layers = tuple(
+        init_cache(batch, kv_heads, capacity, head_dim)
+        for _ in range(config.transformer.num_layers)
     )
+    return FlowLMState(layers, jnp.zeros((batch,), jnp.int32))
 
 
 def head_shape(config: FlowLMConfig) -> tuple[int, int, int]:

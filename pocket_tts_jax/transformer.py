@@ -61,8 +61,11 @@ class WindowState(NamedTuple):
 
 def init_window(config: MimiTransformerConfig, batch: int) -> WindowState:
     head_dim = config.d_model // config.num_heads
-    layer = init_cache(batch, config.num_heads, config.context, head_dim)
-    return WindowState((layer,) * config.num_layers, jnp.zeros((batch,), jnp.int32))
+    layers = tuple(
+        init_cache(batch, config.num_heads, config.context, head_dim)
+        for _ in range(config.num_layers)
+    )
+    return WindowState(layers, jnp.zeros((batch,), jnp.int32))
 
 
 class Layers(nn.Module):
