@@ -1,0 +1,100 @@
+"""Text to token ids and back, for the two kinds of vocabulary that checkpoints come with.
+
+Which kind a model uses is in its configuration (`flow_lm.lookup_table.tokenizer`); the library of
+the other kind is never imported. Tokenizers hold no state between calls: one may be shared by any
+number of threads.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pocket_tts_jax.errors import CheckpointError, ConfigError
+
+
+class Tokenizer(Protocol):
+    """What the text front end and the engines ask of a vocabulary."""
+
+    @property
+    def n_bins(self) -> int:
+        """Number of token ids; every id of `encode` is below it."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, with whatever marks the vocabulary itself adds (such as `<s>`)."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`: control tokens vanish, unknown ones are what the library makes of them."""
+        ...
+
+
+class SentencePieceTokenizer:
+    """A SentencePiece model (`tokenizer.model`)."""
+
+    def __init__(self, path: Path) -> None:
+        import sentencepiece
+
+        self._processor = sentencepiece.SentencePieceProcessor(str(path))
+        self.n_bins = self._processor.vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        return self._processor.encode(text, out_type=int)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._processor.decode(list(ids))
+
+
+class JsonTokenizer:
+    """A vocabulary of the Hugging Face `tokenizers` library (`tokenizer.json`)."""
+
+    def __init__(self, path: Path) -> None:
+        import tokenizers
+
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        self.n_bins = self._tokenizer.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(ids)
+
+
+KINDS = {
+    "sentencepiece": SentencePieceTokenizer,
+    "tokenizers": JsonTokenizer,
+    "json": JsonTokenizer,
+}
+
+
+def load_tokenizer(kind: str, path: str | Path, n_bins: int) -> Tokenizer:
+    """Open the vocabulary at the local `path` and check that it has `n_bins` entries.
+
+    `kind` is "sentencepiece" or "tokenizers" ("json" is the same); a path that ends in `.json` is
+    read as the latter whatever `kind` says, because some published configurations rely on it.
+    Raises ConfigError for an unknown kind or another size than the configuration's, and
+    CheckpointError for a file that is missing or damaged.
+    """
+    path = Path(path)
+    if kind not in KINDS:
+        raise ConfigError(f"Unknown tokenizer kind {kind!r}: use one of {', '.join(KINDS)}.")
+    if not path.is_file():
+        raise CheckpointError(
+            f"There is no tokenizer file at {path}. Put the model's tokenizer there, or correct "
+            "`flow_lm.lookup_table.tokenizer_path` in its configuration."
+        )
+    backend = JsonTokenizer if path.suffix == ".json" else KINDS[kind]
+    try:
+        tokenizer = backend(path)
+    except Exception as error:  # both libraries raise bare Exception or RuntimeError
+        raise CheckpointError(
+            f"{path} cannot be read as a {backend.__name__}: {error}. Fetch the file again, and "
+            "check that `flow_lm.lookup_table.tokenizer` names its kind."
+        ) from error
+    if tokenizer.n_bins != n_bins:
+        raise ConfigError(
+            f"{path} holds {tokenizer.n_bins} tokens, but the configuration says n_bins: {n_bins}. "
+            "Use the tokenizer that came with the checkpoint."
+        )
+    return tokenizer
