@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import pocket_tts_jax.atomic as atomic
 import pocket_tts_jax.sink as sink
 from pocket_tts_jax.audio import read_audio
 from pocket_tts_jax.errors import AudioError
@@ -165,7 +166,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
     def full(fd):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(sink.atomic_file.__wrapped__.__globals__["os"], "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(AudioError, match="a.wav cannot be written: No space left"):
         stream(tmp_path / "a.wav")
     assert not list(tmp_path.iterdir())
