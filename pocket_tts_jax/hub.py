@@ -56,6 +56,12 @@ class HubFile:
         return f"https://huggingface.co/{self.repository}"
 
     @property
+    def command(self) -> str:
+        """What a user types to put the file where it is looked for."""
+        revision = "" if self.revision == "main" else f" --revision {self.revision}"
+        return f"hf download {self.repository} {self.path}{revision}"
+
+    @property
     def url(self) -> str:
         return f"{self.page}/resolve/{self.revision}/{self.path}"
 
@@ -112,43 +118,17 @@ def cached(source: str | Path, *, cache: Path | None = None) -> Path | None:
     return place if place.is_file() else None
 
 
-def resolve_with_fallback(
-    gated: str | Path,
-    fallback: str | Path,
-    *,
-    what: str,
-    offline: bool = False,
-    on_notice: Notice = _log.warning,
-) -> tuple[Path, bool]:
-    """The path of `gated`, or of `fallback` where access to `gated` was refused, and which it is.
-
-    The second value is True for `gated`. Only a refusal (GatedError) leads to `fallback`, and
-    `on_notice` is told. Once `fallback` is here, a machine without the Hub's login uses it with no
-    further request, and a machine that cannot reach the server goes on with what it had; every
-    other error is raised.
-    """
-    if (found := cached(gated)) is not None:
-        return found, True
-    here = cached(fallback)
-    try:
-        if here is not None and not _logged_in():
-            raise GatedError(_refused(str(gated), what, "this machine has no login for the Hub"))
-        return resolve(gated, what=what, offline=offline, on_notice=on_notice), True
-    except GatedError as error:
-        on_notice(f"{error} Until then, {fallback} is used.")
-    except DownloadError as error:
-        if here is None:
-            raise
-        on_notice(f"{error} Until then, {fallback}, which is here already, is used.")
-    if here is None:
-        here = resolve(fallback, what=what, offline=offline, on_notice=on_notice)
-    return here, False
-
-
-def _logged_in() -> bool:
-    from huggingface_hub import get_token
-
-    return get_token() is not None
+def refusal(source: str, what: str, reason: str) -> str:
+    """What to tell a user whom the server at `source` refuses `what`."""
+    page = source
+    if source.startswith("hf://"):
+        page = HubFile.parse(source).page
+    elif "/resolve/" in source:
+        page = source.partition("/resolve/")[0]
+    return (
+        f"Access to {what} at {source} was refused ({reason}). Open {page}, accept the terms, "
+        "then log in with `hf auth login` (or set HF_TOKEN)."
+    )
 
 
 def _from_web(url: str, what: str, offline: bool, on_notice: Notice, place: Path) -> Path:
@@ -168,7 +148,7 @@ def _web_error(url: str, what: str, place: Path, error: Exception) -> DownloadEr
     """What a failed `download` means to the user."""
     status = getattr(error, "code", None)
     if status in (401, 403):
-        return GatedError(_refused(url, what, f"the server answered {status}"))
+        return GatedError(refusal(url, what, f"the server answered {status}"))
     if status in (404, 410):
         return DownloadError(f"There is nothing at {url}: check the address of {what}.")
     if _disk_full(error):
@@ -222,7 +202,7 @@ def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
     causes = _causes(error)
     status = next((s for s in map(_status, causes) if s is not None), None)
     if status in (401, 403):
-        return GatedError(_refused(file.url, what, f"the server answered {status}"))
+        return GatedError(refusal(file.url, what, f"the server answered {status}"))
     if any(map(_disk_full, causes)):
         return DownloadError(
             f"The disk is full: there is no room for {what} in the Hub's cache. Free some space, "
@@ -257,18 +237,6 @@ def _web_cache_path(url: str, cache: Path | None) -> Path:
     return (cache or cache_folder() / "downloads") / digest / name
 
 
-def _refused(source: str, what: str, reason: str) -> str:
-    page = source
-    if source.startswith("hf://"):
-        page = HubFile.parse(source).page
-    elif "/resolve/" in source:
-        page = source.partition("/resolve/")[0]
-    return (
-        f"Access to {what} at {source} was refused ({reason}). Open {page}, accept the terms, "
-        "then log in with `hf auth login` (or set HF_TOKEN)."
-    )
-
-
 def _how_to_get(url: str, what: str, reason: str, file: HubFile | None = None) -> str:
     text = (
         f"{what[:1].upper()}{what[1:]}: not on this machine, and {url} cannot be fetched "
@@ -276,11 +244,7 @@ def _how_to_get(url: str, what: str, reason: str, file: HubFile | None = None) -
         "another machine and give the path of the copy instead."
     )
     if file is not None:
-        revision = "" if file.revision == "main" else f" --revision {file.revision}"
-        text += (
-            f" `hf download {file.repository} {file.path}{revision}` puts it where it is looked "
-            "for."
-        )
+        text += f" `{file.command}` puts it where it is looked for."
     return text
 
 

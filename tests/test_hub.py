@@ -16,7 +16,7 @@ import pocket_tts_jax.atomic as atomic
 from pocket_tts_jax import hub
 from pocket_tts_jax.download import download
 from pocket_tts_jax.errors import DownloadError
-from pocket_tts_jax.hub import GatedError, HubFile, cached, resolve, resolve_with_fallback
+from pocket_tts_jax.hub import GatedError, HubFile, cached, resolve
 
 CONTENT = bytes(range(256)) * 1024
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -282,65 +282,9 @@ def test_hub_cache_lookup_is_the_librarys(tmp_path, monkeypatch, blocked):
     assert not blocked
 
 
-@pytest.fixture
-def two_checkpoints(tmp_path, monkeypatch):
-    """A gated and an open file, what `resolve` was asked for, and how to let it answer."""
-    asked: list[str] = []
-    answers: dict[str, Path | Exception] = {}
-    here: dict[str, Path] = {}
-
-    def fake(source, **_):
-        asked.append(source)
-        answer = answers[source]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(hub, "resolve", fake)
-    monkeypatch.setattr(hub, "cached", lambda source: here.get(source))
-    monkeypatch.setattr(hub, "_logged_in", lambda: True)
-    return asked, answers, here
-
-
-def fall_back() -> tuple[tuple[Path, bool], list[str]]:
-    notices: list[str] = []
-    result = resolve_with_fallback(
-        "hf://a/b/gated", "hf://a/b/open", what="it", on_notice=notices.append
-    )
-    return result, notices
-
-
-def test_fallback_only_where_access_was_refused(two_checkpoints):
-    asked, answers, _ = two_checkpoints
-    answers |= {"hf://a/b/gated": Path("gated"), "hf://a/b/open": Path("open")}
-    assert fall_back() == ((Path("gated"), True), [])
-    answers["hf://a/b/gated"] = GatedError("terms.")
-    result, notices = fall_back()
-    assert result == (Path("open"), False)
-    assert len(notices) == 1 and "terms. Until then, hf://a/b/open" in notices[0]
-    answers["hf://a/b/gated"] = DownloadError("disk full")
-    with pytest.raises(DownloadError, match="disk full"):
-        fall_back()
-
-
-def test_fallback_that_is_here_needs_no_network(two_checkpoints, monkeypatch):
-    asked, answers, here = two_checkpoints
-    here["hf://a/b/open"] = Path("open")
-    monkeypatch.setattr(hub, "_logged_in", lambda: False)
-    result, notices = fall_back()
-    assert result == (Path("open"), False) and not asked
-    assert "no login" in notices[0]
-    # With a login the terms may have been accepted since: ask, but live without an answer.
-    monkeypatch.setattr(hub, "_logged_in", lambda: True)
-    answers["hf://a/b/gated"] = DownloadError("no network.")
-    result, notices = fall_back()
-    assert result == (Path("open"), False) and asked == ["hf://a/b/gated"]
-    assert "no network." in notices[0]
-    here["hf://a/b/gated"] = Path("gated")
-    assert fall_back() == ((Path("gated"), True), [])
-
-
-LEAVES = "atomic audio catalog hub noise prompt prompt_cache sink stretch voices writer".split()
+LEAVES = (
+    "atomic audio catalog fallback hub noise prompt prompt_cache sink stretch voices writer".split()
+)
 
 
 def test_importing_the_leaves_is_light():
