@@ -1,0 +1,67 @@
+"""Training checkpoints: the whole state of a run in one safetensors file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from pocket_tts_jax.atomic import atomic_file
+from pocket_tts_jax.errors import CheckpointError
+
+
+def write_training(path: Path, state: dict[str, Any], note: dict[str, Any]) -> None:
+    """`state` is any tree of arrays; `note` (JSON) is for people and for later runs. The file
+    is replaced in one rename: a process killed while writing leaves the old one."""
+    leaves = {name: np.asarray(leaf) for name, leaf in _named_leaves(state).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        file.write(save(leaves, metadata={"note": json.dumps(note)}))
+
+
+def read_training(path: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(state, note) of a file that `write_training` wrote for a state shaped as `like`."""
+    wanted = _named_leaves(like)
+    with safe_open(path, "np") as file:
+        found, note = set(file.keys()), json.loads((file.metadata() or {})["note"])
+        wrong = sorted(found.symmetric_difference(wanted))
+        wrong += [
+            name
+            for name in found & wanted.keys()
+            if tuple(file.get_slice(name).get_shape()) != wanted[name].shape
+        ]
+        if wrong:
+            raise CheckpointError(
+                f"{path} belongs to another model or optimiser: {', '.join(wrong[:5])} differ. "
+                "Resume with the configuration of that run, or train into another file."
+            )
+        leaves = [jnp.asarray(file.get_tensor(name)) for name in wanted]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves), note
+
+
+def read_ema(path: Path) -> dict[str, np.ndarray]:
+    """The averaged tensors of a training checkpoint, by their names in the published format."""
+    with safe_open(path, "np") as file:
+        names = [name for name in file.keys() if name.startswith("ema|")]
+        return {name.removeprefix("ema|"): file.get_tensor(name) for name in names}
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    with safe_open(path, "np") as file:
+        return json.loads((file.metadata() or {})["note"])
+
+
+def _named_leaves(state: dict[str, Any]) -> dict[str, Any]:
+    flat, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {"|".join(_key(k) for k in path): leaf for path, leaf in flat}
+
+
+def _key(key: Any) -> str:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(key, attribute):
+            return str(getattr(key, attribute))
+    return str(key)

@@ -1,0 +1,126 @@
+"""How well a model speaks, by the judge of `training.judge`.
+
+    python -m training.evaluate --model folder/ --frames frames/ --count 40 --page samples.html
+    python -m training.evaluate --what codec ...     # real latents through the decoder
+    python -m training.evaluate --what teacher ...   # the teacher's own recordings
+    python -m training.evaluate --what forced ...    # one-step prediction from the true history
+
+`--model` is a folder as `training.export` writes it. The sentences are the held-out ones of
+`--frames`; `--run` reads training checkpoints instead of the folder's tensors.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from pocket_tts_jax.config import Config, load_config
+from training.checkpoint import read_ema
+from training.export import gather_tensors
+from training.features import FRAME
+from training.frames import FrameStream, Utterance, open_streams
+from training.judge import Judge, Verdict
+
+
+def held_out(folder: Path, count: int) -> list[tuple[FrameStream, Utterance]]:
+    """The first `count` held-out utterances, taken from the streams in turn."""
+    by_stream = [[(s, u) for u in s.utterances if u.held_out] for s in open_streams(folder)]
+    longest = max(map(len, by_stream))
+    mixed = [rows[i] for i in range(longest) for rows in by_stream if i < len(rows)]
+    return mixed[:count]
+
+
+def load_tensors(args: argparse.Namespace) -> tuple[Config, dict[str, np.ndarray]]:
+    if args.model:
+        config = load_config(args.model / "config.yaml")
+        stored = load_file(args.model / "model.safetensors")
+        return config, {name: t.astype(np.float32) for name, t in stored.items()}
+    config, codec = load_config(args.config), load_file(args.codec)
+    flow_lm, mimi = read_ema(args.flow_lm), read_ema(args.mimi)
+    statistics = codec["latents.mean"], codec["latents.std"]
+    return config, gather_tensors(config, flow_lm, mimi, *statistics)
+
+
+def synthesise(
+    args: argparse.Namespace, rows: list[tuple[FrameStream, Utterance]]
+) -> tuple[list[np.ndarray], dict[str, float]]:
+    """The audio to judge, and what else is known of it."""
+    if args.what == "teacher":
+        return [s.audio(u.first, u.frames) for s, u in rows], {}
+    from training.speak import speak_latents, waveform_decoder
+
+    config, tensors = load_tensors(args)
+    decode = waveform_decoder(config, tensors)
+    if args.what == "codec":
+        return [decode(np.array(s.latents[u.first : u.first + u.frames])) for s, u in rows], {}
+    import sentencepiece
+
+    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
+    tokens = [tokenizer.encode(u.text) for _, u in rows]
+    if args.what == "forced":
+        from training.diagnosis import forced_latents
+
+        latents = forced_latents(config, tensors, rows, tokens, args.history_noise)
+        return [decode(x) for x in latents], {}
+    spoken = speak_latents(config, tensors, tokens, args.temperature, args.eos_threshold)
+    ratios = [s.frames / u.speech for s, (_, u) in zip(spoken, rows, strict=True)]
+    facts = {
+        "eos_failures": sum(not s.ended for s in spoken),
+        "length_ratio": float(np.mean(ratios)),
+        "length_ratio_min": float(np.min(ratios)),
+        "length_ratio_max": float(np.max(ratios)),
+    }
+    return [decode(s.latents) for s in spoken], facts
+
+
+def report(verdict: Verdict, facts: dict[str, float], seconds: float) -> dict[str, float]:
+    words = sum(len(r.split()) for r in verdict.references)
+    result = {"wer": verdict.wer, "cer": verdict.cer, "sentences": len(verdict.heard)}
+    result |= {"words": words, "words_per_second": words / seconds} | facts
+    return {name: round(value, 4) for name, value in result.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="word error rate on held-out sentences")
+    parser.add_argument("--what", choices=["model", "codec", "teacher", "forced"], default="model")
+    parser.add_argument("--model", type=Path, help="exported folder")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--flow-lm", type=Path)
+    parser.add_argument("--mimi", type=Path)
+    parser.add_argument("--codec", type=Path)
+    parser.add_argument("--tokenizer", type=Path)
+    parser.add_argument("--frames", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--eos-threshold", type=float)
+    parser.add_argument("--history-noise", type=float, default=0.0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--show", type=int, default=5, help="transcripts to print")
+    parser.add_argument("--page", type=Path, help="HTML page with players and spectrograms")
+    parser.add_argument("--json", type=Path, help="append the figures to this file")
+    args = parser.parse_args()
+    if args.model and not args.tokenizer:
+        args.tokenizer = args.model / "tokenizer.model"
+    rows = held_out(args.frames, args.count)
+    audios, facts = synthesise(args, rows)
+    texts = [u.text for _, u in rows]
+    verdict = Judge(args.threads).verdict(audios, texts)
+    result = report(verdict, facts, sum(u.speech for _, u in rows) * FRAME / 24_000)
+    for reference, heard in list(zip(verdict.references, verdict.heard, strict=True))[: args.show]:
+        print(f"  said  {reference}\n  heard {heard}")
+    print(json.dumps({"what": args.what} | result))
+    if args.json:
+        line = {"time": time.strftime("%H:%M:%S"), "what": args.what} | result
+        with open(args.json, "a") as file:
+            file.write(json.dumps(line) + "\n")
+    if args.page:
+        from training.page import write_page
+
+        write_page(args.page, audios, texts, verdict, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Export trained tensors as a model folder in the published format.
+
+    python -m training.export --config voice.yaml --flow-lm run/flow_lm.safetensors \\
+        --mimi run/mimi.safetensors --codec mel_codec.safetensors \\
+        --tokenizer tokenizer.model --voice joe --out folder/ --half
+
+The folder holds `config.yaml`, `model.safetensors`, `tokenizer.model` and `voices/NAME.safetensors`
+(the attention cache of the start token: a model of one voice needs no more). The reference loads
+it too, with paths made absolute in the config. The Mimi encoder is there because the format
+demands it; until it is trained, voice cloning is not offered.
+"""
+
+import argparse
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from pocket_tts_jax.atomic import atomic_file
+from pocket_tts_jax.checkpoint import check_tensors, parameter_tree
+from pocket_tts_jax.config import Config, load_config
+from pocket_tts_jax.flow_lm import FlowLM, init_state
+from pocket_tts_jax.parameters import parameter_shapes
+from pocket_tts_jax.voices import VoiceState, write_voice
+from training.checkpoint import read_ema
+from training.initialise import initial_tensors, select
+
+
+def gather_tensors(
+    config: Config,
+    flow_lm: Mapping[str, np.ndarray],
+    mimi: Mapping[str, np.ndarray],
+    mean: np.ndarray,
+    std: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """All tensors of the published file: trained ones, the latents' statistics, and first values
+    for what was not trained (the encoder, the voice projection)."""
+    tensors = initial_tensors(config)
+    tensors["flow_lm.speaker_proj_weight"] = np.zeros_like(tensors["flow_lm.speaker_proj_weight"])
+    tensors |= {f"flow_lm.{name}": tensor for name, tensor in flow_lm.items()}
+    tensors |= {f"mimi.{name}": tensor for name, tensor in mimi.items()}
+    tensors |= {"flow_lm.emb_mean": mean, "flow_lm.emb_std": std}
+    found = {name: np.shape(tensor) for name, tensor in tensors.items()}
+    check_tensors(found, parameter_shapes(config), "the training checkpoints")
+    return tensors
+
+
+def start_voice(
+    config: Config, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> VoiceState:
+    """The cache after the start token alone."""
+    model = FlowLM.of(config)
+    variables = {"params": parameter_tree(select(tensors, "flow_lm."))}
+    nothing = jnp.zeros((1, 0, config.mimi.encoded_dim))
+    prefix = model.apply(variables, nothing, method="embed_voice")
+    state = init_state(config.flow_lm, 1, prefix.shape[1])  # pyright: ignore
+    one = jnp.array([prefix.shape[1]], jnp.int32)  # pyright: ignore
+    state = jax.jit(lambda v: model.apply(v, state, prefix, one, method="prefill"))(variables)
+    k = np.stack([np.asarray(layer.k[0]) for layer in state.layers])  # pyright: ignore
+    v = np.stack([np.asarray(layer.v[0]) for layer in state.layers])  # pyright: ignore
+    return VoiceState(k, v, metadata=metadata)
+
+
+def write_model(path: Path, tensors: Mapping[str, np.ndarray], half: bool) -> None:
+    """`model.safetensors`; with `half`, matrices as float16 (vectors are small and stay)."""
+    stored = {
+        name: np.ascontiguousarray(tensor, np.float16 if half and tensor.ndim > 1 else np.float32)
+        for name, tensor in tensors.items()
+    }
+    with atomic_file(path) as file:
+        file.write(save(stored))
+
+
+def as_stored(tensors: Mapping[str, np.ndarray], half: bool) -> dict[str, np.ndarray]:
+    """The tensors as they read back: rounded to float16 where `write_model` does so."""
+    return {
+        name: tensor.astype(np.float16).astype(np.float32) if half and tensor.ndim > 1 else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="export a trained model")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--flow-lm", type=Path, required=True)
+    parser.add_argument("--mimi", type=Path, required=True)
+    parser.add_argument("--codec", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--voice", default="joe")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--half", action="store_true", help="store matrices as float16")
+    args = parser.parse_args()
+    config, codec = load_config(args.config), load_file(args.codec)
+    statistics = codec["latents.mean"], codec["latents.std"]
+    tensors = gather_tensors(config, read_ema(args.flow_lm), read_ema(args.mimi), *statistics)
+    (args.out / "voices").mkdir(parents=True, exist_ok=True)
+    write_model(args.out / "model.safetensors", tensors, args.half)
+    shutil.copyfile(args.config, args.out / "config.yaml")
+    shutil.copyfile(args.tokenizer, args.out / "tokenizer.model")
+    about = {"source": "start token only", "licence": "CC0-1.0"}
+    voice = start_voice(config, as_stored(tensors, args.half), about)
+    write_voice(args.out / "voices" / f"{args.voice}.safetensors", voice)
+    size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
+    print(f"{args.out}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

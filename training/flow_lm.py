@@ -1,0 +1,95 @@
+"""Train FlowLM on frozen latents.
+
+    python -m training.flow_lm --config voice.yaml --frames frames/ --tokenizer tokenizer.model \\
+        --codec mel_codec.safetensors --out run/flow_lm.safetensors --steps 20000
+
+Started again with the same `--out` it goes on from the last checkpoint; frames that were added
+in the meantime are taken in. Watch with `python -m training.plot run/flow_lm.jsonl`.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    args = _parser().parse_args()
+    if args.devices > 1:
+        flag = f"--xla_force_host_platform_device_count={args.devices}"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    train(args)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="train FlowLM on frozen latents")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--frames", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--codec", type=Path, required=True, help="mel codec, for its statistics")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--decay", type=int, default=1500, help="last steps, with a falling rate")
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--align", type=float, default=0.1)
+    parser.add_argument("--flow", type=float, default=0.25)
+    parser.add_argument("--distill", type=float, default=0.0, help="used every fourth step")
+    parser.add_argument("--own-history", type=float, default=0.0)
+    parser.add_argument("--reload", type=int, default=500, help="steps between looks at the data")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--devices", type=int, default=1)
+    return parser
+
+
+def train(args: argparse.Namespace) -> None:
+    """Reads the data, builds the losses and runs; imports JAX only here, after the flags."""
+    from dataclasses import replace
+
+    import jax
+    import sentencepiece
+    from safetensors.numpy import load_file
+
+    from pocket_tts_jax.config import load_config
+    from training.initialise import initial_tensors, select
+    from training.lm_data import Examples
+    from training.lm_loss import LMObjective, lm_loss
+    from training.log import TrainingLog
+    from training.trainer import Optimisation, Schedule, Trainer, run
+
+    jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
+    config, codec = load_config(args.config), load_file(args.codec)
+    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
+    mean, std = codec["latents.mean"], codec["latents.std"]
+    examples = Examples(args.frames, tokenizer, mean, std)
+    tensors = select(initial_tensors(config, args.seed), "flow_lm.")
+    fixed = {"emb_mean": mean, "emb_std": std}
+    fixed |= {n: t for n, t in tensors.items() if n.endswith("freqs") or n.startswith("speaker")}
+    plain = LMObjective(flow=args.flow, align=args.align, own_history=args.own_history)
+    distilled = replace(plain, distill=args.distill)
+
+    def loss_of(objective: LMObjective) -> Any:
+        return lambda params, batch, key: lm_loss(fixed | params, batch, key, config, objective)
+
+    trainer = Trainer(
+        {"plain": loss_of(plain), "distilled": loss_of(distilled)},
+        {name: tensor for name, tensor in tensors.items() if name not in fixed},
+        Optimisation(Schedule(args.steps, args.rate, warmup=150, decay=args.decay)),
+        seed=args.seed,
+        devices=args.devices,
+    )
+    if args.out.exists():
+        print("resumed:", trainer.resume(args.out))
+    print(f"{sum(t.size for t in tensors.values()) / 1e6:.2f} M parameters", flush=True)
+
+    def next_batch(step: int) -> tuple[str, Any]:
+        if step % args.reload == 0:
+            print("utterances:", examples.reload(), flush=True)
+        kind = "distilled" if args.distill > 0 and step % 4 == 3 else "plain"
+        return kind, examples.batch(args.seed, step, trainer.multiple)[1]
+
+    note = {k: str(v) for k, v in vars(args).items()}
+    run(trainer, next_batch, args.out, TrainingLog(args.out.with_suffix(".jsonl")), note)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Speech as a stream of whole latent frames on disk, ready for random access.
+
+    python -m training.frames --shards data/ --out frames/
+
+Takes the teacher's shards (or any folder in their form) and appends what is new: `pcm.i16`
+(int16, 1920 samples a frame) and `index.jsonl` (text, source, held_out, first, frames, speech,
+ends). Each utterance is followed by `TAIL` silent frames, so that a model learns what to say when
+nothing is left. Latents, once there is a mel codec, lie beside in `latents.f32`.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int16
+
+from training.data.teacher import read_shard
+from training.features import FRAME
+
+TAIL = 4
+LATENT_DIM = 32
+
+
+@dataclass(frozen=True)
+class Utterance:
+    text: str
+    source: str
+    held_out: bool
+    first: int  # frame in the stream
+    frames: int  # with the silent tail
+    speech: int  # without it
+    ends: tuple[float, ...] | None  # seconds at which the spoken words end
+
+
+def append_shard(shard: Path, out: Path) -> int:
+    """Appends the utterances of `shard` that `out` lacks; returns how many."""
+    out.mkdir(parents=True, exist_ok=True)
+    index = out / f"{shard.stem}.jsonl"
+    known = index.read_text().splitlines() if index.exists() else []
+    rows = [row for row in read_shard(shard) if row["samples"]][len(known) :]
+    if not rows:
+        return 0
+    pcm = np.memmap(shard.with_suffix(".i16"), np.int16, "r")
+    first = sum(json.loads(line)["frames"] for line in known)
+    path = out / f"{shard.stem}.pcm"
+    path.touch()
+    with open(path, "r+b") as audio_file, open(index, "a") as index_file:
+        audio_file.truncate(first * FRAME * 2)
+        audio_file.seek(0, 2)
+        for row in rows:
+            audio = pcm[row["offset"] : row["offset"] + row["samples"]]
+            speech = -(-len(audio) // FRAME)
+            frames = speech + TAIL
+            audio_file.write(np.pad(audio, (0, frames * FRAME - len(audio))).tobytes())
+            entry = {k: row[k] for k in ("text", "source", "held_out", "ends")}
+            entry |= {"first": first, "frames": frames, "speech": speech}
+            index_file.write(json.dumps(entry) + "\n")
+            first += frames
+    return len(rows)
+
+
+class FrameStream:
+    """One shard's frames: memory-mapped audio and latents, and its utterances."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self.folder = name, folder
+        self.pcm = np.memmap(folder / f"{name}.pcm", np.int16, "r")
+        self.pcm = self.pcm[: len(self.pcm) // FRAME * FRAME].reshape(-1, FRAME)
+        self.latents_path = folder / f"{name}.latents"
+        latents = np.zeros((0, LATENT_DIM), np.float32)
+        if self.latents_path.exists() and self.latents_path.stat().st_size:
+            raw = np.memmap(self.latents_path, np.float32, "r")
+            latents = raw[: len(raw) // LATENT_DIM * LATENT_DIM].reshape(-1, LATENT_DIM)
+        self.latents: Float[np.ndarray, "t 32"] = latents
+        self.utterances = []
+        for line in (folder / f"{name}.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            if row["first"] + row["frames"] <= len(self.pcm):
+                ends = row.pop("ends")
+                self.utterances.append(Utterance(**row, ends=ends and tuple(ends)))
+
+    def audio(self, first: int, frames: int) -> Float[np.ndarray, " samples"]:
+        return self.pcm[first : first + frames].reshape(-1).astype(np.float32) / 32768
+
+
+def open_streams(folder: Path) -> list[FrameStream]:
+    names = sorted(path.stem for path in folder.glob("*.pcm"))
+    if not names:
+        raise FileNotFoundError(f"There are no frames in {folder}. Run python -m training.frames.")
+    return [FrameStream(folder, name) for name in names]
+
+
+def to_int16(audio: Float[np.ndarray, " n"]) -> Int16[np.ndarray, " n"]:
+    return np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="shards of speech to frames")
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    for index in sorted(args.shards.glob("part*.jsonl")):
+        print(index.stem, append_shard(index.with_suffix(""), args.out), "utterances added")
+
+
+if __name__ == "__main__":
+    main()

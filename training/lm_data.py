@@ -1,0 +1,154 @@
+"""Batches for FlowLM: packed rows of [start, text, latents] in a few lengths.
+
+A row holds one utterance exactly as the model meets it at run time: `bos_before_voice`, the
+text, then `bos_emb` and the latents, with no gap; padding stands behind, where a causal model
+cannot see it. Utterances are grouped by length (`Bucket`), so that little is padding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from sentencepiece import SentencePieceProcessor
+
+from training.features import FRAME, SAMPLE_RATE
+from training.frames import LATENT_DIM, Utterance, open_streams
+from training.tokens import word_spans
+
+# Speech ends in about 0.2 s of silence; the end is declared this many frames before its last.
+END_LEAD = 2
+
+
+@dataclass(frozen=True)
+class Bucket:
+    positions: int  # 1 + text + frames
+    frames: int
+    rows: int
+
+
+BUCKETS = (
+    Bucket(72, 36, 20),
+    Bucket(104, 52, 14),
+    Bucket(160, 80, 9),
+    Bucket(288, 150, 5),
+)
+
+
+class Batch(NamedTuple):
+    """b rows of t positions, of which a are audio. Positions are absolute within the row."""
+
+    tokens: Int[np.ndarray, "b t"]  # 0 where there is no text
+    text_length: Int[np.ndarray, " b"]
+    latents: Float[np.ndarray, "b a z"]  # normalised targets
+    frames: Int[np.ndarray, " b"]
+    end: Int[np.ndarray, " b"]  # first frame at which speech has ended
+    word_start: Int[np.ndarray, "b a"]  # positions of the word being spoken in each frame
+    word_end: Int[np.ndarray, "b a"]  # 0 where unknown
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance in memory. `words` are token spans per frame, or None where unknown."""
+
+    text: str
+    tokens: Int[np.ndarray, " n"]
+    latents: Float[np.ndarray, "a z"]  # normalised
+    end: int
+    words: Int[np.ndarray, "a 2"] | None
+
+
+def frame_words(
+    ends: Sequence[float] | None, spans: Sequence[tuple[int, int]], frames: int
+) -> Int[np.ndarray, "a 2"] | None:
+    """Token span of the word spoken in each frame; None where words and ends do not match."""
+    if ends is None or len(ends) != len(spans):
+        return None
+    middles = (np.arange(frames) + 0.5) * FRAME / SAMPLE_RATE
+    spoken = np.minimum(np.searchsorted(ends, middles), len(spans) - 1)
+    return np.asarray(spans, np.int32)[spoken]
+
+
+class Examples:
+    """The utterances of a folder of frames that have latents, by bucket; `reload` finds new ones."""
+
+    def __init__(
+        self,
+        folder: Path,
+        tokenizer: SentencePieceProcessor,
+        mean: Float[np.ndarray, " z"],
+        std: Float[np.ndarray, " z"],
+    ) -> None:
+        self.folder, self.tokenizer = folder, tokenizer
+        self.mean, self.std = mean, std
+        self._seen: dict[str, int] = {}
+        self.train: dict[Bucket, list[Example]] = {bucket: [] for bucket in BUCKETS}
+        self.held_out: list[Example] = []
+        self.reload()
+
+    def reload(self) -> int:
+        """Takes in what has been added since; returns how many utterances there are now."""
+        for stream in open_streams(self.folder):
+            fresh = stream.utterances[self._seen.get(stream.name, 0) :]
+            for utterance in fresh:
+                stop = utterance.first + utterance.frames
+                if stop > len(stream.latents):
+                    break
+                self._seen[stream.name] = self._seen.get(stream.name, 0) + 1
+                latents = (stream.latents[utterance.first : stop] - self.mean) / self.std
+                self._add(utterance, latents.astype(np.float32))
+        return sum(map(len, self.train.values()))
+
+    def _add(self, utterance: Utterance, latents: Float[np.ndarray, "a z"]) -> None:
+        tokens = np.asarray(self.tokenizer.encode(utterance.text), np.int32)
+        pieces = self.tokenizer.encode(utterance.text, out_type=str)
+        words = frame_words(utterance.ends, word_spans(pieces), utterance.frames)
+        end = max(0, utterance.speech - END_LEAD)
+        example = Example(utterance.text, tokens, latents, end, words)
+        if utterance.held_out:
+            self.held_out.append(example)
+            return
+        bucket = smallest_bucket(example)
+        if bucket is not None:
+            self.train[bucket].append(example)
+
+    def batch(self, seed: int, step: int, multiple: int = 1) -> tuple[Bucket, Batch]:
+        """The batch of a step: the same for the same data. Rows are a multiple of `multiple`."""
+        draw = np.random.default_rng([seed, step])
+        buckets = [bucket for bucket in BUCKETS if self.train[bucket]]
+        shares = np.array([len(self.train[bucket]) / bucket.rows for bucket in buckets])
+        bucket = buckets[int(draw.choice(len(buckets), p=shares / shares.sum()))]
+        rows = -(-bucket.rows // multiple) * multiple
+        chosen = draw.integers(0, len(self.train[bucket]), rows)
+        return bucket, collate([self.train[bucket][i] for i in chosen], bucket)
+
+
+def smallest_bucket(example: Example) -> Bucket | None:
+    positions = 1 + len(example.tokens) + len(example.latents)
+    for bucket in BUCKETS:
+        if positions <= bucket.positions and len(example.latents) <= bucket.frames:
+            return bucket
+    return None
+
+
+def collate(examples: Sequence[Example], bucket: Bucket) -> Batch:
+    b, t, a = len(examples), bucket.positions, bucket.frames
+    batch = Batch(
+        tokens=np.zeros((b, t), np.int32),
+        text_length=np.array([len(e.tokens) for e in examples], np.int32),
+        latents=np.zeros((b, a, LATENT_DIM), np.float32),
+        frames=np.array([len(e.latents) for e in examples], np.int32),
+        end=np.array([e.end for e in examples], np.int32),
+        word_start=np.zeros((b, a), np.int32),
+        word_end=np.zeros((b, a), np.int32),
+    )
+    for i, example in enumerate(examples):
+        n, frames = len(example.tokens), len(example.latents)
+        batch.tokens[i, 1 : n + 1] = example.tokens
+        batch.latents[i, :frames] = example.latents
+        if example.words is not None:
+            batch.word_start[i, :frames] = np.maximum(example.words[:, 0] - 1, 0) + 1
+            batch.word_end[i, :frames] = np.minimum(example.words[:, 1] + 1, n) + 1
+    return batch

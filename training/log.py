@@ -1,0 +1,43 @@
+"""The log of a run: one JSON line every few steps, and a progress line for whoever watches."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class TrainingLog:
+    """Means of the terms over `every` steps, appended to `path` and printed."""
+
+    def __init__(self, path: Path, every: int = 50) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "a")  # noqa: SIM115 - lives as long as the run
+        self._every, self._rows, self._start = every, [], time.monotonic()
+        self._cpu = time.process_time()
+
+    def add(self, step: int, rate: float, terms: dict[str, Any]) -> None:
+        """Notes the terms of one step; a term that is not finite stops the run with an error."""
+        self._rows.append(terms)
+        if (step + 1) % self._every:
+            return
+        names = self._rows[0].keys()
+        means = {n: float(np.mean([np.asarray(row[n]) for row in self._rows])) for n in names}
+        broken = [name for name, value in means.items() if not np.isfinite(value)]
+        if broken:
+            raise FloatingPointError(
+                f"{', '.join(broken)} is not finite at step {step + 1}. Resume from the last "
+                "checkpoint with a lower learning rate."
+            )
+        seconds = (time.monotonic() - self._start) / len(self._rows)
+        line = {"step": step + 1, "rate": rate, "seconds_per_step": round(seconds, 4)}
+        line |= {"cpu_minutes": round((time.process_time() - self._cpu) / 60, 2)} | means
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+        print(f"{step + 1:7d}  {seconds:.2f} s  lr {rate:.2e}  {shown}", flush=True)
+        self._rows, self._start = [], time.monotonic()
+
+    def close(self) -> None:
+        self._file.close()

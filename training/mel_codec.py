@@ -1,0 +1,173 @@
+"""The mel autoencoder that defines the latents.
+
+    python -m training.mel_codec train  --frames frames/ --out mel_codec.safetensors
+    python -m training.mel_codec encode --frames frames/ --codec mel_codec.safetensors
+
+Log-mel (100 Hz) → 32 floats at 12.5 Hz → log-mel. It trains in minutes; frozen, it lets the
+waveform decoder and FlowLM train independently, on latents that are already good. Gaussian noise
+on the latent and a small L2 keep the latent space smooth (a VAE with a fixed variance). The
+encoder sees one latent to either side; the decoder is causal, like Mimi's.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array, Float
+from safetensors.numpy import load_file, save_file
+
+from pocket_tts_jax.linear import Linear
+from training.features import FRAME, MEL_BINS, MELS_PER_FRAME, log_mel
+from training.frames import LATENT_DIM, FrameStream, open_streams
+
+NOISE = 0.3
+MARGIN = 1  # latents that the encoder sees to either side
+
+
+class MelEncoder(nn.Module):
+    width: int = 384
+
+    @nn.compact
+    def __call__(self, mel: Float[Array, "b t 80"]) -> Float[Array, "b n 32"]:
+        """Normalised log-mel of n + 2 frames to the latents of the inner n."""
+        x = mel.reshape(len(mel), -1, MELS_PER_FRAME * MEL_BINS)
+        x = jax.nn.silu(Linear(self.width, name="input")(x))
+        around = jnp.concatenate([x[:, :-2], x[:, 1:-1], x[:, 2:]], axis=-1)
+        x = x[:, 1:-1] + jax.nn.silu(Linear(self.width, name="context")(around))
+        x = x + jax.nn.silu(Linear(self.width, name="hidden")(x))
+        return Linear(LATENT_DIM, name="output")(x)
+
+
+class MelDecoder(nn.Module):
+    width: int = 384
+
+    @nn.compact
+    def __call__(self, latents: Float[Array, "b n 32"]) -> Float[Array, "b t 80"]:
+        past = jnp.pad(latents, ((0, 0), (2, 0), (0, 0)))
+        x = jnp.concatenate([past[:, :-2], past[:, 1:-1], past[:, 2:]], axis=-1)
+        x = jax.nn.silu(Linear(self.width, name="input")(x))
+        x = x + jax.nn.silu(Linear(self.width, name="hidden")(x))
+        x = Linear(MELS_PER_FRAME * MEL_BINS, name="output")(x)
+        return x.reshape(len(x), -1, MEL_BINS)
+
+
+class MelCodec(nn.Module):
+    def setup(self) -> None:
+        self.encoder, self.decoder = MelEncoder(), MelDecoder()
+
+    def encode(self, mel: Float[Array, "b t 80"]) -> Float[Array, "b n 32"]:
+        return self.encoder(mel)
+
+    def decode(self, latents: Float[Array, "b n 32"]) -> Float[Array, "b t 80"]:
+        return self.decoder(latents)
+
+    def __call__(self, mel: Float[Array, "b t 80"], noise: Float[Array, "b n 32"]) -> tuple:
+        latents = self.encoder(mel)
+        return latents, self.decoder(latents + NOISE * noise)
+
+
+def codec_loss(params: dict, mel: Array, key: Array) -> tuple[Array, Array]:
+    """L1 + ½ L2 of the mel, and a pull of the latents towards zero; also the L1 alone."""
+    shape = (mel.shape[0], mel.shape[1] // MELS_PER_FRAME - 2 * MARGIN, LATENT_DIM)
+    latents, decoded = MelCodec().apply(params, mel, jax.random.normal(key, shape))  # pyright: ignore
+    target = mel[:, MELS_PER_FRAME:-MELS_PER_FRAME]
+    l1, l2 = jnp.abs(decoded - target).mean(), jnp.square(decoded - target).mean()
+    return l1 + 0.5 * l2 + 2e-3 * jnp.square(latents).mean(), l1
+
+
+def train_mel_codec(
+    mels: Float[np.ndarray, "t 80"], steps: int, seed: int = 0, batch: int = 32, length: int = 24
+) -> dict[str, np.ndarray]:
+    """Fits the codec to one long log-mel stream; returns flat parameters with the statistics
+    of the mel (`mel.mean`, `mel.scale`) and of the latents (`latents.mean`, `latents.std`)."""
+    mean = mels.mean(0)
+    scale = (mels.std(0) + 1e-3).mean()
+    stream = (mels - mean) / scale
+    keys = jax.random.split(jax.random.key(seed), 2)
+    example = jnp.zeros((1, 3 * MELS_PER_FRAME, MEL_BINS))
+    params = MelCodec().init(keys[0], example, jnp.zeros((1, 1, LATENT_DIM)))
+    warmup = min(200, steps // 4)
+    schedule = optax.warmup_cosine_decay_schedule(0, 2e-3, warmup, steps, 5e-5)
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+    @jax.jit
+    def update(params: dict, state: optax.OptState, mel: Array, key: Array) -> tuple:
+        (_, l1), gradients = jax.value_and_grad(codec_loss, has_aux=True)(params, mel, key)
+        updates, state = optimiser.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state, l1
+
+    state, draw, start = optimiser.init(params), np.random.default_rng(seed), time.monotonic()
+    span = (length + 2 * MARGIN) * MELS_PER_FRAME
+    for step in range(steps):
+        offsets = draw.integers(0, (len(stream) - span) // MELS_PER_FRAME, batch) * MELS_PER_FRAME
+        mel = np.stack([stream[o : o + span] for o in offsets])
+        params, state, l1 = update(params, state, mel, jax.random.fold_in(keys[1], step))
+        if step % 250 == 0 or step == steps - 1:
+            print(f"step {step}: mel L1 {l1:.4f}, {time.monotonic() - start:.0f} s", flush=True)
+    flat = {k: np.asarray(v) for k, v in flatten_dict(params, sep="/").items()}
+    flat |= {"mel.mean": mean, "mel.scale": np.array([scale], np.float32)}
+    latents = encode_mels(flat, mels)
+    return flat | {"latents.mean": latents.mean(0), "latents.std": latents.std(0)}
+
+
+def encode_mels(
+    codec: dict[str, np.ndarray], mels: Float[np.ndarray, "t 80"], block: int = 512
+) -> Float[np.ndarray, "n 32"]:
+    """Latents of a stream; its ends are repeated where the encoder looks beyond them."""
+    params = unflatten_dict({k: v for k, v in codec.items() if k.startswith("params")}, sep="/")
+    encode = jax.jit(lambda mel: MelCodec().apply(params, mel, method="encode"))
+    normal = (mels - codec["mel.mean"]) / codec["mel.scale"]
+    count, edge = len(normal) // MELS_PER_FRAME, MELS_PER_FRAME
+    tail = -count % block + 1
+    normal = np.concatenate([normal[:edge], normal, np.tile(normal[-edge:], (tail, 1))])
+    latents = [
+        np.asarray(encode(normal[None, s * edge : (s + block + 2) * edge])[0])
+        for s in range(0, count, block)
+    ]
+    return np.concatenate(latents)[:count]
+
+
+def encode_stream(codec: dict[str, np.ndarray], stream: FrameStream, chunk: int = 4096) -> int:
+    """Appends the latents of whole utterances that have none yet; returns how many frames."""
+    done, ends = len(stream.latents), [u.first + u.frames for u in stream.utterances]
+    before = done
+    stream.latents_path.touch()
+    with open(stream.latents_path, "r+b") as file:
+        file.truncate(done * LATENT_DIM * 4)
+        file.seek(0, 2)
+        while done < ends[-1]:
+            stop = max([e for e in ends if e <= done + chunk], default=ends[-1])
+            audio = stream.audio(done, stop - done)
+            file.write(encode_mels(codec, log_mel(audio)).astype(np.float32).tobytes())
+            file.flush()
+            done = stop
+    return done - before
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="train the mel codec, or encode with it")
+    parser.add_argument("action", choices=["train", "encode"])
+    parser.add_argument("--frames", type=Path, required=True)
+    parser.add_argument("--out", "--codec", dest="codec", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--hours", type=float, default=2.0, help="of speech to train on")
+    args = parser.parse_args()
+    streams = open_streams(args.frames)
+    if args.action == "encode":
+        codec = load_file(args.codec)
+        for stream in streams:
+            print(stream.name, encode_stream(codec, stream), "frames added")
+        return
+    limit = int(args.hours * 3600 * 24000 / FRAME / len(streams))
+    parts = [log_mel(s.audio(0, min(limit, len(s.pcm)))) for s in streams]
+    save_file(train_mel_codec(np.concatenate(parts), args.steps), args.codec)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Plot the logs of runs: python -m training.plot run/flow_lm.jsonl run/mimi.jsonl --out loss.png"""
+
+import argparse
+import json
+from pathlib import Path
+
+NOT_TERMS = {"step", "rate", "seconds_per_step", "cpu_minutes"}
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The lines of a log; where a resumed run repeats steps, the later line counts."""
+    by_step = {}
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        by_step[row["step"]] = row
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def plot_logs(paths: list[Path], out: Path) -> None:
+    """One panel a log, one curve a term that is not zero throughout."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(len(paths), 1, figsize=(9, 4 * len(paths)), squeeze=False)
+    for path, panel in zip(paths, panels[:, 0], strict=True):
+        rows = read_log(path)
+        for name in rows[0].keys() - NOT_TERMS:
+            values = [row[name] for row in rows]
+            if any(values):
+                panel.plot([row["step"] for row in rows], values, label=name)
+        panel.set(title=path.stem, xlabel="step", yscale="log")
+        panel.legend()
+    figure.tight_layout()
+    figure.savefig(out)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="plot training logs")
+    parser.add_argument("logs", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("training.png"))
+    args = parser.parse_args()
+    plot_logs(args.logs, args.out)
+    print(args.out)
+
+
+if __name__ == "__main__":
+    main()
