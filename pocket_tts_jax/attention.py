@@ -56,12 +56,19 @@ def window_mask(position: Int[Array, " b"], t: int, slots: int, context: int) ->
 
 
 def append_rows(cache: KVCache, rows: KVCache, position: Int[Array, " b"]) -> KVCache:
-    """Write the rows of each batch entry at its own position. They must fit (no wrap, no clamp)."""
+    """Write the rows of each batch entry at its own position. They must fit (no wrap, no clamp).
 
-    def write(slots: Array, new: Array, start: Array) -> Array:
-        return jax.lax.dynamic_update_slice_in_dim(slots, new, start, axis=1)
+    One update slice a row, which XLA does in place in a donated cache; a batched one would become
+    a scatter.
+    """
 
-    return KVCache(*(jax.vmap(write)(c, r, position) for c, r in zip(cache, rows, strict=True)))
+    def write(slots: Array, new: Array) -> Array:
+        for b in range(slots.shape[0]):
+            start = (b, 0, position[b], 0)
+            slots = jax.lax.dynamic_update_slice(slots, new[b : b + 1], start)
+        return slots
+
+    return KVCache(*(write(c, r) for c, r in zip(cache, rows, strict=True)))
 
 
 def shift_rows(window: KVCache, rows: KVCache) -> KVCache:
@@ -107,7 +114,9 @@ def attend(
     queries = (q * (d**-0.5)).reshape(b, kv_heads, groups * t, d)
     slots = cache.k.shape[2]
     visible = jnp.concatenate([mask.cache, jnp.broadcast_to(mask.new[None], (b, t, t))], axis=2)
-    scores = jnp.concatenate([queries @ k.swapaxes(2, 3) for k in (cache.k, rows.k)], axis=3)
+    # keys · queriesᵀ, not queries · keysᵀ: only the few queries are transposed, never the cache.
+    columns = queries.swapaxes(2, 3)
+    scores = jnp.concatenate([k @ columns for k in (cache.k, rows.k)], axis=2).swapaxes(2, 3)
     scores = scores.reshape(b, kv_heads, groups, t, slots + t)
     scores = jnp.where(visible[:, None, None], scores, MASKED)
     weights = jax.nn.softmax(scores, axis=-1).reshape(b, kv_heads, groups * t, slots + t)

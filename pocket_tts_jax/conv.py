@@ -1,8 +1,9 @@
 """Causal convolutions that stream, written as matrix products.
 
-Activations are channels-last [b, t, c]; weights keep the checkpoint's layout, so that the
-flattened weight is a view. A product is what a CPU (XLA, XNNPACK) does best: XLA's own
-convolution is several times slower there at these shapes.
+Activations are channels-last [b, t, c]. A product is what a CPU (XLA, XNNPACK) does best: XLA's
+own convolution is several times slower there at these shapes. The checkpoint keeps a kernel's
+taps innermost, activations want them outermost; each layer reorders whichever is smaller at its
+shapes, the weight or the activations.
 """
 
 import jax.numpy as jnp
@@ -46,11 +47,11 @@ class Conv1d(nn.Module):
         span = t - self.stride + 1
         starts = [k * self.dilation for k in range(self.kernel_size)]
         taps = [x[:, start : start + span : self.stride] for start in starts]
-        patches = taps[0] if len(taps) == 1 else jnp.stack(taps, axis=-1)
-        y = contract(
-            patches.reshape(x.shape[0], t // self.stride, -1),
-            weight.reshape(self.out_channels, -1),
-        )
+        if weight.size < x.shape[0] * t // self.stride * self.in_channels * self.kernel_size:
+            patches, weight = jnp.concatenate(taps, axis=-1), weight.swapaxes(1, 2)
+        else:
+            patches = jnp.stack(taps, axis=-1).reshape(x.shape[0], t // self.stride, -1)
+        y = contract(patches, weight.reshape(self.out_channels, -1))
         if self.use_bias:
             bias = self.param("conv.bias", nn.initializers.zeros_init(), (self.out_channels,))
             y = y + bias[None, None]
@@ -72,29 +73,40 @@ class ConvTranspose1d(nn.Module):
     depthwise: bool = False
 
     @nn.nowrap
-    def init_state(self, batch: int) -> Float[Array, "b o stride"]:
-        return jnp.zeros((batch, self.out_channels, self.stride), jnp.float32)
+    def init_state(self, batch: int) -> Float[Array, "b stride o"]:
+        return jnp.zeros((batch, self.stride, self.out_channels), jnp.float32)
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b t i"], overlap: Float[Array, "b o stride"]
-    ) -> tuple[Float[Array, "b u o"], Float[Array, "b o stride"]]:
+        self, x: Float[Array, "b t i"], overlap: Float[Array, "b stride o"]
+    ) -> tuple[Float[Array, "b u o"], Float[Array, "b stride o"]]:
         b, t, _ = x.shape
         outputs = 1 if self.depthwise else self.out_channels
         shape = (self.in_channels, outputs, 2 * self.stride)
         weight = self.param("convtr.weight", nn.initializers.lecun_normal(0, 1), shape)
         if self.depthwise:
-            response = x[..., None] * weight[None, None, :, 0]
+            response = x[:, :, None] * weight[None, None, :, 0].swapaxes(2, 3)
         else:
-            flat = weight.reshape(self.in_channels, -1)
-            response = (x.reshape(b * t, -1) @ flat).reshape(b, t, self.out_channels, -1)
-        head, tail = jnp.split(response, 2, axis=-1)
+            response = self._responses(x, weight)
+        head, tail = jnp.split(response, 2, axis=2)  # [b, t, stride, o]
         y = head + jnp.concatenate([overlap[:, None], tail[:, :-1]], axis=1)
-        y = y.swapaxes(2, 3).reshape(b, t * self.stride, self.out_channels)
+        y = y.reshape(b, t * self.stride, self.out_channels)
         if self.use_bias:
             bias = self.param("convtr.bias", nn.initializers.zeros_init(), (self.out_channels,))
             y = y + bias[None, None]
         return y, tail[:, -1]
+
+    def _responses(
+        self, x: Float[Array, "b t i"], weight: Float[Array, "i o kernel"]
+    ) -> Float[Array, "b t kernel o"]:
+        """What each input adds to the outputs of its two strides."""
+        b, t, _ = x.shape
+        rows, kernel = x.reshape(b * t, -1), weight.shape[2]
+        if weight.size < b * t * self.out_channels * kernel:
+            flat = weight.swapaxes(1, 2).reshape(self.in_channels, -1)
+            return (rows @ flat).reshape(b, t, kernel, self.out_channels)
+        response = rows @ weight.reshape(self.in_channels, -1)
+        return response.reshape(b, t, self.out_channels, kernel).swapaxes(2, 3)
 
 
 def elu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
@@ -108,5 +120,3 @@ def replicate_start(
     """History of a convolution that pads the start of a stream with its first sample."""
     start = jnp.broadcast_to(x[:, :1], previous.shape)
     return jnp.where((position == 0)[:, None, None], start, previous)
-
-

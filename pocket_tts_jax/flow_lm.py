@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from pocket_tts_jax.attention import KVCache, append_rows, init_cache, linear_mask
 from pocket_tts_jax.config import Config, FlowLMConfig, LookupTableConfig
 from pocket_tts_jax.flow_net import FlowNet, sample
-from pocket_tts_jax.linear import LayerNorm, Linear
+from pocket_tts_jax.linear import LayerNorm, Linear, contract
 from pocket_tts_jax.rope import RopeLayout, rotation
 from pocket_tts_jax.transformer import TransformerLayer
 
@@ -139,7 +139,7 @@ class FlowLM(nn.Module):
 
     def embed_voice(self, encoded: Float[Array, "b t encoded"]) -> Float[Array, "b u d"]:
         """The encoder's latents of a recording, led by `bos_before_voice` where there is one."""
-        voice = encoded @ self.speaker_proj_weight.T
+        voice = contract(encoded, self.speaker_proj_weight)
         if not self.config.insert_bos_before_voice:
             return voice
         bos = jnp.broadcast_to(self.bos_before_voice, (voice.shape[0], 1, voice.shape[2]))
@@ -179,7 +179,18 @@ class FlowLM(nn.Module):
         The state must have room for `t` more positions, padding included.
         """
         _, rows = self.forward(embeddings, state)
-        return FlowLMState(_append(state, rows), state.position + length)
+        return append(state, rows, length)
+
+    def propose(
+        self,
+        state: FlowLMState,
+        latent: Float[Array, "b z"],
+        noise: Float[Array, "b z"],
+        flow_steps: int = 1,
+    ) -> tuple[StepOutput, tuple[KVCache, ...]]:
+        """`step` without the write: the next latent, and the rows that `append` puts away."""
+        hidden, rows = self.forward(self.embed_audio(latent[:, None]), state)
+        return self.heads(hidden[:, 0], noise, flow_steps), rows
 
     def step(
         self,
@@ -190,9 +201,8 @@ class FlowLM(nn.Module):
     ) -> tuple[StepOutput, FlowLMState]:
         """One frame: the previous latent in, the next one out. `noise` has the temperature in it:
         its standard deviation is √temperature."""
-        hidden, rows = self.forward(self.embed_audio(latent[:, None]), state)
-        output = self.heads(hidden[:, 0], noise, flow_steps)
-        return output, FlowLMState(_append(state, rows), state.position + 1)
+        output, rows = self.propose(state, latent, noise, flow_steps)
+        return output, append(state, rows, jnp.ones_like(state.position))
 
     def __call__(
         self, tokens: Int[Array, "b t"], encoded: Float[Array, "b t encoded"]
@@ -208,8 +218,16 @@ class FlowLM(nn.Module):
         return output._replace(latent=self.denormalise(output.latent[:, None])[:, 0])
 
 
-def _append(state: FlowLMState, rows: tuple[KVCache, ...]) -> tuple[KVCache, ...]:
-    return tuple(
+def append(
+    state: FlowLMState, rows: tuple[KVCache, ...], length: Int[Array, " b"]
+) -> FlowLMState:
+    """Write new rows, of which the first `length` of each batch entry count.
+
+    Compiled by itself with `state` donated it writes in place. In one function with the reads of
+    `forward` it does not: XLA then copies every cache, once a frame.
+    """
+    layers = tuple(
         append_rows(cache, new, state.position)
         for cache, new in zip(state.layers, rows, strict=True)
     )
+    return FlowLMState(layers, state.position + length)

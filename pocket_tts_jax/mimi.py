@@ -22,7 +22,7 @@ from pocket_tts_jax.transformer import ProjectedTransformer, WindowState, init_w
 
 
 class DecoderState(NamedTuple):
-    upsample: Float[Array, "b c stride"]
+    upsample: Float[Array, "b stride c"]
     transformer: WindowState
     seanet: seanet.State
 

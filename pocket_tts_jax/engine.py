@@ -1,0 +1,252 @@
+"""The JAX engine: FlowLM and Mimi compiled for streaming, behind `generate.Engine`.
+
+Everything compiled has a shape from a short list (prefix lengths, cache capacities, frames per
+decoder call, batch sizes), so that after a warm-up no text compiles anything new. Weights are
+arguments of the compiled functions: all sessions of all threads share one copy.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pocket_tts_jax import flow_lm, mimi
+from pocket_tts_jax.checkpoint import parameter_tree
+from pocket_tts_jax.config import Config
+from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.flow_lm import FlowLM, FlowLMState, StepOutput
+from pocket_tts_jax.mimi import DecoderState, EncoderState, Mimi
+from pocket_tts_jax.text import Prompt
+from pocket_tts_jax.voices import VoiceState
+
+PREFIX_LENGTHS = (16, 32, 64, 128)  # tokens, or frames of a voice, per prefill call
+CAPACITY_STEP = 256  # positions; a cache grows by this much when it is full
+ENCODER_FRAMES = 8  # per encoder call
+Params = dict[str, Any]
+
+
+class Functions:
+    """The compiled functions of one configuration.
+
+    Reading the cache and writing the new rows are two calls: see `flow_lm.append`.
+    """
+
+    def __init__(self, config: Config):
+        self.flow_lm = FlowLM.of(config)
+        self.mimi = Mimi(config.mimi)
+        self.read_text = jax.jit(self._read_text)
+        self.read_voice = jax.jit(self._read_voice)
+        self.propose = jax.jit(self._propose, static_argnames="flow_steps")
+        self.append = jax.jit(flow_lm.append, donate_argnums=0)
+        self.decode = jax.jit(self._decode, donate_argnums=2)
+        self.encode = jax.jit(self._encode, donate_argnums=1)
+
+    def _lm(self, params: Params, *args: Any, method: str, **kwargs: Any) -> Any:
+        return self.flow_lm.apply({"params": params}, *args, method=method, **kwargs)
+
+    def prefill_text(
+        self, params: Params, state: FlowLMState, tokens: np.ndarray, length: np.ndarray
+    ) -> FlowLMState:
+        """Read [b, t] tokens of which the first `length` count. Uses `state` up."""
+        return self.append(state, self.read_text(params, state, tokens), length)
+
+    def prefill_voice(
+        self, params: Params, state: FlowLMState, encoded: np.ndarray, length: np.ndarray
+    ) -> FlowLMState:
+        """Read a recording's latents, of which the first `length` count. Uses `state` up."""
+        bos = int(self.flow_lm.config.insert_bos_before_voice)
+        return self.append(state, self.read_voice(params, state, encoded), length + bos)
+
+    def step(
+        self, params: Params, state: FlowLMState, latent: Any, noise: Any, flow_steps: int
+    ) -> tuple[StepOutput, FlowLMState]:
+        """One frame. Uses `state` up."""
+        output, rows = self.propose(params, state, latent, noise, flow_steps=flow_steps)
+        return output, self.append(state, rows, np.ones(noise.shape[0], np.int32))
+
+    def _read_text(self, params: Params, state: FlowLMState, tokens: Int[Array, "b t"]) -> Any:
+        embeddings = self._lm(params, tokens, method="embed_text")
+        return self._lm(params, embeddings, state, method="forward")[1]
+
+    def _read_voice(
+        self, params: Params, state: FlowLMState, encoded: Float[Array, "b t encoded"]
+    ) -> Any:
+        embeddings = self._lm(params, encoded, method="embed_voice")
+        return self._lm(params, embeddings, state, method="forward")[1]
+
+    def _propose(
+        self, params: Params, state: FlowLMState, latent: Array, noise: Array, flow_steps: int
+    ) -> tuple[StepOutput, tuple[flow_lm.KVCache, ...]]:
+        return self._lm(params, state, latent, noise, flow_steps, method="propose")
+
+    def _decode(
+        self,
+        lm_params: Params,
+        mimi_params: Params,
+        state: DecoderState,
+        latents: Float[Array, "b n z"],
+    ) -> tuple[Float[Array, "b samples"], DecoderState]:
+        raw = latents * lm_params["emb_std"][None, None] + lm_params["emb_mean"][None, None]
+        return self.mimi.apply({"params": mimi_params}, state, raw, method="decode_step")  # pyright: ignore
+
+    def _encode(
+        self, params: Params, state: EncoderState, audio: Float[Array, "b samples"]
+    ) -> tuple[Float[Array, "b n encoded"], EncoderState]:
+        return self.mimi.apply({"params": params}, state, audio, method="encode_step")  # pyright: ignore
+
+
+class JaxEngine:
+    """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
+
+    def __init__(self, config: Config, tensors: dict[str, np.ndarray]):
+        tree = parameter_tree({name: tensors[name] for name in tensors})
+        self.config = config
+        self.flow_lm_params = jax.tree.map(jnp.asarray, tree["flow_lm"])
+        self.mimi_params = jax.tree.map(jnp.asarray, tree["mimi"])
+        self.functions = Functions(config)
+
+    @property
+    def frame_size(self) -> int:
+        return self.config.mimi.frame_size
+
+    @property
+    def sample_rate(self) -> int:
+        return self.config.mimi.sample_rate
+
+    @property
+    def latent_dim(self) -> int:
+        return self.config.latent_dim
+
+    def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "JaxLatents":
+        check_flow_steps(self.config, flow_steps)
+        return JaxLatents(self, voice, prompt.ids, flow_steps)
+
+    def decoder(self) -> "JaxDecoder":
+        return JaxDecoder(self)
+
+    def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
+        """Latents of a recording at the model's rate, as `embed_voice` reads them."""
+        frames = -(-audio.size // self.frame_size)
+        calls = -(-frames // ENCODER_FRAMES)
+        block = ENCODER_FRAMES * self.frame_size
+        padded = np.zeros((1, calls * block), np.float32)
+        padded[0, : audio.size] = audio
+        state, latents = mimi.init_encoder_state(self.config.mimi, 1), []
+        for i in range(calls):
+            piece = padded[:, i * block : (i + 1) * block]
+            encoded, state = self.functions.encode(self.mimi_params, state, piece)
+            latents.append(np.asarray(encoded[0]))
+        return np.concatenate(latents)[:frames]
+
+    def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState:
+        """The attention cache that a prompt leaves behind."""
+        bos = int(self.config.flow_lm.insert_bos_before_voice)
+        length = len(encoded) + bos
+        padded = np.zeros((1, bucket(len(encoded), PREFIX_LENGTHS), encoded.shape[1]), np.float32)
+        padded[0, : len(encoded)] = encoded
+        state = flow_lm.init_state(self.config.flow_lm, 1, capacity_for(padded.shape[1] + bos))
+        count = np.full((1,), len(encoded), np.int32)
+        state = self.functions.prefill_voice(self.flow_lm_params, state, padded, count)
+        k, v = (
+            np.stack([np.asarray(getattr(layer, name))[0, :, :length] for layer in state.layers])
+            for name in ("k", "v")
+        )
+        return VoiceState(k, v, latents=encoded)
+
+
+class JaxLatents:
+    """FlowLM at one place of one chunk: `generate.Latents`."""
+
+    def __init__(
+        self, engine: JaxEngine, voice: VoiceState, tokens: Sequence[int], flow_steps: int
+    ):
+        self._params = engine.flow_lm_params
+        self._step: Callable = partial(engine.functions.step, flow_steps=flow_steps)
+        self._position = voice.length + len(tokens)
+        pieces = split_prefix(tokens)
+        end = voice.length + sum(length for _, length in pieces)
+        capacity = capacity_for(max(end, self._position + 1))
+        state = voice_state(voice, capacity)
+        for piece, length in pieces:
+            padded = np.zeros((1, length), np.int32)
+            padded[0, : len(piece)] = piece
+            count = np.full((1,), len(piece), np.int32)
+            state = engine.functions.prefill_text(self._params, state, padded, count)
+        self._state = state
+        self._latent = self._params["bos_emb"][None]
+
+    def step(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
+        if self._position == self._state.layers[0].k.shape[2]:
+            self._state = grow(self._state)
+        output, self._state = self._step(self._params, self._state, self._latent, noise[None])
+        self._position += 1
+        self._latent = output.latent
+        return np.asarray(output.latent)[0], float(output.eos_logit[0])
+
+
+class JaxDecoder:
+    """Mimi's decoder at one place of one chunk: `generate.Decoder`."""
+
+    def __init__(self, engine: JaxEngine):
+        self._params = engine.flow_lm_params, engine.mimi_params
+        self._decode = engine.functions.decode
+        self._state = mimi.init_decoder_state(engine.config.mimi, 1)
+
+    def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
+        audio, self._state = self._decode(*self._params, self._state, latents[None])
+        return np.asarray(audio)[0]
+
+
+def check_flow_steps(config: Config, flow_steps: int) -> None:
+    """Refuse a number of steps that the head of this model would ignore."""
+    kind = config.flow_lm.flow.type
+    if kind in ("drifting", "pointwise") and flow_steps != 1:
+        raise ConfigError(
+            f"This model's {kind} head makes a latent in one step: leave sampler_decode_steps at "
+            f"1 (got {flow_steps})."
+        )
+
+
+def bucket(length: int, sizes: Sequence[int]) -> int:
+    """The smallest size that holds `length`; beyond the largest, multiples of it."""
+    for size in sizes:
+        if length <= size:
+            return size
+    return -(-length // sizes[-1]) * sizes[-1]
+
+
+def split_prefix(tokens: Sequence[int]) -> list[tuple[Sequence[int], int]]:
+    """(tokens, padded length) of the prefill calls that read `tokens`."""
+    largest = PREFIX_LENGTHS[-1]
+    pieces = [tokens[i : i + largest] for i in range(0, len(tokens), largest)]
+    return [(piece, bucket(len(piece), PREFIX_LENGTHS)) for piece in pieces]
+
+
+def capacity_for(positions: int) -> int:
+    return -(-positions // CAPACITY_STEP) * CAPACITY_STEP
+
+
+def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:
+    """A fresh state of batch 1 that begins with the voice."""
+    layers, kv_heads, _, head_dim = voice.k.shape
+    caches = []
+    for layer in range(layers):
+        pair = []
+        for rows in (voice.k[layer], voice.v[layer]):
+            slots = np.zeros((1, kv_heads, capacity, head_dim), np.float32)
+            slots[0, :, : voice.length] = rows
+            pair.append(jnp.asarray(slots))
+        caches.append(flow_lm.KVCache(*pair))
+    return FlowLMState(tuple(caches), jnp.full((1,), voice.length, jnp.int32))
+
+
+@partial(jax.jit, donate_argnums=0)
+def grow(state: FlowLMState) -> FlowLMState:
+    """Room for `CAPACITY_STEP` more positions."""
+    room = ((0, 0), (0, 0), (0, CAPACITY_STEP), (0, 0))
+    layers = jax.tree.map(lambda slots: jnp.pad(slots, room), state.layers)
+    return FlowLMState(layers, state.position)

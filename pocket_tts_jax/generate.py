@@ -1,0 +1,281 @@
+"""The streaming loop: chunks of text in, 80 ms frames of audio out, the same for every engine.
+
+1. A thread reads the chunks one by one: prefill, then latents until EOS, into a bounded queue.
+2. The caller's thread takes latents from the queue and decodes them, 1, 1, 2, 4, then 8 frames a
+   call. The schedule counts frames and not what the queue happens to hold, so that the same seed
+   gives the same bytes; the first frame leaves after one step and one decoder call.
+3. Closing the generator, or setting `stop`, ends the thread within a frame.
+
+An engine is anything with the methods of `Engine`: JAX and LiteRT here, a stub in the tests.
+"""
+
+import logging
+import math
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from pocket_tts_jax.errors import ConfigError, GenerationError
+from pocket_tts_jax.noise import chunk_key, noise
+from pocket_tts_jax.text import Prompt
+from pocket_tts_jax.voices import VoiceState
+
+_log = logging.getLogger(__name__)
+
+# EOS is ignored on the first frames: before speech starts, the logit of some voices is high.
+FRAMES_BEFORE_EOS = 6
+# Frames per decoder call, the last one repeating. Each step is affordable once the audio sent
+# before it covers the wait, on any machine that is a little faster than real time.
+SCHEDULE = (1, 1, 2, 4, 8)
+FADE_IN_SECONDS = 0.005  # a fresh decoder starts with a small step, heard as a click
+_QUEUE_FRAMES = 64
+_NOISE_FRAMES = 16  # drawn at once: one call for many frames is cheaper
+
+
+class Latents(Protocol):
+    """FlowLM after the prefill of one chunk."""
+
+    def step(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
+        """The next latent (as the decoder takes it) and its EOS logit. Noise in, no randomness."""
+        ...
+
+
+class Decoder(Protocol):
+    """Mimi's decoder at one place of one chunk."""
+
+    def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
+        """The samples of the next `n` frames, n one of 1, 2, 4, 8."""
+        ...
+
+
+class Engine(Protocol):
+    @property
+    def frame_size(self) -> int: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def latent_dim(self) -> int: ...
+    def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> Latents: ...
+    def decoder(self) -> Decoder: ...
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How latents are drawn. `temperature` is the variance of the noise, `noise_clamp` its limit
+    in the same units; `frames_after_eos` None leaves the number to each chunk's text."""
+
+    seed: int
+    temperature: float
+    eos_threshold: float
+    noise_clamp: float | None = None
+    frames_after_eos: int | None = None
+    flow_steps: int = 1
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ConfigError(f"temperature must be 0 or more, got {self.temperature}")
+        if self.noise_clamp is not None and not self.noise_clamp > 0:
+            raise ConfigError(f"noise_clamp must be above 0 or None, got {self.noise_clamp}")
+        if self.frames_after_eos is not None and self.frames_after_eos < 0:
+            raise ConfigError(f"frames_after_eos must be 0 or more, got {self.frames_after_eos}")
+        if self.flow_steps < 1:
+            raise ConfigError(f"sampler_decode_steps must be 1 or more, got {self.flow_steps}")
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """How one chunk ended. `eos` is False where it ran into its limit of frames."""
+
+    index: int
+    text: str
+    tokens: int
+    frames: int
+    eos: bool
+
+
+Frame = Float[np.ndarray, " samples"]
+OnChunk = Callable[[ChunkReport], None]
+
+
+def stream(
+    engine: Engine,
+    voice: VoiceState,
+    prompts: Iterable[Prompt],
+    sampling: Sampling,
+    *,
+    first_chunk: int = 0,
+    stop: threading.Event | None = None,
+    on_chunk: OnChunk | None = None,
+) -> Iterator[Frame]:
+    """Yield the frames of all prompts, `frame_size` samples each.
+
+    `first_chunk` is the index of the first prompt, which its noise depends on: a text resumed at
+    a chunk continues with the bytes of the whole. `on_chunk` is called in the caller's thread
+    when a chunk's last frame has been yielded. Errors of the model's thread are raised here.
+    """
+    producer = _Producer(engine, voice, prompts, sampling, first_chunk, stop)
+    producer.start()
+    try:
+        while True:
+            item = producer.take()
+            if item is None:
+                return
+            yield from _decode_chunk(engine, producer, item)
+            report = producer.report
+            if report is None:  # stopped in the middle of a chunk
+                return
+            _warn(report)
+            if on_chunk is not None:
+                on_chunk(report)
+    finally:
+        producer.close()
+
+
+def _decode_chunk(engine: Engine, producer: "_Producer", latent: np.ndarray) -> Iterator[Frame]:
+    """Decode latents from the queue until the chunk's report comes."""
+    decoder = engine.decoder()
+    fade = np.linspace(0, 1, int(engine.sample_rate * FADE_IN_SECONDS), dtype=np.float32)
+    pending, calls = [latent], 0
+    open_chunk = True
+    while pending or open_chunk:
+        wanted = SCHEDULE[min(calls, len(SCHEDULE) - 1)]
+        while open_chunk and len(pending) < wanted:
+            item = producer.take()
+            if isinstance(item, np.ndarray):
+                pending.append(item)
+            else:
+                open_chunk = False
+        if not pending or producer.stopped:
+            return
+        # At the end of a chunk fewer are left: the largest compiled size that they fill.
+        size = max(n for n in SCHEDULE if n <= min(wanted, len(pending)))
+        audio = decoder.decode(np.stack(pending[:size]))
+        del pending[:size]
+        if calls == 0:
+            audio = np.concatenate([audio[: fade.size] * fade, audio[fade.size :]])
+        calls += 1
+        yield from audio.reshape(size, -1)
+
+
+def _warn(report: ChunkReport) -> None:
+    if not report.eos:
+        _log.warning(
+            "Chunk %d reached its limit of %d frames before the model ended it; words may be "
+            "missing or repeated. Its text: %r",
+            *(report.index, report.frames, report.text),
+        )
+
+
+class _Producer:
+    """The thread that makes latents. The queue holds a chunk's latents, its report, …, None."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        voice: VoiceState,
+        prompts: Iterable[Prompt],
+        sampling: Sampling,
+        first_chunk: int,
+        stop: threading.Event | None,
+    ):
+        self.report: ChunkReport | None = None
+        self._engine, self._voice, self._sampling = engine, voice, sampling
+        self._prompts = enumerate(prompts, first_chunk)
+        self._asked = stop or threading.Event()
+        self._closed = threading.Event()
+        self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
+        self._thread = threading.Thread(target=self._run, name="pocket-tts latents", daemon=True)
+
+    @property
+    def stopped(self) -> bool:
+        return self._asked.is_set() or self._closed.is_set()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and wait for the thread: no work goes on after the generator is closed."""
+        self._closed.set()
+        self._thread.join()
+
+    def take(self) -> np.ndarray | None:
+        """The next latent; None at the end of a chunk (its `report` is set) or of everything."""
+        while not self.stopped:
+            try:
+                item = self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+            if isinstance(item, np.ndarray):
+                self.report = None
+                return item
+            if isinstance(item, BaseException):
+                raise item
+            self.report = item
+            return None
+        self.report = None
+        return None
+
+    def _put(self, item: object) -> None:
+        while not self.stopped:
+            try:
+                return self._queue.put(item, timeout=0.05)
+            except queue.Full:
+                continue
+
+    def _run(self) -> None:
+        try:
+            for index, prompt in self._prompts:
+                report = self._speak(index, prompt)
+                if report is None:
+                    return
+                self._put(report)
+            self._put(None)
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            self._put(error)
+
+    def _speak(self, index: int, prompt: Prompt) -> ChunkReport | None:
+        """All latents of one chunk into the queue; None if stopped."""
+        sampling, width = self._sampling, self._engine.latent_dim
+        key = chunk_key(sampling.seed, index)
+        latents = self._engine.start(self._voice, prompt, sampling.flow_steps)
+        tail = sampling.frames_after_eos
+        policy = EosPolicy(
+            sampling.eos_threshold, prompt.frames_after_eos if tail is None else tail
+        )
+        draws = np.empty((0, width), np.float32)
+        for frame in range(prompt.max_frames):
+            if self.stopped:
+                return None
+            if frame % _NOISE_FRAMES == 0:
+                temperature, clamp = sampling.temperature, sampling.noise_clamp
+                draws = noise(key, frame, _NOISE_FRAMES, width, temperature, clamp)
+            latent, eos_logit = latents.step(draws[frame % _NOISE_FRAMES])
+            if not math.isfinite(eos_logit):
+                raise GenerationError(
+                    f"The model gave a value that is not finite in frame {frame} of chunk "
+                    f"{index} ({prompt.text!r}). Its weights or its voice are damaged."
+                )
+            if policy.ends(frame, eos_logit):
+                return ChunkReport(index, prompt.text, len(prompt.ids), frame, True)
+            self._put(latent)
+        eos = policy.eos_frame is not None
+        return ChunkReport(index, prompt.text, len(prompt.ids), prompt.max_frames, eos)
+
+
+class EosPolicy:
+    """When a chunk ends: `frames_after_eos` frames after the first EOS that counts."""
+
+    def __init__(self, threshold: float, frames_after_eos: int):
+        self.eos_frame: int | None = None
+        self._threshold, self._tail = threshold, frames_after_eos
+
+    def ends(self, frame: int, eos_logit: float) -> bool:
+        """True if the latent of `frame`, whose logit this is, must not be spoken any more."""
+        if self.eos_frame is None and frame >= FRAMES_BEFORE_EOS and eos_logit > self._threshold:
+            self.eos_frame = frame
+        return self.eos_frame is not None and frame >= self.eos_frame + self._tail
