@@ -139,7 +139,7 @@ def run_reference(text: str, rules: dict[str, Any], tokenizer: Any, max_tokens: 
         prompts.append([text_to_generate, [int(i) for i in ids], frames_after_eos, longest])
         yield from ()
 
-    model = SimpleNamespace(
+    model: Any = SimpleNamespace(  # what the loop asks of a TTSModel
         model_recommended_frames_after_eos=None,
         flow_lm=SimpleNamespace(conditioner=SimpleNamespace(tokenizer=tokenizer)),
         config=SimpleNamespace(mimi=SimpleNamespace(frame_rate=12.5)),
@@ -156,7 +156,7 @@ def run_reference(text: str, rules: dict[str, Any], tokenizer: Any, max_tokens: 
     try:
         found["chunks"] = split_into_best_sentences(tokenizer, text, max_tokens, **rules)
         found["warnings"], warnings.count = warnings.count, 0
-        list(TTSModel.generate_audio_stream(model, None, text, max_tokens=max_tokens))
+        list(TTSModel.generate_audio_stream(model, {}, text, max_tokens=max_tokens))
     except ValueError as error:
         found["error"] = str(error)
     finally:
