@@ -7,13 +7,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pocket_tts_jax.model import TTSModel
-    from pocket_tts_jax.voices import export_model_state
+    from pocket_tts_jax.model import TTSModel, export_model_state
 
 __all__ = ["TTSModel", "__version__", "export_model_state"]
 __version__ = "0.1.0"
 
-_HOMES = {"TTSModel": "pocket_tts_jax.model", "export_model_state": "pocket_tts_jax.voices"}
+_HOMES = {"TTSModel": "pocket_tts_jax.model", "export_model_state": "pocket_tts_jax.model"}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.flow_lm import FlowLM, FlowLMState, StepOutput
 from pocket_tts_jax.mimi import DecoderState, EncoderState, Mimi
+from pocket_tts_jax.generate import SCHEDULE
 from pocket_tts_jax.text import Prompt
 from pocket_tts_jax.voices import VoiceState
 
@@ -39,7 +40,8 @@ class Functions:
         self.flow_lm = FlowLM.of(config)
         self.mimi = Mimi(config.mimi)
         self.read_text = jax.jit(self._read_text)
-        self.read_voice = jax.jit(self._read_voice)
+        self.read = jax.jit(self._read)
+        self.embed_voice = jax.jit(self._embed_voice)
         self.propose = jax.jit(self._propose, static_argnames="flow_steps")
         self.append = jax.jit(flow_lm.append, donate_argnums=0)
         self.decode = jax.jit(self._decode, donate_argnums=2)
@@ -54,12 +56,11 @@ class Functions:
         """Read [b, t] tokens of which the first `length` count. Uses `state` up."""
         return self.append(state, self.read_text(params, state, tokens), length)
 
-    def prefill_voice(
-        self, params: Params, state: FlowLMState, encoded: np.ndarray, length: np.ndarray
+    def prefill(
+        self, params: Params, state: FlowLMState, embeddings: np.ndarray, length: np.ndarray
     ) -> FlowLMState:
-        """Read a recording's latents, of which the first `length` count. Uses `state` up."""
-        bos = int(self.flow_lm.config.insert_bos_before_voice)
-        return self.append(state, self.read_voice(params, state, encoded), length + bos)
+        """Read [b, t, d] embeddings of which the first `length` count. Uses `state` up."""
+        return self.append(state, self.read(params, state, embeddings), length)
 
     def step(
         self, params: Params, state: FlowLMState, latent: Any, noise: Any, flow_steps: int
@@ -72,11 +73,11 @@ class Functions:
         embeddings = self._lm(params, tokens, method="embed_text")
         return self._lm(params, embeddings, state, method="forward")[1]
 
-    def _read_voice(
-        self, params: Params, state: FlowLMState, encoded: Float[Array, "b t encoded"]
-    ) -> Any:
-        embeddings = self._lm(params, encoded, method="embed_voice")
+    def _read(self, params: Params, state: FlowLMState, embeddings: Float[Array, "b t d"]) -> Any:
         return self._lm(params, embeddings, state, method="forward")[1]
+
+    def _embed_voice(self, params: Params, encoded: Float[Array, "b t encoded"]) -> Array:
+        return self._lm(params, encoded, method="embed_voice")
 
     def _propose(
         self, params: Params, state: FlowLMState, latent: Array, noise: Array, flow_steps: int
@@ -103,7 +104,7 @@ class JaxEngine:
     """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
 
     def __init__(self, config: Config, tensors: dict[str, np.ndarray]):
-        tree = parameter_tree({name: tensors[name] for name in tensors})
+        tree = parameter_tree(tensors)
         self.config = config
         self.flow_lm_params = jax.tree.map(jnp.asarray, tree["flow_lm"])
         self.mimi_params = jax.tree.map(jnp.asarray, tree["mimi"])
@@ -143,19 +144,42 @@ class JaxEngine:
         return np.concatenate(latents)[:frames]
 
     def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState:
-        """The attention cache that a prompt leaves behind."""
-        bos = int(self.config.flow_lm.insert_bos_before_voice)
-        length = len(encoded) + bos
-        padded = np.zeros((1, bucket(len(encoded), PREFIX_LENGTHS), encoded.shape[1]), np.float32)
-        padded[0, : len(encoded)] = encoded
-        state = flow_lm.init_state(self.config.flow_lm, 1, capacity_for(padded.shape[1] + bos))
-        count = np.full((1,), len(encoded), np.int32)
-        state = self.functions.prefill_voice(self.flow_lm_params, state, padded, count)
+        """The attention cache that a recording's latents leave behind."""
+        embeddings = self.functions.embed_voice(self.flow_lm_params, encoded[None])
+        voice = self.voice_from_embeddings(np.asarray(embeddings)[0])
+        return VoiceState(voice.k, voice.v, latents=encoded)
+
+    def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
+        """The attention cache that a prefix of FlowLM's inputs leaves behind."""
+        pieces = split_prefix(embeddings)
+        capacity = capacity_for(sum(length for _, length in pieces))
+        state = flow_lm.init_state(self.config.flow_lm, 1, capacity)
+        for piece, length in pieces:
+            padded = np.zeros((1, length, embeddings.shape[1]), np.float32)
+            padded[0, : len(piece)] = piece
+            count = np.full((1,), len(piece), np.int32)
+            state = self.functions.prefill(self.flow_lm_params, state, padded, count)
         k, v = (
-            np.stack([np.asarray(getattr(layer, name))[0, :, :length] for layer in state.layers])
+            np.stack([np.asarray(getattr(cache, name))[0] for cache in state.layers])
             for name in ("k", "v")
         )
-        return VoiceState(k, v, latents=encoded)
+        return VoiceState(k[:, :, : len(embeddings)], v[:, :, : len(embeddings)])
+
+    def warmup(self, flow_steps: int = 1) -> None:
+        """Compile every shape that a text of usual length meets."""
+        embeddings = np.zeros((1, self.config.flow_lm.transformer.d_model), np.float32)
+        voice = self.voice_from_embeddings(embeddings)
+        for length in PREFIX_LENGTHS:
+            for capacity in (1, 2):
+                tokens = np.zeros((1, length), np.int32)
+                state = voice_state(voice, capacity * CAPACITY_STEP)
+                count = np.full((1,), length, np.int32)
+                state = self.functions.prefill_text(self.flow_lm_params, state, tokens, count)
+                latent = np.zeros((1, self.latent_dim), np.float32)
+                self.functions.step(self.flow_lm_params, state, latent, latent, flow_steps)
+        grow(voice_state(voice, CAPACITY_STEP))
+        for frames in sorted(set(SCHEDULE)):
+            self.decoder().decode(np.zeros((frames, self.latent_dim), np.float32))
 
 
 class JaxLatents:
@@ -219,10 +243,10 @@ def bucket(length: int, sizes: Sequence[int]) -> int:
     return -(-length // sizes[-1]) * sizes[-1]
 
 
-def split_prefix(tokens: Sequence[int]) -> list[tuple[Sequence[int], int]]:
-    """(tokens, padded length) of the prefill calls that read `tokens`."""
+def split_prefix(inputs: Any) -> list[tuple[Any, int]]:
+    """(inputs, padded length) of the prefill calls that read `inputs`, tokens or embeddings."""
     largest = PREFIX_LENGTHS[-1]
-    pieces = [tokens[i : i + largest] for i in range(0, len(tokens), largest)]
+    pieces = [inputs[i : i + largest] for i in range(0, len(inputs), largest)]
     return [(piece, bucket(len(piece), PREFIX_LENGTHS)) for piece in pieces]
 
 
