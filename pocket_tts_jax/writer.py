@@ -50,7 +50,9 @@ class Writer(ABC):
         except BrokenPipeError:
             raise  # the reader has had enough: no error of ours
         except OSError as error:
-            raise AudioError(f"The audio cannot be written: {error}. Free some space.") from error
+            raise AudioError(
+                f"The audio cannot be written: {error}. Check that there is room."
+            ) from error
 
 
 class RawWriter(Writer):
@@ -128,7 +130,8 @@ class CompressedWriter(Writer):
             self._encoder.write(data)
         except (soundfile.LibsndfileError, AssertionError, OSError) as error:
             raise AudioError(
-                f"The audio cannot be written: {error or 'no room left'}. Free some space."
+                f"The audio cannot be written: {str(error).rstrip('.') or 'no room left'}. Check that "
+                "there is room."
             ) from error
 
     def finish(self) -> None:
@@ -137,7 +140,9 @@ class CompressedWriter(Writer):
         try:
             self._encoder.close()
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"The audio cannot be written: {error}. Free some space.") from error
+            raise AudioError(
+                f"The audio cannot be written: {str(error).rstrip('.')}. Check that there is room."
+            ) from error
         if self._memory is not None:
             self._emit(self._memory.getvalue())
 
