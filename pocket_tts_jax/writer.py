@@ -129,9 +129,9 @@ class CompressedWriter(Writer):
         try:
             self._encoder.write(data)
         except (soundfile.LibsndfileError, AssertionError, OSError) as error:
+            reason = str(error).rstrip(".") or "the encoder stopped"
             raise AudioError(
-                f"The audio cannot be written: {str(error).rstrip('.') or 'no room left'}. Check that "
-                "there is room."
+                f"The audio cannot be written: {reason}. Check that there is room."
             ) from error
 
     def finish(self) -> None:
