@@ -2,9 +2,9 @@
 
     python -m training.codec --config voice.yaml --frames frames/ --out run/mimi.safetensors
 
-Spectral losses first; `--adversarial` adds a small multi-scale STFT discriminator, to be used on
-a run whose spectra are right. Latents get a little noise, because FlowLM's are not exact.
-Started again with the same `--out` it goes on from the last checkpoint.
+Spectral losses first; then a second run with `--start FIRST --adversarial`, which adds a small
+multi-scale STFT discriminator once the spectra are right. Latents get a little noise, because
+FlowLM's are not exact. Started again with the same `--out` it goes on from the last checkpoint.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 FRAMES = 14  # of one training crop
+DECODER = ("decoder.", "decoder_transformer.", "upsample.", "quantizer.")
 
 
 def main() -> None:
@@ -27,6 +28,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--noise", type=float, default=0.15, help="std on normalised latents")
+    parser.add_argument("--start", type=Path, help="begin with the tensors of another run")
+    parser.add_argument("--adversarial", action="store_true", help="train a discriminator along")
     parser.add_argument("--reload", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--devices", type=int, default=1)
@@ -69,34 +72,30 @@ def train(args: argparse.Namespace) -> None:
     import jax
     import jax.numpy as jnp
 
-    from pocket_tts_jax.checkpoint import parameter_tree
     from pocket_tts_jax.config import load_config
-    from pocket_tts_jax.mimi import Mimi, init_decoder_state
-    from training.codec_loss import spectral_terms
+    from training.checkpoint import read_ema
+    from training.codec_loss import codec_loss, discriminator_tensors
     from training.initialise import initial_tensors, select
     from training.log import TrainingLog
     from training.trainer import Optimisation, Schedule, Trainer, run
 
     jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
     config = load_config(args.config)
-    mimi, frame = Mimi(config.mimi), config.mimi.frame_size
     tensors = select(initial_tensors(config, args.seed), "mimi.")
-    decoder = ("decoder.", "decoder_transformer.", "upsample.", "quantizer.")
-    tensors = {n: t for n, t in tensors.items() if n.startswith(decoder)}
+    tensors = {n: t for n, t in tensors.items() if n.startswith(DECODER)}
+    if args.start:
+        tensors |= read_ema(args.start)
+    if args.adversarial:
+        tensors |= discriminator_tensors(args.seed)
 
     def loss(params: dict, batch: tuple, key: Any) -> tuple:
         latents, audio = batch
         scale = args.noise * latents.std((0, 1))
         latents = latents + scale * jax.random.normal(key, latents.shape)
-        state = init_decoder_state(config.mimi, len(latents))
-        variables = {"params": parameter_tree(params)}
-        decoded, _ = mimi.apply(variables, state, latents, method="decode_step")
-        # The first frame starts from nothing in the middle of speech: it is not judged.
-        terms = spectral_terms(decoded[:, frame:], jnp.asarray(audio)[:, frame:])
-        return 5 * terms.mel + 1.5 * terms.low + 1.5 * terms.linear, terms
+        return codec_loss(params, latents, jnp.asarray(audio), config.mimi)
 
     trainer = Trainer(
-        {"spectral": loss},
+        {"codec": loss},
         tensors,
         Optimisation(
             Schedule(args.steps, args.rate, decay=args.decay),
@@ -117,7 +116,7 @@ def train(args: argparse.Namespace) -> None:
     def next_batch(step: int) -> tuple[str, Any]:
         if step % args.reload == 0:
             print("frames:", crops.reload(), flush=True)
-        return "spectral", crops.batch(args.seed, step, rows)
+        return "codec", crops.batch(args.seed, step, rows)
 
     note = {k: str(v) for k, v in vars(args).items()}
     run(trainer, next_batch, args.out, TrainingLog(args.out.with_suffix(".jsonl")), note)

@@ -9,8 +9,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float
 
+from pocket_tts_jax.checkpoint import parameter_tree
+from pocket_tts_jax.config import MimiConfig
+from pocket_tts_jax.mimi import Mimi, init_decoder_state
+from training.discriminator import Discriminator, decoder_terms, discriminator_loss
 from training.features import FLOOR, magnitudes, mel_filters
 
 # window, hop, mel bins
@@ -23,18 +29,64 @@ RESOLUTIONS = (
 )
 
 
+# Names of the discriminator's tensors start so; they are trained along and never exported.
+DISCRIMINATOR = "discriminator/"
+
+
 class Spectral(NamedTuple):
     mel: Array
     low: Array
     linear: Array
-    adversarial: Array
+
+
+class CodecTerms(NamedTuple):
+    mel: Array
+    low: Array
+    linear: Array
+    fooled: Array
     features: Array
+    discriminator: Array
+
+
+def discriminator_tensors(seed: int) -> dict[str, np.ndarray]:
+    params = Discriminator().init(jax.random.key(seed), jnp.zeros((1, 8192)))
+    flat = flatten_dict(params, sep="/")
+    return {DISCRIMINATOR + name: np.asarray(tensor) for name, tensor in flat.items()}
+
+
+def codec_loss(
+    params: dict[str, Array],
+    latents: Float[Array, "b n z"],
+    audio: Float[Array, "b samples"],
+    config: MimiConfig,
+) -> tuple[Array, CodecTerms]:
+    """Decodes from a fresh state and compares; where `params` hold a discriminator, it is trained
+    and listened to in the same step.
+
+    The first frame starts from nothing in the middle of speech: it is not judged.
+    """
+    decoder = {n: t for n, t in params.items() if not n.startswith(DISCRIMINATOR)}
+    judge = {n.removeprefix(DISCRIMINATOR): params[n] for n in params.keys() - decoder.keys()}
+    state, variables = init_decoder_state(config, len(latents)), {"params": parameter_tree(decoder)}  # pyright: ignore
+    decoded, _ = Mimi(config).apply(variables, state, latents, method="decode_step")  # pyright: ignore
+    made, real = decoded[:, config.frame_size :], audio[:, config.frame_size :]
+    terms = spectral_terms(made, real)
+    total = 5 * terms.mel + 1.5 * terms.low + 1.5 * terms.linear
+    if not judge:
+        nothing = jnp.zeros(())
+        return total, CodecTerms(*terms, nothing, nothing, nothing)
+    tree = unflatten_dict(judge, sep="/")
+    fooled, matched = decoder_terms(jax.lax.stop_gradient(tree), real, made)
+    against = discriminator_loss(tree, real, made)
+    return total + 0.2 * fooled + 0.5 * matched + against, CodecTerms(
+        *terms, fooled, matched, against
+    )
 
 
 def spectral_terms(
     predicted: Float[Array, "b samples"], target: Float[Array, "b samples"]
 ) -> Spectral:
-    """Mean over the resolutions of each term (the last two are zero here)."""
+    """Mean over the resolutions of each term."""
     mel, low, linear = jnp.zeros(()), jnp.zeros(()), jnp.zeros(())
     for window, hop, bins in RESOLUTIONS:
         y, x = (magnitudes(a, window, hop) for a in (predicted, jax.lax.stop_gradient(target)))
@@ -45,4 +97,4 @@ def spectral_terms(
             low += jnp.abs(jnp.log(y[..., :k] + FLOOR) - jnp.log(x[..., :k] + FLOOR)).mean()
         linear += jnp.abs(y - x).sum() / (x.sum() + 1e-3)
     n = len(RESOLUTIONS)
-    return Spectral(mel / n, low / n, linear / n, jnp.zeros(()), jnp.zeros(()))
+    return Spectral(mel / n, low / n, linear / n)

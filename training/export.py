@@ -27,6 +27,7 @@ from pocket_tts_jax.flow_lm import FlowLM, init_state
 from pocket_tts_jax.parameters import parameter_shapes
 from pocket_tts_jax.voices import VoiceState, write_voice
 from training.checkpoint import read_ema
+from training.codec_loss import DISCRIMINATOR
 from training.initialise import initial_tensors, select
 
 
@@ -42,7 +43,7 @@ def gather_tensors(
     tensors = initial_tensors(config)
     tensors["flow_lm.speaker_proj_weight"] = np.zeros_like(tensors["flow_lm.speaker_proj_weight"])
     tensors |= {f"flow_lm.{name}": tensor for name, tensor in flow_lm.items()}
-    tensors |= {f"mimi.{name}": tensor for name, tensor in mimi.items()}
+    tensors |= {f"mimi.{n}": t for n, t in mimi.items() if not n.startswith(DISCRIMINATOR)}
     tensors |= {"flow_lm.emb_mean": mean, "flow_lm.emb_std": std}
     found = {name: np.shape(tensor) for name, tensor in tensors.items()}
     check_tensors(found, parameter_shapes(config), "the training checkpoints")

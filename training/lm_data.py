@@ -20,6 +20,9 @@ from training.tokens import word_spans
 
 # Speech ends in about 0.2 s of silence; the end is declared this many frames before its last.
 END_LEAD = 2
+# Texts of at most so many tokens are also joined in pairs, with so many frames of silence.
+SHORT_TEXT = 45
+PAUSE = 2
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,8 @@ class Bucket:
 
 BUCKETS = (
     Bucket(72, 36, 20),
-    Bucket(104, 52, 14),
-    Bucket(160, 80, 9),
-    Bucket(288, 150, 5),
+    Bucket(112, 56, 13),
+    Bucket(208, 104, 7),
 )
 
 
@@ -72,7 +74,7 @@ def frame_words(
 
 
 class Examples:
-    """The utterances of a folder of frames that have latents, by bucket; `reload` finds new ones."""
+    """The utterances of a folder that have latents, by bucket; `reload` finds new ones."""
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class Examples:
         self._seen: dict[str, int] = {}
         self.train: dict[Bucket, list[Example]] = {bucket: [] for bucket in BUCKETS}
         self.held_out: list[Example] = []
+        self._waiting: Example | None = None
         self.reload()
 
     def reload(self) -> int:
@@ -110,6 +113,16 @@ class Examples:
         if utterance.held_out:
             self.held_out.append(example)
             return
+        self._shelve(example)
+        if len(tokens) > SHORT_TEXT:
+            return
+        if self._waiting is None:
+            self._waiting = example
+        else:
+            self._shelve(join(self._waiting, example))
+            self._waiting = None
+
+    def _shelve(self, example: Example) -> None:
         bucket = smallest_bucket(example)
         if bucket is not None:
             self.train[bucket].append(example)
@@ -123,6 +136,23 @@ class Examples:
         rows = -(-bucket.rows // multiple) * multiple
         chosen = draw.integers(0, len(self.train[bucket]), rows)
         return bucket, collate([self.train[bucket][i] for i in chosen], bucket)
+
+
+def join(first: Example, second: Example) -> Example:
+    """Two utterances in one row, a short pause between: the front end puts several short
+    sentences into one chunk."""
+    cut = first.end + END_LEAD + PAUSE
+    shift = len(first.tokens)
+    words = None
+    if first.words is not None and second.words is not None:
+        words = np.concatenate([first.words[:cut], second.words + shift])
+    return Example(
+        f"{first.text} {second.text}",
+        np.concatenate([first.tokens, second.tokens]),
+        np.concatenate([first.latents[:cut], second.latents]),
+        cut + second.end,
+        words,
+    )
 
 
 def smallest_bucket(example: Example) -> Bucket | None:

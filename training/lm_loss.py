@@ -2,7 +2,7 @@
 
 Terms, on every audio position (hidden state h, target latent z, e ~ N(0, 1)):
 
-- `map`: the one-step map, ‖v(0, 1, σe) − (z − σe)‖², σ ~ U(0, 1). Its minimum is the conditional
+- `map`: the one-step map, ‖v(0, 1, σe) − (z − σe)‖², σ ~ U(0, 1)². Its minimum is the conditional
   mean, so one step from little noise is right as soon as it is learned. With a teacher that is
   nearly a function of the text, the mean is the answer.
 - `flow`: the diagonal of the flow map, flow matching (Lipman et al. 2022) with
@@ -213,7 +213,7 @@ def _map_term(
     model: FlowLM, variables: Any, hidden: Array, target: Array, weight: Array, key: Array
 ) -> Array:
     sigma_key, noise_key = jax.random.split(key)
-    sigma = jax.random.uniform(sigma_key, (*target.shape[:2], 1))
+    sigma = jnp.square(jax.random.uniform(sigma_key, (*target.shape[:2], 1)))
     noise = sigma * jax.random.normal(noise_key, target.shape)
     return _mean(jnp.square(_one_step(model, variables, hidden, noise) - target), weight)
 

@@ -1,0 +1,130 @@
+"""The mel codec, the waveform decoder's losses and their data, on made-up sound."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.training_setup import tiny_config
+from training.codec import DECODER, Crops
+from training.codec_loss import (
+    DISCRIMINATOR,
+    codec_loss,
+    discriminator_tensors,
+    spectral_terms,
+)
+from training.features import FRAME, log_mel, magnitudes, mel_filters
+from training.frames import LATENT_DIM, open_streams
+from training.initialise import initial_tensors, select
+from training.mel_codec import encode_mels, encode_stream, train_mel_codec
+from training.trainer import Optimisation, Schedule, Trainer
+
+CONFIG = tiny_config()
+
+
+def sweep(frames: int) -> np.ndarray:
+    time = np.arange(frames * FRAME) / 24_000
+    return (0.3 * np.sin(2 * np.pi * (200 + 300 * time) * time)).astype(np.float32)
+
+
+@pytest.fixture
+def frames_folder(tmp_path):
+    (np.clip(sweep(24), -1, 1) * 32767).astype(np.int16).tofile(tmp_path / "part0.pcm")
+    row = '{"text": "Ah.", "source": "test", "held_out": false, "ends": [1.0], '
+    (tmp_path / "part0.jsonl").write_text(
+        row
+        + '"first": 0, "frames": 10, "speech": 8}\n'
+        + row
+        + '"first": 10, "frames": 14, "speech": 12}\n'
+    )
+    return tmp_path
+
+
+def test_magnitudes_agree_with_numpy():
+    audio = sweep(2)
+    ours = np.asarray(magnitudes(jnp.asarray(audio[None]), 512, 128))[0]
+    padded = np.pad(audio, (256, 256))
+    window = np.hanning(513)[:-1]
+    window = window * 2 / window.sum()
+    for row in (0, 5, 17):
+        expected = np.abs(np.fft.rfft(padded[row * 128 : row * 128 + 512] * window))
+        np.testing.assert_allclose(ours[row], expected, atol=1e-4)
+
+
+def test_mel_filters_average_and_cover_the_spectrum():
+    filters = mel_filters(80, 1024)
+    np.testing.assert_allclose(filters.sum(0), 1, rtol=1e-5)
+    assert (filters.sum(1)[1:-1] > 0).all()
+
+
+def test_log_mel_peaks_where_the_tone_is():
+    time = np.arange(4 * FRAME) / 24_000
+    mel = log_mel((0.5 * np.sin(2 * np.pi * 1000 * time)).astype(np.float32))
+    assert mel.shape == (32, 80)
+    centre = mel_filters(80, 1024)[round(1000 / 24_000 * 1024)].argmax()
+    assert abs(int(mel[16].argmax()) - int(centre)) <= 1
+
+
+def test_mel_codec_learns_and_encodes_a_stream_in_pieces(frames_folder):
+    codec = train_mel_codec(log_mel(sweep(60)), steps=30, batch=4)
+    (stream,) = open_streams(frames_folder)
+    assert encode_stream(codec, stream) == 24
+    (again,) = open_streams(frames_folder)
+    assert again.latents.shape == (24, LATENT_DIM)
+    assert encode_stream(codec, again) == 0
+    mels = log_mel(stream.audio(0, 24))
+    np.testing.assert_allclose(again.latents, encode_mels(codec, mels, block=7), atol=1e-4)
+
+
+def test_crops_are_reproducible_and_match_the_sound(frames_folder):
+    (frames_folder / "part0.latents").write_bytes(
+        np.repeat(np.arange(24, dtype=np.float32), LATENT_DIM).tobytes()
+    )
+    crops = Crops(frames_folder, frames=4)
+    latents, audio = crops.batch(0, 3, 2)
+    same, _ = crops.batch(0, 3, 2)
+    np.testing.assert_array_equal(latents, same)
+    first = int(latents[0, 0, 0])
+    expected = sweep(24)[first * FRAME : (first + 4) * FRAME]
+    np.testing.assert_allclose(audio[0], expected, atol=1e-4)
+
+
+def test_spectral_terms_are_zero_for_equal_sound_and_grow_with_the_difference():
+    audio = jnp.asarray(sweep(3)[None])
+    for term in spectral_terms(audio, audio):
+        assert float(term) == 0
+    near, far = spectral_terms(0.9 * audio, audio), spectral_terms(0.1 * audio, audio)
+    assert all(float(a) < float(b) for a, b in zip(near, far, strict=True))
+
+
+def test_decoder_and_discriminator_train_together():
+    tensors = select(initial_tensors(CONFIG), "mimi.")
+    tensors = {n: t for n, t in tensors.items() if n.startswith(DECODER)}
+    tensors |= discriminator_tensors(0)
+    latents = np.random.default_rng(0).standard_normal((2, 4, 32)).astype(np.float32)
+    batch = latents, np.stack([sweep(4)] * 2)
+
+    def loss(params, batch, key):
+        return codec_loss(params, *batch, CONFIG.mimi)
+
+    schedule = Schedule(25, 3e-3, warmup=2, decay=5)
+    trainer = Trainer({"codec": loss}, tensors, Optimisation(schedule, weight_decay=0.0))
+    first = trainer.advance(batch, "codec")
+    for _ in range(24):
+        last = trainer.advance(batch, "codec")
+    assert float(last.mel) < 0.7 * float(first.mel)
+    assert float(last.discriminator) < float(first.discriminator)
+    moved = {
+        n for n, t in trainer.state.tensors.items() if not np.array_equal(np.asarray(t), tensors[n])
+    }
+    assert {n.startswith(DISCRIMINATOR) for n in moved} == {True, False}
+
+
+def test_first_frame_is_not_judged():
+    tensors = select(initial_tensors(CONFIG), "mimi.")
+    params = {n: jnp.asarray(t) for n, t in tensors.items() if n.startswith(DECODER)}
+    latents = jax.random.normal(jax.random.key(0), (1, 3, 32))
+    audio = jnp.asarray(sweep(3)[None])
+    changed = audio.at[:, :FRAME].set(0.5)
+    a, b = (codec_loss(params, latents, x, CONFIG.mimi)[0] for x in (audio, changed))
+    assert float(a) == float(b)
