@@ -1,0 +1,31 @@
+"""Typographic characters as plain ones, so that `we’ve` is spoken like `we've`.
+
+Models saw few curly quotes and special spaces in training; tokens they hardly know come out as
+filler syllables. Opt-in: some models have their own `replace_characters`, which suffice for them.
+"""
+
+import re
+
+_PLAIN = {
+    "'": "‘’‚‛ʼ′`´",
+    '"': "“”„‟″«»",
+    "-": "‐‑‒–−",
+    " ": "\u00a0\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))),
+    "": "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\ufe0e\ufe0f",
+    "...": "…",
+    "fi": "ﬁ",
+    "fl": "ﬂ",
+    "ff": "ﬀ",
+    "ffi": "ﬃ",
+    "ffl": "ﬄ",
+}
+_TABLE = str.maketrans({c: plain for plain, fancy in _PLAIN.items() for c in fancy})
+_LONG_DASH = re.compile(r"\s*[—―]\s*")
+
+
+def fold_typography(text: str) -> str:
+    """Plain quotes, hyphens, spaces and dots; invisible characters vanish.
+
+    An em dash becomes a hyphen between spaces, an en dash a hyphen (so `10–20` is `10-20`).
+    """
+    return _LONG_DASH.sub(" - ", text).translate(_TABLE)
