@@ -1,8 +1,10 @@
 """Random checkpoints in the published format, for tests that need every config and no download.
 
-The scale of each tensor is chosen so that activations are of order one, that the speech ends
-(EOS fires within 200 frames) and that the autoregressive loop damps perturbations: with weights
-drawn at 1/√fan-in it is chaotic, and 200 steps would compare rounding noise.
+The scale of each tensor is chosen so that activations are of order one and that the
+autoregressive loop damps perturbations while its latents depend on the transformer (exchanging
+the hidden state of a frame for another moves the latent by about a third of its standard
+deviation). With weights drawn at 1/√fan-in the loop is chaotic, and 200 steps would compare
+rounding noise. `end_at` makes the speech end where a comparison wants it to.
 
 Run `python -m tests.random_checkpoint CONFIG OUT.safetensors [--seed N]` to write one.
 """
@@ -13,18 +15,48 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from safetensors.numpy import save_file
 
 from pocket_tts_jax.config import Config, load_config, packaged_config
 from pocket_tts_jax.parameters import Shape, parameter_shapes
 
-EOS_BIAS = -6.5
+MIN_FRAMES = 6
+"""EOS counts from this frame on."""
 EOS_SCALE = 1.5
+EOS_MARGIN = 2.5
+"""How far below the threshold the EOS logit is on average, unless `end_at` decides."""
+
+Tensors = dict[str, np.ndarray]
 
 
-def random_tensors(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
+def random_tensors(config: Config, seed: int = 0) -> Tensors:
     """Every tensor of the checkpoint; each depends on its name and the seed alone."""
-    return {n: _tensor(n, shape, seed) for n, shape in parameter_shapes(config).items()}
+    tensors = {n: _tensor(n, shape, seed) for n, shape in parameter_shapes(config).items()}
+    bias = config.default_eos_threshold - EOS_MARGIN
+    tensors["flow_lm.out_eos.bias"] = np.array([bias], np.float32)
+    return tensors
+
+
+def end_at(
+    logits: Float[np.ndarray, " steps"], threshold: float, first: int, last: int
+) -> tuple[float, int]:
+    """What to add to the EOS bias so that EOS first fires within frames [first, last], and where.
+
+    Only a new maximum of the logits can be the first to cross a threshold. The one that stands
+    out most from all before it is taken, with the threshold halfway: the furthest from a tie.
+    Frames before `MIN_FRAMES` do not count, as in generation.
+    """
+    best = (0.0, 0.0, -1)
+    highest = float(logits[MIN_FRAMES:first].max())
+    for frame in range(first, last + 1):
+        logit = float(logits[frame])
+        if logit - highest > best[0]:
+            best = (logit - highest, threshold - (logit + highest) / 2, frame)
+        highest = max(highest, logit)
+    if best[2] < 0:
+        raise ValueError(f"the EOS logit has no new maximum from frame {first} to {last}")
+    return best[1], best[2]
 
 
 def _tensor(name: str, shape: Shape, seed: int) -> np.ndarray:
@@ -42,8 +74,6 @@ def _tensor(name: str, shape: Shape, seed: int) -> np.ndarray:
         return (0.3 + 0.05 * draw).astype(np.float32)
     if leaf == "alpha" or (leaf == "weight" and len(shape) == 1):
         return (1 + 0.1 * draw).astype(np.float32)
-    if name == "flow_lm.out_eos.bias":
-        return np.full(shape, EOS_BIAS, np.float32)
     if leaf == "bias":
         return 0.05 * draw
     if len(shape) == 1 or leaf in ("bos_before_voice", "embed"):
@@ -52,7 +82,7 @@ def _tensor(name: str, shape: Shape, seed: int) -> np.ndarray:
 
 
 def _fan_in(name: str, shape: Shape) -> int:
-    if name.endswith("embed.weight"):
+    if name.endswith("conditioner.embed.weight"):
         return 1
     if name.endswith("upsample.convtr.convtr.weight"):
         return 2  # two inputs overlap at each output
@@ -66,7 +96,7 @@ def _gain(name: str) -> float:
     if name == "flow_lm.out_eos.weight":
         return EOS_SCALE
     if name.startswith("flow_lm.flow_net") and ("adaLN" in name or "cond_embed" in name):
-        return 0.4
+        return 0.7
     if name == "flow_lm.flow_net.final_layer.linear.weight":
         return 0.4
     if name.startswith("flow_lm.transformer") and name.endswith(

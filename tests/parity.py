@@ -1,0 +1,187 @@
+"""How far our model is from the PyTorch reference, for every published configuration.
+
+    python -m tests.parity [--configs NAME …] [--steps N] [--recording WAV] [--json FILE]
+
+Each configuration gets a random checkpoint of its own (`tests.random_checkpoint`), a voice, a text
+and shared noise. Errors are the largest over all values, in standard deviations of what is
+compared. "Forced" feeds our model the reference's latents, "free" its own; "disturbed" is how far
+the reference parts from itself when 1e-6 is added to its cache.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from pocket_tts_jax.audio import read_audio
+from pocket_tts_jax.config import Config, available_configs, load_config, packaged_config
+from pocket_tts_jax.noise import chunk_key, noise
+from pocket_tts_jax.prompt import prepare_prompt
+from tests.random_checkpoint import MIN_FRAMES, end_at, random_tensors
+from tests.subject import Subject
+
+RECORDING = Path(__file__).parents[2] / "shared" / "data" / "reference_medium_int16.wav"
+STEPS, STEPS_OF_24_LAYERS = 200, 30
+DISTURBANCE = 1e-6
+TOKENS = 20
+VOICE_FRAMES = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    config: str
+    steps: int
+    forced: float
+    free: float
+    disturbed: float
+    eos_logit: float
+    eos_frame: tuple[int, int]
+    """The reference's and ours, running freely."""
+    audio: float
+    audio_correlation: float
+    encoder: float
+    voice: float | None
+    """The cache after the prompt of a real recording; None where there is none."""
+    scale: dict[str, float]
+    """Standard deviations: latents, eos_logits, audio, encoder."""
+
+    def failures(self) -> list[str]:
+        """What is not as close as it must be."""
+        limits = {"forced": 1e-4, "free": 1e-3, "encoder": 1e-4, "voice": 1e-4, "eos_logit": 1e-3}
+        wrong = [
+            f"{name} {getattr(self, name):.1e} > {limit:.0e}"
+            for name, limit in limits.items()
+            if not (getattr(self, name) or 0.0) <= limit
+        ]
+        if self.disturbed > 1e-4:
+            wrong.append(f"the loop does not damp: {self.disturbed:.1e}, so this proves nothing")
+        if self.eos_frame[0] != self.eos_frame[1]:
+            wrong.append("speech ends at frame {}, not {}".format(*self.eos_frame[::-1]))
+        if not self.audio_correlation >= 0.99999:
+            wrong.append(f"audio correlation {self.audio_correlation}")
+        return wrong
+
+
+def compare(name: str, steps: int | None = None, recording: Path | None = None) -> Parity:
+    """Run both models. `steps` defaults to 200, or to 30 with 24 layers."""
+    from tests.reference import Reference  # torch, which the golden tests do without
+
+    config = load_config(packaged_config(name))
+    deep = config.flow_lm.transformer.num_layers > 8
+    steps = steps or (STEPS_OF_24_LAYERS if deep else STEPS)
+    seed = zlib.crc32(name.encode())
+    tensors = random_tensors(config, seed)
+    audio, tokens, drawn = prompt(config, seed, steps)
+    reference = Reference(name, tensors)
+    expected = reference.run(audio, tokens, drawn, DISTURBANCE)
+    shift, _ = end_at(expected.eos_logits[0], reference.threshold, MIN_FRAMES + 1, steps - 1)
+    tensors["flow_lm.out_eos.bias"] += np.float32(shift)
+
+    subject = Subject(config, tensors)
+    state = subject.prefix(audio, tokens, rows=2, room=steps)
+    latents, logits = subject.run(state, expected.latents[0], drawn)
+    spoken, ours = reference.decode(expected.latents[0]), subject.decode(latents[1])
+    encoded = reference.encode(audio)
+    eos = expected.eos_logits[0] + np.float32(shift)
+    return Parity(
+        config=name,
+        steps=steps,
+        forced=distance(expected.latents[0], latents[0]),
+        free=distance(expected.latents[0], latents[1]),
+        disturbed=distance(*expected.latents),
+        eos_logit=distance(eos, logits[0]),
+        eos_frame=(eos_frame(eos, config), eos_frame(logits[1], config)),
+        audio=distance(spoken, ours),
+        audio_correlation=float(np.corrcoef(spoken.astype(np.float64), ours)[0, 1]),
+        encoder=distance(encoded, subject.encode(audio)),
+        voice=None if recording is None else _voice(reference, subject, recording),
+        scale={
+            "latents": float(expected.latents[0].std()),
+            "eos_logits": float(eos.std()),
+            "audio": float(spoken.std()),
+            "encoder": float(encoded.std()),
+        },
+    )
+
+
+def prompt(config: Config, seed: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(voice recording, tokens, noise) for a comparison."""
+    frame = config.mimi.frame_size
+    audio = noise(chunk_key(seed, 1), 0, VOICE_FRAMES, frame, 0.01).reshape(-1)
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    tokens = rng.integers(0, config.flow_lm.lookup_table.n_bins, TOKENS)
+    drawn = noise(chunk_key(seed, 0), 0, steps, config.latent_dim, config.default_temperature)
+    return audio[: -frame // 3], tokens, drawn  # not whole frames: the last one is completed
+
+
+def distance(expected: np.ndarray, found: np.ndarray) -> float:
+    return float(np.abs(expected - found).max() / expected.std())
+
+
+def eos_frame(logits: np.ndarray, config: Config) -> int:
+    """The frame that ends speech; the number of frames where none does."""
+    fires = logits > config.default_eos_threshold
+    fires[:MIN_FRAMES] = False
+    return int(fires.argmax()) if fires.any() else len(fires)
+
+
+def _voice(reference, subject: Subject, recording: Path) -> float:
+    """Both make a voice of a file, each with its own reader and preparation."""
+    expected = reference.voice_of(recording)
+    audio, _ = prepare_prompt(*read_audio(recording), truncate=False)
+    state = subject.voice(audio)
+    errors = []
+    for theirs, ours in zip(expected, state.layers, strict=True):
+        stacked = np.stack([np.asarray(rows[0]).swapaxes(0, 1) for rows in ours])
+        errors.append(distance(theirs, stacked))
+    return max(errors)
+
+
+def table(rows: list[Parity]) -> str:
+    """Markdown, one line a configuration."""
+    head = (
+        "| config | steps | forced | free | disturbed | EOS logit | EOS frame | audio | corr. − 1"
+    )
+    lines = [head + " | encoder | voice |", "|---|" + "---:|" * 10]
+    for r in rows:
+        voice = "" if r.voice is None else f"{r.voice:.1e}"
+        same = (
+            str(r.eos_frame[0]) if len(set(r.eos_frame)) == 1 else "≠".join(map(str, r.eos_frame))
+        )
+        lines.append(
+            f"| {r.config} | {r.steps} | {r.forced:.1e} | {r.free:.1e} | {r.disturbed:.1e} "
+            f"| {r.eos_logit:.1e} | {same} | {r.audio:.1e} | {r.audio_correlation - 1:.1e} "
+            f"| {r.encoder:.1e} | {voice} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.parity",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--configs", nargs="+", default=available_configs(), metavar="NAME")
+    parser.add_argument("--steps", type=int, help="default: 200, with 24 layers 30")
+    parser.add_argument("--recording", type=Path, help="a WAV file to make a voice of")
+    parser.add_argument("--json", type=Path, help="write the results here too")
+    arguments = parser.parse_args()
+    recording = arguments.recording or (RECORDING if RECORDING.exists() else None)
+    rows: list[Parity] = []
+    for name in arguments.configs:
+        rows.append(compare(name, arguments.steps, recording))
+        print(name, *(rows[-1].failures() or ["equal"]), sep=": ", file=sys.stderr, flush=True)
+        if arguments.json:
+            results = [dataclasses.asdict(row) for row in rows]
+            arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(table(rows))
+    return int(any(row.failures() for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
