@@ -6,7 +6,7 @@ arguments of the compiled functions: all sessions of all threads share one copy.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -36,9 +36,9 @@ class Functions:
     Reading the cache and writing the new rows are two calls: see `flow_lm.append`.
     """
 
-    def __init__(self, config: Config):
-        self.flow_lm = FlowLM.of(config)
-        self.mimi = Mimi(config.mimi)
+    def __init__(self, flow_lm_module: FlowLM, mimi_module: Mimi):
+        self.flow_lm = flow_lm_module
+        self.mimi = mimi_module
         self.read_text = jax.jit(self._read_text)
         self.read = jax.jit(self._read)
         self.embed_voice = jax.jit(self._embed_voice)
@@ -100,6 +100,12 @@ class Functions:
         return self.mimi.apply({"params": params}, state, audio, method="encode_step")  # pyright: ignore
 
 
+@lru_cache(maxsize=8)
+def compiled_functions(flow_lm_module: FlowLM, mimi_module: Mimi) -> Functions:
+    """Models of one architecture share what has been compiled for it."""
+    return Functions(flow_lm_module, mimi_module)
+
+
 class JaxEngine:
     """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
 
@@ -108,7 +114,7 @@ class JaxEngine:
         self.config = config
         self.flow_lm_params = jax.tree.map(jnp.asarray, tree["flow_lm"])
         self.mimi_params = jax.tree.map(jnp.asarray, tree["mimi"])
-        self.functions = Functions(config)
+        self.functions = compiled_functions(FlowLM.of(config), Mimi(config.mimi))
 
     @property
     def frame_size(self) -> int:
@@ -268,7 +274,7 @@ def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:
     return FlowLMState(tuple(caches), jnp.full((1,), voice.length, jnp.int32))
 
 
-@partial(jax.jit, donate_argnums=0)
+@jax.jit
 def grow(state: FlowLMState) -> FlowLMState:
     """Room for `CAPACITY_STEP` more positions."""
     room = ((0, 0), (0, 0), (0, CAPACITY_STEP), (0, 0))

@@ -98,6 +98,13 @@ class ChunkReport:
     eos: bool
 
 
+@dataclass(frozen=True)
+class Silence:
+    """A pause between chunks."""
+
+    samples: int
+
+
 Frame = Float[np.ndarray, " samples"]
 OnChunk = Callable[[ChunkReport], None]
 
@@ -105,14 +112,14 @@ OnChunk = Callable[[ChunkReport], None]
 def stream(
     engine: Engine,
     voice: VoiceState,
-    prompts: Iterable[Prompt],
+    prompts: Iterable[Prompt | Silence],
     sampling: Sampling,
     *,
     first_chunk: int = 0,
     stop: threading.Event | None = None,
     on_chunk: OnChunk | None = None,
 ) -> Iterator[Frame]:
-    """Yield the frames of all prompts, `frame_size` samples each.
+    """Yield the frames of all prompts, `frame_size` samples each (a pause may end in a shorter).
 
     `first_chunk` is the index of the first prompt, which its noise depends on: a text resumed at
     a chunk continues with the bytes of the whole. `on_chunk` is called in the caller's thread
@@ -123,13 +130,15 @@ def stream(
     try:
         while True:
             item = producer.take()
-            if item is None:
-                return
-            yield from _decode_chunk(engine, producer, item)
+            if isinstance(item, Silence):
+                yield from _silent_frames(item.samples, engine.frame_size)
+                continue
+            if isinstance(item, np.ndarray):
+                yield from _decode_chunk(engine, producer, item)
             report = producer.report
-            if report is None:  # stopped in the middle of a chunk
+            if report is None:  # the end of everything, or stopped
                 return
-            _warn(report)
+            warn_of_limit(report)
             if on_chunk is not None:
                 on_chunk(report)
     finally:
@@ -162,7 +171,13 @@ def _decode_chunk(engine: Engine, producer: "_Producer", latent: np.ndarray) -> 
         yield from audio.reshape(size, -1)
 
 
-def _warn(report: ChunkReport) -> None:
+def _silent_frames(samples: int, frame_size: int) -> Iterator[Frame]:
+    for start in range(0, samples, frame_size):
+        yield np.zeros(min(frame_size, samples - start), np.float32)
+
+
+def warn_of_limit(report: ChunkReport) -> None:
+    """Tell the user of a chunk that ran into its limit."""
     if not report.eos:
         _log.warning(
             "Chunk %d reached its limit of %d frames before the model ended it; words may be "
@@ -178,14 +193,14 @@ class _Producer:
         self,
         engine: Engine,
         voice: VoiceState,
-        prompts: Iterable[Prompt],
+        prompts: Iterable[Prompt | Silence],
         sampling: Sampling,
         first_chunk: int,
         stop: threading.Event | None,
     ):
         self.report: ChunkReport | None = None
         self._engine, self._voice, self._sampling = engine, voice, sampling
-        self._prompts = enumerate(prompts, first_chunk)
+        self._prompts, self._first_chunk = prompts, first_chunk
         self._asked = stop or threading.Event()
         self._closed = threading.Event()
         self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
@@ -203,14 +218,15 @@ class _Producer:
         self._closed.set()
         self._thread.join()
 
-    def take(self) -> np.ndarray | None:
-        """The next latent; None at the end of a chunk (its `report` is set) or of everything."""
+    def take(self) -> "np.ndarray | Silence | None":
+        """The next latent or pause; None at the end of a chunk (its `report` is set then) or of
+        everything."""
         while not self.stopped:
             try:
                 item = self._queue.get(timeout=0.05)
             except queue.Empty:
                 continue
-            if isinstance(item, np.ndarray):
+            if isinstance(item, np.ndarray | Silence):
                 self.report = None
                 return item
             if isinstance(item, BaseException):
@@ -229,11 +245,16 @@ class _Producer:
 
     def _run(self) -> None:
         try:
-            for index, prompt in self._prompts:
-                report = self._speak(index, prompt)
+            index = self._first_chunk
+            for item in self._prompts:
+                if isinstance(item, Silence):
+                    self._put(item)
+                    continue
+                report = self._speak(index, item)
                 if report is None:
                     return
                 self._put(report)
+                index += 1
             self._put(None)
         except BaseException as error:  # handed to the caller's thread, which raises it
             self._put(error)

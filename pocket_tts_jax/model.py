@@ -57,10 +57,10 @@ class TTSModel:
             config.default_eos_threshold if eos_threshold is None else eos_threshold
         )
         tensors = source.load_tensors()
-        self._fingerprint = fingerprint(tensors)
         self.has_voice_cloning = source.has_voice_cloning
         self.engine = JaxEngine(config, tensors)
-        self._voices = VoiceLoader(source, self.engine, self._fingerprint)
+        fingerprints = fingerprint(tensors, "flow_lm.transformer."), fingerprint(tensors)
+        self._voices = VoiceLoader(source, self.engine, *fingerprints)
 
     @classmethod
     def load_model(

@@ -37,11 +37,17 @@ class VoiceEngine(Protocol):
 
 
 class VoiceLoader:
-    """Loads voices for one model."""
+    """Loads voices for one model.
 
-    def __init__(self, source: ModelSource, engine: VoiceEngine, model_fingerprint: str):
+    `fingerprint` is that of FlowLM's transformer, which a voice state must have been made with;
+    `encoder_fingerprint` that of all weights, on which an encoded recording depends.
+    """
+
+    def __init__(
+        self, source: ModelSource, engine: VoiceEngine, fingerprint: str, encoder_fingerprint: str
+    ):
         self._source, self._engine = source, engine
-        self._fingerprint = model_fingerprint
+        self._fingerprint, self._encoder_fingerprint = fingerprint, encoder_fingerprint
 
     def names(self) -> list[str]:
         """Voices that need no path: those in the model's folder, and Kyutai's for its own."""
@@ -110,7 +116,7 @@ class VoiceLoader:
         if isinstance(recording, np.ndarray):
             recording = (recording, rate)
         audio, given_rate = read_audio(recording)
-        key = prompt_key(audio, given_rate, self._fingerprint, truncate=truncate)
+        key = prompt_key(audio, given_rate, self._encoder_fingerprint, truncate=truncate)
         if (found := cache.get(key)) is not None:
             return found
         prompt, report = prepare_prompt(audio, given_rate, truncate=truncate, sample_rate=rate)

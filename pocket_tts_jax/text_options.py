@@ -1,0 +1,134 @@
+"""From a user's text to what the model is fed: the opt-in steps, in their order, then chunks.
+
+1. Pause marks split the text (`pauses`).
+2. The user's lexicon replaces terms (`lexicon`), so that its readings are read like other text.
+3. Typographic characters become plain ones (`typography`).
+4. Numbers, dates and abbreviations are written as words (`normalize`).
+5. The text is cut into chunks (`text`), short ones glued to a neighbour if asked for (`chunks`).
+
+Without options the result is the reference's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from pocket_tts_jax.chunks import glue_short_chunks
+from pocket_tts_jax.errors import TextError
+from pocket_tts_jax.generate import Silence
+from pocket_tts_jax.lexicon import Lexicon
+from pocket_tts_jax.pauses import Pause, split_pauses
+from pocket_tts_jax.source import ModelSource
+from pocket_tts_jax.text import Prompt, TextRules, iter_chunks, make_prompt
+from pocket_tts_jax.tokenizer import Tokenizer
+from pocket_tts_jax.typography import fold_typography
+
+Item = Prompt | Silence
+
+_LANGUAGES = {
+    "dutch": "nl",
+    "english": "en",
+    "french": "fr",
+    "german": "de",
+    "italian": "it",
+    "portuguese": "pt",
+    "spanish": "es",
+}
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What is done to a text before the model's own preparation.
+
+    normalize: write numbers, currency, dates, units and abbreviations as words; None does what
+        the model asks for (the embedded voice does, Kyutai's models do not).
+    language: in which to write them ("en", "fr", …); None takes the model's.
+    lexicon: the user's readings of terms.
+    pauses: understand `[pause:0.5]` and `<break time="500ms"/>`.
+    plain_typography: curly quotes, dashes and special spaces as plain characters.
+    glue_short_chunks: join chunks of one or two words to a neighbour.
+    """
+
+    normalize: bool | None = None
+    language: str | None = None
+    lexicon: Lexicon | None = None
+    pauses: bool = False
+    plain_typography: bool = False
+    glue_short_chunks: bool = False
+
+
+def language_of(source: ModelSource) -> str:
+    """The language of a model by its name, English where that does not say."""
+    return next((code for name, code in _LANGUAGES.items() if name in source.name), "en")
+
+
+def iter_prompts(
+    text: str,
+    tokenizer: Tokenizer,
+    source: ModelSource,
+    options: TextOptions | None = None,
+    max_tokens: int | None = None,
+    first_chunk: int = 0,
+) -> Iterator[Item]:
+    """The prompts of `text` from chunk `first_chunk` on, and the pauses between them.
+
+    `max_tokens` None takes the model's. The first prompt is made at once, so that TextError for a
+    text with nothing to speak is raised here; the others as they are asked for.
+    """
+    options = options or TextOptions()
+    limit = source.sidecar.max_tokens if max_tokens is None else max_tokens
+    segments = split_pauses(text) if options.pauses else [text]
+    items = _from_chunk(_items(segments, tokenizer, source, options, limit), first_chunk)
+    head: list[Item] = []
+    for item in items:
+        head.append(item)
+        if isinstance(item, Prompt):
+            return chain(head, items)
+    if head or not first_chunk:
+        return iter(head)
+    raise TextError(f"The text has no chunk {first_chunk}: it has fewer. Count from 0.")
+
+
+def _items(
+    segments: list[str | Pause],
+    tokenizer: Tokenizer,
+    source: ModelSource,
+    options: TextOptions,
+    max_tokens: int,
+) -> Iterator[Item]:
+    rules = TextRules.from_config(source.config)
+    frame_rate, sample_rate = source.config.mimi.frame_rate, source.config.mimi.sample_rate
+    for segment in segments:
+        if isinstance(segment, Pause):
+            yield Silence(segment.samples(sample_rate))
+            continue
+        spoken = _rewritten(segment, source, options)
+        chunks = iter_chunks(spoken, tokenizer, rules, max_tokens)
+        if options.glue_short_chunks:
+            chunks = glue_short_chunks(chunks, tokenizer, max_tokens)
+        for chunk in chunks:
+            yield make_prompt(chunk, tokenizer, rules, frame_rate)
+
+
+def _rewritten(text: str, source: ModelSource, options: TextOptions) -> str:
+    if options.lexicon is not None:
+        text = options.lexicon.apply(text)
+    if options.plain_typography:
+        text = fold_typography(text)
+    wanted = source.sidecar.normalize if options.normalize is None else options.normalize
+    if wanted:
+        from pocket_tts_jax.normalize import normalize  # its library is slow to import
+
+        text = normalize(text, options.language or language_of(source))
+    return text
+
+
+def _from_chunk(items: Iterator[Item], first: int) -> Iterator[Item]:
+    """Drop the first chunks, and the pauses before the one that is kept."""
+    if first < 0:
+        raise TextError(f"first_chunk counts from 0, got {first}.")
+    prompts = 0
+    for item in items:
+        if prompts >= first:
+            yield item
+        prompts += isinstance(item, Prompt)

@@ -1,0 +1,103 @@
+"""The opt-in steps in their order, down to prompts and pauses."""
+
+import pytest
+
+from pocket_tts_jax.errors import TextError
+from pocket_tts_jax.generate import Silence
+from pocket_tts_jax.lexicon import Lexicon
+from pocket_tts_jax.source import open_source
+from pocket_tts_jax.text import TextRules, make_prompt, split_text
+from pocket_tts_jax.text_options import TextOptions, iter_prompts, language_of
+from pocket_tts_jax.tokenizer import load_tokenizer
+from tests.tiny_model import write_model
+
+TEXT = "One sentence here. Then a second one that is longer. Yes. And the last of them."
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return open_source(model=write_model(tmp_path_factory.mktemp("m") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(source):
+    table = source.config.flow_lm.lookup_table
+    return load_tokenizer(table.tokenizer, source.tokenizer, table.n_bins)
+
+
+def prompts(source, tokenizer, text, max_tokens=20, first_chunk=0, **options):
+    return list(
+        iter_prompts(text, tokenizer, source, TextOptions(**options), max_tokens, first_chunk)
+    )
+
+
+def spoken(source, tokenizer, text, **options):
+    return [item.text for item in prompts(source, tokenizer, text, **options)]
+
+
+def test_without_options_it_is_the_plain_front_end(source, tokenizer):
+    rules = TextRules.from_config(source.config)
+    chunks = split_text(TEXT, tokenizer, rules, 20)
+    assert len(chunks) > 1
+    expected = [make_prompt(chunk, tokenizer, rules) for chunk in chunks]
+    assert prompts(source, tokenizer, TEXT) == expected
+    assert prompts(source, tokenizer, TEXT, first_chunk=1) == expected[1:]
+
+
+def test_pauses_stand_between_their_chunks(source, tokenizer):
+    items = prompts(source, tokenizer, "Hello there. [pause:0.5] Good bye.", pauses=True)
+    assert [type(item).__name__ for item in items] == ["Prompt", "Silence", "Prompt"]
+    assert items[1] == Silence(12000)
+    literal = prompts(source, tokenizer, "Hello there. [pause:0.5] Good bye.")
+    assert not any(isinstance(item, Silence) for item in literal)
+    resumed = prompts(
+        source, tokenizer, "Hello there. [pause:0.5] Good bye.", pauses=True, first_chunk=1
+    )
+    assert [type(item).__name__ for item in resumed] == ["Silence", "Prompt"]
+
+
+def test_the_lexicon_comes_before_the_numbers(source, tokenizer):
+    lexicon = Lexicon({"WCAG": "version 2"})
+    text = spoken(source, tokenizer, "I like WCAG a lot.", lexicon=lexicon, normalize=True)
+    assert text == spoken(source, tokenizer, "I like version two a lot.")
+
+
+def test_numbers_are_read_when_asked_for_or_when_the_model_says_so(tmp_path, source, tokenizer):
+    words = spoken(source, tokenizer, "I have three cats.")
+    assert spoken(source, tokenizer, "I have 3 cats.", normalize=True) == words
+    assert spoken(source, tokenizer, "I have 3 cats.") != words
+    wants = open_source(model=write_model(tmp_path / "wants", normalize=True))
+    assert spoken(wants, tokenizer, "I have 3 cats.") == words
+    assert spoken(wants, tokenizer, "I have 3 cats.", normalize=False) != words
+
+
+def test_plain_typography(source, tokenizer):
+    plain = prompts(source, tokenizer, "We've seen it.")
+    assert prompts(source, tokenizer, "We\u201bve seen it.", plain_typography=True) == plain
+
+
+def test_short_chunks_are_glued(source, tokenizer):
+    text = "Yes. The sentence after it is longer than the word."
+    loose = prompts(source, tokenizer, text, max_tokens=18)
+    glued = prompts(source, tokenizer, text, max_tokens=60, glue_short_chunks=True)
+    assert min(len(p.text.split()) for p in glued) > 2 and loose
+
+
+@pytest.mark.parametrize("text", ["", "  \n "])
+def test_nothing_to_speak_is_an_error_at_once(source, tokenizer, text):
+    with pytest.raises(TextError, match="nothing to speak"):
+        iter_prompts(text, tokenizer, source)
+
+
+def test_a_chunk_that_is_not_there(source, tokenizer):
+    with pytest.raises(TextError, match="no chunk 9"):
+        prompts(source, tokenizer, TEXT, first_chunk=9)
+    with pytest.raises(TextError, match="counts from 0"):
+        prompts(source, tokenizer, TEXT, first_chunk=-1)
+
+
+def test_the_language_is_in_the_models_name(source):
+    assert language_of(source) == "en"
+    french = open_source(model=source.voices.parent)
+    object.__setattr__(french, "name", "french_24l")
+    assert language_of(french) == "fr"
