@@ -1,0 +1,224 @@
+"""One export, from a model to the files of a folder."""
+
+import dataclasses
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import yaml
+
+from exporters import convert, quantize, report
+from exporters.manifest import refresh_files, write_manifest
+from exporters.quantize import DECODER_RECIPES, PRECISIONS, RECIPES, Precision
+from exporters.signatures import (
+    PREFILL_LENGTHS,
+    Signature,
+    decoder_signatures,
+    encoder_signatures,
+    flow_lm_signatures,
+)
+from exporters.transform import decoder_weights, encoder_weights, flow_lm_weights
+from exporters.validate import Check, Part, validate
+from exporters.vectors import write_vectors
+from pocket_tts_jax.config import Config, available_configs
+from pocket_tts_jax.errors import ConfigError, VoiceError
+from pocket_tts_jax.litert_engine import LiteRTEngine
+from pocket_tts_jax.source import ModelSource, open_source
+from pocket_tts_jax.voices import read_voice
+
+_log = logging.getLogger(__name__)
+MAX_FRAMES = 768  # 30 s of voice, a full chunk of text, and the longest speech for it
+MANY_FRAMES = 8192  # 11 minutes; the caches would take more memory than the model
+_DOCUMENTS = ("LICENSE", "MODEL_CARD.md", "README.md", "voice.json")
+FLOW_LM, DECODER, ENCODER = "flow_lm.tflite", "mimi_decoder.tflite", "mimi_encoder.tflite"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    precision: str = "int8"
+    max_frames: int = MAX_FRAMES
+    voices: tuple[str, ...] = ()
+    with_encoder: bool = False
+    via: str = "litert"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"--precision is one of {', '.join(PRECISIONS)}, got {self.precision}"
+            )
+        if not max(PREFILL_LENGTHS) <= self.max_frames <= MANY_FRAMES:
+            raise ConfigError(
+                f"--max-frames is from {max(PREFILL_LENGTHS)} to {MANY_FRAMES}, "
+                f"got {self.max_frames}"
+            )
+        if self.via not in ("litert", "jax2tf"):
+            raise ConfigError(f"--via is litert or jax2tf, got {self.via}")
+
+
+class Export:
+    """Fills an empty folder, and says what it measured there."""
+
+    def __init__(self, model: str | None, options: Options, folder: Path) -> None:
+        self.options, self.folder = options, folder
+        self.source = open_model(model)
+        self.config = self.source.config
+        if options.with_encoder and not self.source.has_voice_cloning:
+            raise ConfigError(
+                f"{self.source.name} has no encoder for recordings: leave out --with-encoder."
+            )
+        self.tensors = self.source.load_tensors()
+
+    def run(self) -> list[Check]:
+        """Convert, copy, describe, validate."""
+        precision = cast(Precision, self.options.precision)
+        self.flow_lm = flow_lm_weights(self.tensors, self.config)
+        parts = make_parts(self.flow_lm, self.tensors, self.config, self.options)
+        for part in parts:
+            recipes = RECIPES if part.file == FLOW_LM else DECODER_RECIPES
+            self._convert(part, recipes[precision])
+        tokenizer = self._copy()
+        write_manifest(
+            self.folder,
+            model=self.source.name,
+            precision=precision,
+            route=self.options.via,
+            licence=_licence(self.folder),
+            config=self.config,
+            capacity=self.options.max_frames,
+            weights=self.flow_lm,
+            signatures={part.file: part.signatures for part in parts},
+            tokenizer=tokenizer,
+        )
+        checks = validate(self.folder, parts, self.tensors, self.config, precision)
+        report.write_reports(self.folder, f"{self.source.name}, {precision}", checks)
+        self._record()
+        return checks
+
+    def _convert(self, part: Part, rules: tuple[quantize.Rule, ...]) -> None:
+        _log.info("Converting %s", part.file)
+        target = self.folder / part.file
+        route = _route(self.options.via)
+        if not rules:
+            route(part.signatures, target)
+            return
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
+            plain = Path(place) / part.file
+            route(part.signatures, plain)
+            quantize.quantize(plain, target, rules)
+
+    def _copy(self) -> dict[str, str]:
+        """Configuration, tokenizer, voices and documents; returns the tokenizer's description."""
+        source, folder = self.source, self.folder
+        (folder / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
+        name = f"tokenizer{source.tokenizer.suffix}"
+        shutil.copyfile(source.tokenizer, folder / name)
+        for path in _voice_files(source, self.options.voices):
+            read_voice(path, self.config)  # a voice of another model stops the export
+            (folder / "voices").mkdir(exist_ok=True)
+            shutil.copyfile(path, folder / "voices" / path.name)
+        if source.voices is not None:
+            for document in _DOCUMENTS:
+                if (source.voices.parent / document).is_file():
+                    shutil.copyfile(source.voices.parent / document, folder / document)
+        return {"kind": self.config.flow_lm.lookup_table.tokenizer, "path": name}
+
+    def _record(self) -> None:
+        """Test vectors come from the finished files; the manifest then lists them too."""
+        refresh_files(self.folder)
+        engine = LiteRTEngine(self.folder, threads=1)
+        write_vectors(engine, self.source.sidecar.max_tokens)
+        engine.close()
+        refresh_files(self.folder)
+
+
+def open_model(model: str | None) -> ModelSource:
+    """A packaged name, a folder, or (None) the embedded voice."""
+    if model is not None and model in available_configs() and not Path(model).exists():
+        return open_source(language=model)
+    return open_source(model=model)
+
+
+def make_parts(flow_lm: Any, tensors: Any, config: Config, options: Options) -> list[Part]:
+    """The files of an export, and inputs to try them with."""
+    inputs = _Inputs(config)
+    decoder = decoder_weights(tensors, config)
+    parts = [
+        Part(FLOW_LM, flow_lm_signatures(flow_lm, config, options.max_frames), inputs),
+        Part(DECODER, decoder_signatures(decoder, config), inputs),
+    ]
+    if options.with_encoder:
+        encoder = encoder_weights(tensors, config)
+        parts.append(Part(ENCODER, encoder_signatures(encoder, config), inputs))
+    return parts
+
+
+class _Inputs:
+    """Random inputs of the size that a model meets, the same for the same signature."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def __call__(self, signature: Signature) -> Callable[[int], dict[str, np.ndarray]]:
+        config, free = self._config, set(signature.state_names()) | {"position"}
+        free |= {t.name for t in signature.inputs if t.name.startswith(("k_", "v_"))}
+        wanted = [tensor for tensor in signature.inputs if tensor.name not in free]
+        scales = {"noise": config.default_temperature**0.5, "audio": 0.1}
+
+        def draw(step: int) -> dict[str, np.ndarray]:
+            rng = np.random.default_rng([step, len(signature.name)])
+            found = {}
+            for tensor in wanted:
+                if tensor.dtype == "int32":
+                    highest = config.flow_lm.lookup_table.n_bins + 1
+                    found[tensor.name] = rng.integers(0, highest, tensor.shape).astype(np.int32)
+                    continue
+                values = rng.standard_normal(tensor.shape) * scales.get(tensor.name, 1)
+                if tensor.name == "embeddings":
+                    values -= values.mean(axis=-1, keepdims=True)
+                found[tensor.name] = values.astype(np.float32)
+            return found
+
+        return draw
+
+
+def _route(via: str) -> Callable[[list[Signature], Path], None]:
+    if via == "litert":
+        return convert.convert
+    from exporters import jax2tf
+
+    return jax2tf.convert
+
+
+def _voice_files(source: ModelSource, wanted: tuple[str, ...]) -> list[Path]:
+    names = wanted or tuple(source.voice_names())
+    files = []
+    for name in names:
+        path = source.voice_file(name) or Path(name)
+        if not path.is_file():
+            known = ", ".join(source.voice_names()) or "none"
+            raise VoiceError(f"There is no voice {name!r}: give one of {known}, or a voice file.")
+        files.append(path)
+    return files
+
+
+def _licence(folder: Path) -> str:
+    path = folder / "LICENSE"
+    if path.is_file():
+        return path.read_text(encoding="utf-8").strip().splitlines()[0]
+    return "see the model's own terms"
+
+
+def _yaml(config: Config) -> str:
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items() if v is not None}
+        return [plain(v) for v in value] if isinstance(value, tuple | list) else value
+
+    return yaml.safe_dump(plain(dataclasses.asdict(config)), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,96 @@
+"""`manifest.json`: what an exported folder holds, for apps and for the LiteRT engine."""
+
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+from exporters.signatures import SHORT_CAPACITY, Signature, Tensor, flow_steps
+from exporters.transform import Tree
+from pocket_tts_jax.config import Config
+from pocket_tts_jax.export_folder import FORMAT, FORMAT_VERSION, MANIFEST
+
+CONVERTERS = ("jax", "flax", "litert-converter", "ai-edge-quantizer", "ai-edge-litert")
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    model: str,
+    precision: str,
+    route: str,
+    licence: str,
+    config: Config,
+    capacity: int,
+    weights: Tree,
+    signatures: dict[str, list[Signature]],
+    tokenizer: dict[str, str],
+) -> None:
+    """Describe every file in `folder`. The constants are what a caller needs beside the graphs."""
+    start = weights["voice_start"]
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "model": model,
+        "precision": precision,
+        "licence": licence,
+        "config": "config.yaml",
+        "tokenizer": tokenizer,
+        "audio": {
+            "sample_rate": config.mimi.sample_rate,
+            "frame_size": config.mimi.frame_size,
+            "steps_per_frame": config.mimi.steps_per_frame,
+        },
+        "generation": {
+            "flow_steps": list(flow_steps(config)),
+            "temperature": config.default_temperature,
+            "eos_threshold": config.default_eos_threshold,
+        },
+        "cache": {
+            "capacities": sorted({min(SHORT_CAPACITY, capacity), capacity}),
+            "budget": "voice frames + text tokens + spoken frames",
+        },
+        "constants": {
+            "bos": weights["bos"].tolist(),
+            "voice_start": None if start is None else start.tolist(),
+        },
+        "signatures": {
+            file: {s.name: _describe(s) for s in entries} for file, entries in signatures.items()
+        },
+        "converter": {"route": route} | {n: importlib.metadata.version(n) for n in CONVERTERS},
+        "files": describe_files(folder),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file but the manifest."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != MANIFEST:
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[name] = {"size": path.stat().st_size, "sha256": digest}
+    return found
+
+
+def refresh_files(folder: Path) -> None:
+    """Describe the files again, after some were added."""
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["files"] = describe_files(folder)
+    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _describe(signature: Signature) -> dict[str, Any]:
+    return {
+        "inputs": [_tensor(tensor) for tensor in signature.inputs],
+        "outputs": [_tensor(tensor) for tensor in signature.outputs],
+        "state": signature.state_names(),
+    }
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype}

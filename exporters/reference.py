@@ -1,0 +1,147 @@
+"""The exported functions, run in JAX, against the model they stand for.
+
+Where a number differs in the exported file, this tells whether folding the weights changed it or
+the conversion did.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from exporters.compare import Difference
+from exporters.signatures import SHORT_CAPACITY, Signature
+from pocket_tts_jax import flow_lm, mimi
+from pocket_tts_jax.checkpoint import parameter_tree
+from pocket_tts_jax.config import Config
+from pocket_tts_jax.flow_lm import FlowLM
+from pocket_tts_jax.kv_cache import to_halves
+from pocket_tts_jax.mimi import Mimi
+
+# Float sums in another order, through every layer.
+RELATIVE = 1e-4
+STEPS = 25  # more than the 16 of which Mimi's transformer window is made
+Tensors = Mapping[str, np.ndarray]
+Row = tuple[str, str, float]
+
+
+def check_flow_lm(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:
+    """(signature, output, relative difference) of every FlowLM function."""
+    named = {s.name: s for s in signatures}
+    params = {"params": parameter_tree(_under(tensors, "flow_lm."))}
+    model, rng = FlowLM.of(config), np.random.default_rng(0)
+    yield from _check_embeddings(named, model, params, config, rng)
+    prefills = [s for s in signatures if s.name.startswith("prefill")]
+    for signature in prefills:
+        yield from _check_prefill(signature, model, params, rng)
+    for signature in (s for s in signatures if s.name.startswith("decode")):
+        yield from _check_decode(signature, model, params, config, rng)
+
+
+def _check_embeddings(
+    named: dict[str, Signature], model: FlowLM, params: Any, config: Config, rng: Any
+) -> Iterator[Row]:
+    shape = named["embed_text"].inputs[0].shape
+    tokens = rng.integers(0, config.flow_lm.lookup_table.n_bins + 1, shape).astype(np.int32)
+    latents = rng.standard_normal(named["embed_voice"].inputs[0].shape).astype(np.float32)
+    text = model.apply(params, tokens, method="embed_text")
+    voice = model.apply(params, latents, method="embed_voice")[:, -latents.shape[1] :]
+    for name, given, expected in (("embed_text", tokens, text), ("embed_voice", latents, voice)):
+        (found,) = named[name].compiled()(jnp.asarray(given))
+        # Centred: the model's own mean over the channels is not seen by what reads them.
+        centred = expected - jnp.mean(expected, axis=-1, keepdims=True)
+        yield name, "embeddings", _relative(centred, found)
+
+
+def _check_prefill(signature: Signature, model: FlowLM, params: Any, rng: Any) -> Iterator[Row]:
+    embeddings, cache = signature.inputs[0].shape, signature.inputs[2].shape
+    length, capacity = embeddings[1], cache[2]
+    given = rng.standard_normal(embeddings).astype(np.float32)
+    given -= given.mean(axis=-1, keepdims=True)
+    state = flow_lm.init_state(model.config, 1, capacity)
+    prefill = jax.jit(lambda p, s, x, n: model.apply(p, s, x, n, method="prefill"))
+    state = prefill(params, state, given, jnp.array([length]))
+    zeros = [jnp.zeros(tensor.shape) for tensor in signature.inputs[2:]]
+    found = signature.compiled()(jnp.asarray(given), jnp.zeros(1), *zeros)
+    for i, layer in enumerate(state.layers):
+        k, v = (np.asarray(side)[:, :, :length] for side in layer)
+        yield signature.name, f"k_{i}_rows", _relative(to_halves(k), found[2 * i])
+        yield signature.name, f"v_{i}_rows", _relative(v, found[2 * i + 1])
+
+
+def _check_decode(
+    signature: Signature, model: FlowLM, params: Any, config: Config, rng: Any
+) -> Iterator[Row]:
+    steps, capacity = int(signature.name.split("_")[1]), signature.inputs[3].shape[2]
+    state = flow_lm.init_state(model.config, 1, capacity)
+    caches = [np.zeros(tensor.shape, np.float32) for tensor in signature.inputs[3:]]
+    latent = np.asarray(params["params"]["bos_emb"])[None]
+    count = STEPS if capacity <= SHORT_CAPACITY or steps > 1 else 2
+    latents, logits = Difference(), Difference()
+    advance = jax.jit(lambda p, s, x, n: model.apply(p, s, x, n, steps, method="step"))
+    function = signature.compiled()
+    for position in range(min(count, capacity)):
+        noise = rng.standard_normal(latent.shape).astype(np.float32) * 0.5
+        expected, state = advance(params, state, latent, noise)
+        found = function(
+            *map(jnp.asarray, (latent, noise, np.array([position], np.float32), *caches))
+        )
+        for cache, row in zip(caches, found[2:], strict=True):
+            cache[:, :, position] = row[:, :, 0]
+        latents.add(np.asarray(expected.latent), np.asarray(found[0]))
+        logits.add(np.asarray(expected.eos_logit), np.asarray(found[1])[:, 0])
+        latent = np.asarray(expected.latent)
+    yield signature.name, "next_latent", latents.relative
+    yield signature.name, "eos_logit", logits.relative
+
+
+def check_decoder(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:
+    """(signature, output, relative difference) of every function of Mimi's decoder."""
+    params = {"params": parameter_tree(_under(tensors, "mimi."))}
+    model, rng = Mimi(config.mimi), np.random.default_rng(0)
+    mean, std = tensors["flow_lm.emb_mean"], tensors["flow_lm.emb_std"]
+    for signature in signatures:
+        state, audio = mimi.init_decoder_state(config.mimi, 1), Difference()
+        states: Any = [jnp.zeros(tensor.shape) for tensor in signature.inputs[2:]]
+        frames = signature.inputs[0].shape[1]
+        advance = jax.jit(lambda p, s, x: model.apply(p, s, x, method="decode_step"))
+        function = signature.compiled()
+        for call in range(-(-STEPS // frames)):
+            latents = rng.standard_normal(signature.inputs[0].shape).astype(np.float32)
+            expected, state = advance(params, state, latents * std + mean)
+            position = jnp.full(1, call * frames * config.mimi.steps_per_frame, jnp.float32)
+            found, *states = function(jnp.asarray(latents), position, *states)
+            audio.add(np.asarray(expected), np.asarray(found))
+        yield signature.name, "audio", audio.relative
+
+
+def check_encoder(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:
+    """(signature, output, relative difference) of the encoder's function."""
+    params = {"params": parameter_tree(_under(tensors, "mimi."))}
+    model, rng = Mimi(config.mimi), np.random.default_rng(0)
+    for signature in signatures:
+        state, latents = mimi.init_encoder_state(config.mimi, 1), Difference()
+        states: Any = [jnp.zeros(tensor.shape) for tensor in signature.inputs[2:]]
+        shape = signature.inputs[0].shape
+        frames = shape[1] // config.mimi.frame_size
+        advance = jax.jit(lambda p, s, x: model.apply(p, s, x, method="encode_step"))
+        function = signature.compiled()
+        for call in range(-(-STEPS // frames)):
+            audio = 0.1 * rng.standard_normal(shape).astype(np.float32)
+            expected, state = advance(params, state, audio)
+            position = jnp.full(1, call * frames * config.mimi.steps_per_frame, jnp.float32)
+            found, *states = function(jnp.asarray(audio), position, *states)
+            latents.add(np.asarray(expected), np.asarray(found))
+        yield signature.name, "latents", latents.relative
+
+
+def _relative(expected: Any, found: Any) -> float:
+    difference = Difference()
+    difference.add(np.asarray(expected), np.asarray(found))
+    return difference.relative
+
+
+def _under(tensors: Tensors, prefix: str) -> dict[str, np.ndarray]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

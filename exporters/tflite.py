@@ -1,0 +1,77 @@
+"""Export a model to LiteRT: `python -m exporters.tflite --model FOLDER --out DIR`.
+
+The folder appears only when everything in it has been compared with JAX; `--check DIR` looks at a
+folder again.
+"""
+
+import secrets
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from exporters import report
+from exporters.build import MAX_FRAMES, Export, Options
+from exporters.quantize import PRECISIONS
+from pocket_tts_jax.errors import ConfigError, TTSError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    model: Annotated[
+        str | None, typer.Option(help="A name (english), or a folder with weights.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to make.")] = None,
+    precision: Annotated[str, typer.Option(help=" | ".join(PRECISIONS))] = "int8",
+    max_frames: Annotated[
+        int, typer.Option(help="Positions of the cache: voice + text + spoken frames.")
+    ] = MAX_FRAMES,
+    voices: Annotated[
+        list[str] | None, typer.Option(help="Names or files of voices; all of the model's.")
+    ] = None,
+    with_encoder: Annotated[bool, typer.Option(help="Also export voice cloning.")] = False,
+    via: Annotated[str, typer.Option(help="litert | jax2tf")] = "litert",
+    check: Annotated[Path | None, typer.Option(help="Validate a folder instead.")] = None,
+) -> None:
+    """Export, or validate an export."""
+    try:
+        if check is not None:
+            from exporters.check import check_folder
+
+            failed = check_folder(check, model)
+        else:
+            if out is None:
+                raise ConfigError("Say where to: --out DIR (or --check DIR to validate one).")
+            options = Options(precision, max_frames, tuple(voices or ()), with_encoder, via)
+            failed = export(model, out, options)
+    except TTSError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    if failed:
+        sys.exit(1)
+
+
+def export(model: str | None, out: Path, options: Options) -> list[Any]:
+    """Make the folder `out`; returns the checks that failed, in which case there is no folder."""
+    if out.exists():
+        raise ConfigError(f"{out} exists. Choose another folder, or remove it first.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+    aside.mkdir()
+    try:
+        checks = Export(model, options, aside).run()
+        typer.echo(report.summary(checks))
+        failed = [check for check in checks if not check.passed]
+        if not failed:
+            aside.rename(out)
+        return failed
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    app()

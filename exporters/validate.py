@@ -1,0 +1,199 @@
+"""The gate: what an export has to show before its folder appears.
+
+1. The files: builtin operations, static shapes, states that come out as they went in, and at
+   least 95 % of the nodes in XNNPACK.
+2. The functions: the exported graphs, run in JAX, against the model itself.
+3. The numbers: every signature of every file against those functions, every output and state,
+   over chains of 50 calls with the same noise.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exporters import flatbuffer, reference
+from exporters.compare import STEPS, Chain, Difference, run_chain
+from exporters.quantize import Precision
+from exporters.signatures import Signature
+from pocket_tts_jax.config import Config
+from pocket_tts_jax.generate import FRAMES_BEFORE_EOS
+from pocket_tts_jax.litert_model import LiteRTModel
+from pocket_tts_jax.weight_cache import IN_MEMORY
+
+# Of the float arithmetic: the order of sums differs between XLA and XNNPACK, by some 1e-6.
+FP32_RELATIVE = 1e-4
+DELEGATED = 0.95
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The least signal-to-noise ratio, in decibels against fp32, of what a listener gets."""
+
+    latents_db: float
+    audio_db: float
+    eos_agreement: float
+
+
+# Rounding a weight to half a step adds noise 6 dB lower for each bit. One product of 8-bit weights
+# and activations measures 38 to 42 dB, of 4-bit weights with one scale a row 17 dB on Gaussian
+# rows, the worst there are. Errors of the layers add up, the residual stream averages them: the
+# limits are a third of the bits below, where a broken layer (0 dB) still stands out. Speech masks
+# noise of the codec 20 dB below it. EOS may move where its logit passes the threshold, not often.
+LIMITS: dict[Precision, Limits] = {
+    "fp16": Limits(latents_db=45, audio_db=45, eos_agreement=1.0),
+    "int8": Limits(latents_db=20, audio_db=20, eos_agreement=0.98),
+    "mixed": Limits(latents_db=10, audio_db=20, eos_agreement=0.96),
+    "int4": Limits(latents_db=7, audio_db=20, eos_agreement=0.94),
+}
+# Speech has no direct current and seldom touches full scale; a wrong scale or sign does both.
+LARGEST_MEAN = 0.2
+LARGEST_CLIPPED = 0.01
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report."""
+
+    where: str
+    what: str
+    value: float
+    limit: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of an export, the functions it holds and inputs to run them with."""
+
+    file: str
+    signatures: list[Signature]
+    inputs: Callable[[Signature], Callable[[int], dict[str, np.ndarray]]]
+
+
+def validate(
+    folder: Path, parts: list[Part], tensors: Any, config: Config, precision: Precision
+) -> list[Check]:
+    """Every check of every part; the export passes if each `passed`."""
+    checks = []
+    for part in parts:
+        checks += _check_functions(part, tensors, config)
+        path = folder / part.file
+        checks += _check_file(path, part.signatures)
+        model = LiteRTModel(path, threads=1, weight_cache=IN_MEMORY)
+        try:
+            for signature in part.signatures:
+                keep = ("next_latent", "eos_logit", "audio")
+                chain = run_chain(model, signature, part.inputs(signature), STEPS, keep)
+                checks += _judge(part.file, chain, config, precision)
+        finally:
+            model.close()
+    return checks
+
+
+def _check_functions(part: Part, tensors: Any, config: Config) -> list[Check]:
+    compare = {
+        "flow_lm.tflite": reference.check_flow_lm,
+        "mimi_decoder.tflite": reference.check_decoder,
+        "mimi_encoder.tflite": reference.check_encoder,
+    }[part.file]
+    limit = reference.RELATIVE
+    return [
+        Check(f"function {name}", f"{output}: relative to the model", value, limit, value <= limit)
+        for name, output, value in compare(part.signatures, tensors, config)
+    ]
+
+
+def _check_file(path: Path, signatures: list[Signature]) -> list[Check]:
+    facts = flatbuffer.inspect(path)
+    expected = {
+        s.name: ([(t.name, t.shape) for t in s.inputs], [(t.name, t.shape) for t in s.outputs])
+        for s in signatures
+    }
+    found = {
+        name: ([(t.name, t.shape) for t in s.inputs], [(t.name, t.shape) for t in s.outputs])
+        for name, s in flatbuffer.signatures(path).items()
+    }
+    mismatched = [name for name in expected if not _same(expected[name], found.get(name))]
+    nodes = flatbuffer.undelegated(path).values()
+    share = 1 - sum(len(left) for _, left in nodes) / sum(total for total, _ in nodes)
+    name = path.name
+    return [
+        Check(name, "operations that are not builtin", len(facts.foreign), 0, not facts.foreign),
+        Check(name, "tensors of unknown shape", facts.dynamic, 0, facts.dynamic == 0),
+        Check(name, "signatures unlike the contract", len(mismatched), 0, not mismatched),
+        Check(name, "share of nodes in XNNPACK", share, DELEGATED, share >= DELEGATED),
+    ]
+
+
+def _same(expected: Any, found: Any) -> bool:
+    return found is not None and all(
+        dict(a) == dict(b) and len(a) == len(b) for a, b in zip(expected, found, strict=True)
+    )
+
+
+def _judge(file: str, chain: Chain, config: Config, precision: Precision) -> list[Check]:
+    where = f"{file}:{chain.signature}"
+    checks = [
+        Check(where, "outputs that are not finite", float(not d.finite), 0, d.finite)
+        for d in [_worst(chain)]
+    ]
+    if precision == "fp32":
+        for name, difference in chain.outputs.items():
+            value = difference.relative
+            passed = value <= FP32_RELATIVE
+            checks.append(Check(where, f"{name}: relative", value, FP32_RELATIVE, passed))
+    else:
+        checks += _judge_quantised(where, chain, LIMITS[precision])
+    if "eos_logit" in chain.found:
+        checks.append(_judge_eos(where, chain, config, precision))
+    if "audio" in chain.found:
+        checks += _judge_audio(where, np.concatenate(chain.found["audio"], axis=1))
+    return checks
+
+
+def _worst(chain: Chain) -> Difference:
+    return min(chain.outputs.values(), key=lambda d: d.finite)
+
+
+def _judge_quantised(where: str, chain: Chain, limits: Limits) -> list[Check]:
+    wanted = {"next_latent": limits.latents_db, "audio": limits.audio_db}
+    checks = []
+    for name, difference in chain.outputs.items():
+        limit = wanted.get(name, limits.latents_db)
+        value = difference.snr_db
+        # A state may be zero on both sides, and the EOS logit has its own check.
+        passed = value >= limit or difference.signal == 0 or name == "eos_logit"
+        if name != "eos_logit":
+            checks.append(Check(where, f"{name}: SNR dB", value, limit, passed))
+    return checks
+
+
+def _judge_eos(where: str, chain: Chain, config: Config, precision: Precision) -> Check:
+    threshold = config.default_eos_threshold
+    ended, found = (
+        np.concatenate(side["eos_logit"])[:, 0] > threshold
+        for side in (chain.reference, chain.found)
+    )
+    if precision == "fp32":
+        frames = [_first(logits[FRAMES_BEFORE_EOS:]) for logits in (ended, found)]
+        moved = abs(frames[0] - frames[1])
+        return Check(where, "frames by which EOS moved", moved, 0, moved == 0)
+    agreement = float(np.mean(ended == found))
+    limit = LIMITS[precision].eos_agreement
+    return Check(where, "EOS decisions that agree", agreement, limit, agreement >= limit)
+
+
+def _first(ended: np.ndarray) -> int:
+    return int(np.argmax(ended)) if ended.any() else ended.size
+
+
+def _judge_audio(where: str, audio: np.ndarray) -> list[Check]:
+    mean = float(abs(audio.mean()))
+    clipped = float(np.mean(np.abs(audio) >= 1))
+    return [
+        Check(where, "audio: mean", mean, LARGEST_MEAN, mean <= LARGEST_MEAN),
+        Check(where, "audio: clipped", clipped, LARGEST_CLIPPED, clipped <= LARGEST_CLIPPED),
+    ]

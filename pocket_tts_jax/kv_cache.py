@@ -1,0 +1,100 @@
+"""FlowLM's attention cache in host memory, in the layout of the exported graphs.
+
+Keys lie there with the two channels of a rotary pair half a head apart; voices, as everywhere
+else in the package, have them side by side.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from pocket_tts_jax.config import Config
+from pocket_tts_jax.errors import GenerationError
+from pocket_tts_jax.litert_c import aligned_zeros
+from pocket_tts_jax.voices import VoiceState, voice_shape
+
+Rows = Float[np.ndarray, "layers kv_heads t head_dim"]
+
+
+class HostCache:
+    """Keys and values of every layer, by name: `arrays["k_0"]` is [1, kv_heads, slots, head_dim].
+
+    Slots from `position` on are zero or stale; the graphs mask them.
+    """
+
+    def __init__(self, config: Config, capacity: int) -> None:
+        self._config = config
+        self.capacity = capacity
+        self.position = 0
+        self._layers, kv_heads, head_dim = voice_shape(config)
+        shape = (1, kv_heads, capacity, head_dim)
+        self.arrays = {
+            f"{kind}_{i}": aligned_zeros(shape, np.dtype(np.float32))
+            for i in range(self._layers)
+            for kind in "kv"
+        }
+
+    def grown(self, positions: int, capacities: Sequence[int]) -> "HostCache":
+        """This cache, or a copy in the smallest capacity that holds `positions`.
+
+        Raises GenerationError where none does.
+        """
+        if positions <= self.capacity:
+            return self
+        capacity = min((c for c in capacities if c >= positions), default=None)
+        if capacity is None:
+            raise GenerationError(
+                f"voice, text and speech need {positions} positions, this export has "
+                f"{max(capacities)}: use a shorter voice prompt or text, or export with a larger "
+                "--max-frames"
+            )
+        larger = HostCache(self._config, capacity)
+        larger.position = self.position
+        for name, array in self.arrays.items():
+            larger.arrays[name][:, :, : self.position] = array[:, :, : self.position]
+        return larger
+
+    def append(self, outputs: Mapping[str, np.ndarray], count: int) -> None:
+        """Keep the first `count` of the rows that a call returned."""
+        end = self.position + count
+        if end > self.capacity:
+            raise GenerationError(f"{end} positions do not fit a cache of {self.capacity}")
+        for name, array in self.arrays.items():
+            array[:, :, self.position : end] = outputs[f"{name}_rows"][:, :, :count]
+        self.position = end
+
+    def append_voice(self, voice: VoiceState) -> None:
+        """Begin with a voice."""
+        if voice.shape != voice_shape(self._config):
+            raise GenerationError(
+                f"a voice of {voice.shape} (layers, heads, width) was given to a model of "
+                f"{voice_shape(self._config)}; use a voice made for this model"
+            )
+        end = self.position + voice.length
+        k, v = to_halves(voice.k), voice.v
+        for i in range(self._layers):
+            self.arrays[f"k_{i}"][0, :, self.position : end] = k[i]
+            self.arrays[f"v_{i}"][0, :, self.position : end] = v[i]
+        self.position = end
+
+    def rows(self) -> tuple[Rows, Rows]:
+        """Copies of the keys and values written so far."""
+        k, v = (
+            np.stack(
+                [self.arrays[f"{kind}_{i}"][0, :, : self.position] for i in range(self._layers)]
+            )
+            for kind in "kv"
+        )
+        return k, v
+
+
+def to_halves(k: Rows) -> Rows:
+    """Keys with rotary pairs side by side → half a head apart."""
+    return np.concatenate([k[..., 0::2], k[..., 1::2]], axis=-1)
+
+
+def from_halves(k: Rows) -> Rows:
+    """The inverse of `to_halves`."""
+    first, second = np.split(k, 2, axis=-1)
+    return np.stack([first, second], axis=-1).reshape(k.shape)

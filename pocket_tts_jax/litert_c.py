@@ -1,0 +1,184 @@
+"""The part of LiteRT's C interface that the engine needs, bound with ctypes.
+
+The wheel ``ai-edge-litert`` carries the C library that apps on phones link against. Its Python
+classes cannot describe a host buffer of more than one dimension, so they cannot run a graph on
+caches that stay in place; the C interface can. The order of calls here is the order that a port
+in Swift, Kotlin or C has to make.
+"""
+
+import ctypes
+import functools
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocket_tts_jax.errors import GenerationError
+
+ALIGNMENT = 64  # bytes; LiteRT refuses host buffers that start elsewhere
+MAX_RANK = 8
+
+_CPU = 1  # kLiteRtHwAcceleratorCpu
+_TAG_ACCELERATORS = 24  # kLiteRtEnvOptionTagAutoRegisterAccelerators
+_TAG_LOG_SEVERITY = 25  # kLiteRtEnvOptionTagMinLoggerSeverity
+_ANY_INT = 2  # kLiteRtAnyTypeInt
+_LOG_ERROR = 3
+_DTYPES = {1: np.dtype(np.float32), 2: np.dtype(np.int32)}  # kTfLiteFloat32, kTfLiteInt32
+_LIBRARY = {"darwin": "libLiteRt.dylib", "win32": "libLiteRt.dll"}
+
+
+class _Layout(ctypes.Structure):
+    _fields_ = [
+        ("rank", ctypes.c_uint, 7),
+        ("has_strides", ctypes.c_uint, 1),
+        ("dimensions", ctypes.c_int32 * MAX_RANK),
+        ("strides", ctypes.c_uint32 * MAX_RANK),
+    ]
+
+
+class _TensorType(ctypes.Structure):
+    _fields_ = [("element_type", ctypes.c_int), ("layout", _Layout)]
+
+
+class _Any(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_int), ("value", ctypes.c_int64)]
+
+
+class _Option(ctypes.Structure):
+    _fields_ = [("tag", ctypes.c_int), ("value", _Any)]
+
+
+def library_path() -> Path:
+    """Where the installed LiteRT C library is."""
+    spec = importlib.util.find_spec("ai_edge_litert")
+    if spec is None or not spec.submodule_search_locations:
+        raise GenerationError(
+            "the LiteRT engine needs ai-edge-litert: pip install 'pocket-tts-jax[litert]'"
+        )
+    name = _LIBRARY.get(sys.platform, "libLiteRt.so")
+    path = Path(spec.submodule_search_locations[0]) / name
+    if not path.is_file():
+        raise GenerationError(
+            f"{path} is missing: this ai-edge-litert has no C library for {sys.platform}; "
+            "install ai-edge-litert 2.3 or use --engine jax"
+        )
+    return path
+
+
+@functools.cache
+def library() -> Any:
+    """The loaded C library; every function returns a status, 0 for success."""
+    return ctypes.CDLL(str(library_path()))
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Call one C function and raise :class:`GenerationError` when it reports a failure."""
+    status = getattr(library(), name)(*arguments)
+    if status != 0:
+        raise GenerationError(f"LiteRT: {name} failed with status {status}")
+
+
+def pointer(name: str, *arguments: Any) -> ctypes.c_void_p:
+    """Call one C function whose last argument receives a handle, and return that handle."""
+    handle = ctypes.c_void_p()
+    call(name, *arguments, ctypes.byref(handle))
+    return handle
+
+
+@functools.cache
+def environment() -> ctypes.c_void_p:
+    """The process's LiteRT environment: CPU only (nothing probes for a GPU), errors logged."""
+    options = (_Option * 2)(
+        _Option(_TAG_ACCELERATORS, _Any(_ANY_INT, _CPU)),
+        _Option(_TAG_LOG_SEVERITY, _Any(_ANY_INT, _LOG_ERROR)),
+    )
+    return pointer("LiteRtCreateEnvironment", ctypes.c_int(len(options)), options)
+
+
+def aligned_zeros(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """A zeroed C-contiguous array whose memory LiteRT accepts without a copy."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    # Reads may run a little past the end (XNNPACK documents 16 bytes), so there is slack behind.
+    raw = np.zeros(size + 2 * ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def host_buffer(array: np.ndarray) -> ctypes.c_void_p:
+    """A tensor buffer over the memory of an aligned array; the caller keeps the array alive."""
+    kind = next((key for key, value in _DTYPES.items() if value == array.dtype), None)
+    if kind is None or array.ctypes.data % ALIGNMENT or not array.flags.c_contiguous:
+        raise GenerationError(
+            f"got an array of {array.dtype} at {array.ctypes.data:#x}; make it with aligned_zeros"
+        )
+    layout = _Layout(rank=array.ndim, has_strides=0)
+    layout.dimensions[: array.ndim] = array.shape
+    return pointer(
+        "LiteRtCreateTensorBufferFromHostMemory",
+        ctypes.byref(_TensorType(kind, layout)),
+        ctypes.c_void_p(array.ctypes.data),
+        ctypes.c_size_t(array.nbytes),
+        None,
+    )
+
+
+def tensor_description(tensor: ctypes.c_void_p) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of a model's tensor."""
+    described = _TensorType()
+    call("LiteRtGetRankedTensorType", tensor, ctypes.byref(described))
+    if described.element_type not in _DTYPES:
+        raise GenerationError(
+            f"a tensor of element type {described.element_type} is not float32 or int32; "
+            "export the model again with this version"
+        )
+    return (
+        tuple(described.layout.dimensions[: described.layout.rank]),
+        _DTYPES[described.element_type],
+    )
+
+
+def text_of(name: str, *arguments: Any) -> str:
+    """Call one C function whose last argument receives a C string."""
+    value = ctypes.c_char_p()
+    call(name, *arguments, ctypes.byref(value))
+    return (value.value or b"").decode()
+
+
+def count_of(name: str, *arguments: Any) -> int:
+    """Call one C function whose last argument receives a count."""
+    value = ctypes.c_size_t()
+    call(name, *arguments, ctypes.byref(value))
+    return value.value
+
+
+def cpu_options(threads: int, weight_cache: str) -> ctypes.c_void_p:
+    """Options of a compiled model: CPU, a thread count, and the file of packed weights."""
+    if '"' in weight_cache or "\n" in weight_cache:
+        raise GenerationError(f"the weight cache path {weight_cache!r} contains a quote or newline")
+    text = f'num_threads = {threads}\nweight_cache_file_path = "{weight_cache}"\n'
+    payload = ctypes.create_string_buffer(text.encode())
+    options = pointer("LiteRtCreateOptions")
+    call("LiteRtSetOptionsHardwareAccelerators", options, ctypes.c_int(_CPU))
+    opaque = pointer("LiteRtCreateOpaqueOptions", b"xnnpack", payload, _keep_payload())
+    call("LiteRtAddOpaqueOptions", options, opaque)
+    # The options only point at the text, and the weight cache's path with it.
+    _PAYLOADS[options.value] = payload
+    return options
+
+
+_Destructor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_PAYLOADS: dict[int | None, Any] = {}
+
+
+@functools.cache
+def _keep_payload() -> Any:
+    return _Destructor(lambda _: None)  # Python owns the payload
+
+
+def destroy_options(options: ctypes.c_void_p) -> None:
+    """Release what :func:`cpu_options` made."""
+    library().LiteRtDestroyOptions(options)
+    _PAYLOADS.pop(options.value, None)
