@@ -287,8 +287,10 @@ def _convert(hint: Any, value: Any, where: str, mistakes: list[str]) -> Any:
             return {}
         return dict(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if not isinstance(hint, type) or type(value) is not hint:
         name = getattr(hint, "__name__", str(hint))
         mistakes.append(f"{where}: expected {name}, got {value!r}")
+    elif hint in (int, float) and "." in where and not value > 0:  # sizes, rates and counts
+        mistakes.append(f"{where}: expected a number above 0, got {value!r}")
     return value
