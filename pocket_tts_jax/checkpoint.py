@@ -6,6 +6,7 @@ fit the configuration is one error that names every missing, unexpected and mis-
 """
 
 import json
+import mmap
 import os
 import re
 import struct
@@ -146,13 +147,27 @@ def _listing(names: list[str]) -> str:
 
 def _finite(tensors: Tensors, where: str) -> Tensors:
     """Refuse NaN and infinity, the usual trace of a flipped bit. A sum meets them all."""
-    broken = [name for name, t in tensors.items() if not np.isfinite(np.sum(t))]
+    broken = []
+    for name, tensor in tensors.items():
+        if not np.isfinite(np.sum(tensor)):
+            broken.append(name)
+        release(tensor)
     if broken:
         raise CheckpointError(
             f"The weights in {where} hold values that are not finite, in {_listing(broken)}: "
             "the file is damaged. Delete it and download or copy it again."
         )
     return tensors
+
+
+def release(tensor: np.ndarray) -> None:
+    """Give the memory of a mapped file back to the system; what is read again is mapped again.
+
+    Without it, a file read once counts in the process's memory beside the copies made of it.
+    """
+    mapped = getattr(tensor, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _renamed(

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax import flow_lm, mimi
-from pocket_tts_jax.checkpoint import parameter_tree
+from pocket_tts_jax.checkpoint import parameter_tree, release
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.flow_lm import FlowLM, FlowLMState, StepOutput
@@ -110,10 +110,9 @@ class JaxEngine:
     """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
 
     def __init__(self, config: Config, tensors: dict[str, np.ndarray]):
-        tree = parameter_tree(tensors)
+        tree = parameter_tree({name: _copied(tensor) for name, tensor in tensors.items()})
         self.config = config
-        self.flow_lm_params = jax.tree.map(jnp.asarray, tree["flow_lm"])
-        self.mimi_params = jax.tree.map(jnp.asarray, tree["mimi"])
+        self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
         self.functions = compiled_functions(FlowLM.of(config), Mimi(config.mimi))
 
     @property
@@ -186,6 +185,13 @@ class JaxEngine:
         grow(voice_state(voice, CAPACITY_STEP))
         for frames in sorted(set(SCHEDULE)):
             self.decoder().decode(np.zeros((frames, self.latent_dim), np.float32))
+
+
+def _copied(tensor: np.ndarray) -> Any:
+    """On the device, and no longer in the pages of the file."""
+    array = jax.block_until_ready(jnp.array(tensor, copy=True))
+    release(tensor)
+    return array
 
 
 class JaxLatents:

@@ -126,7 +126,6 @@ def stream(
     when a chunk's last frame has been yielded. Errors of the model's thread are raised here.
     """
     producer = _Producer(engine, voice, prompts, sampling, first_chunk, stop)
-    producer.start()
     try:
         while True:
             item = producer.take()
@@ -206,12 +205,11 @@ class _Producer:
         self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
         self._thread = threading.Thread(target=self._run, name="pocket-tts latents", daemon=True)
 
+        self._thread.start()
+
     @property
     def stopped(self) -> bool:
         return self._asked.is_set() or self._closed.is_set()
-
-    def start(self) -> None:
-        self._thread.start()
 
     def close(self) -> None:
         """Stop, and wait for the thread: no work goes on after the generator is closed."""

@@ -119,7 +119,9 @@ def _rewritten(text: str, source: ModelSource, options: TextOptions) -> str:
     if wanted:
         from pocket_tts_jax.normalize import normalize  # its library is slow to import
 
-        text = normalize(text, options.language or language_of(source))
+        language = options.language or language_of(source)
+        # A model that wants words for numbers has no characters for the rest either.
+        text = normalize(text, language, ascii_only=source.sidecar.normalize)
     return text
 
 
