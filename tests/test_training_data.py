@@ -76,7 +76,7 @@ def test_frame_words_follow_the_ends_and_keep_the_last():
 
 
 def example(tokens: int, frames: int) -> Example:
-    words = np.tile(np.array([[0, tokens]], np.int32), (frames, 1))
+    words = np.tile(np.array([[0, tokens, 0, 2]], np.int32), (frames, 1))
     ids = np.arange(1, tokens + 1, dtype=np.int32)
     return Example("x", ids, np.ones((frames, 32), np.float32), frames - 6, words)
 
@@ -94,7 +94,7 @@ def test_joined_sentences_keep_their_words_and_one_end():
     assert joined.tokens.tolist() == [1, 2, 3, 1, 2, 3, 4]
     cut = 12 - 6 + 2 + 2
     assert len(joined.latents) == cut + 12 and joined.end == cut + 6
-    assert joined.words is not None and joined.words[cut].tolist() == [3, 7]
+    assert joined.words is not None and joined.words[cut].tolist() == [3, 7, 3, 5]
 
 
 def test_buckets_grow():

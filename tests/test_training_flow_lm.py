@@ -82,7 +82,10 @@ def test_padding_does_not_change_the_loss_terms():
     params = select(initial_tensors(CONFIG), "flow_lm.")
     quiet = LMObjective(history_noise=(0.0, 0.0), history_dropout=0.0, align_layers=(0, 1))
     batch = synthetic_batch(0)
-    pad = {n: getattr(batch, n) for n in ("latents", "word_start", "word_end", "tokens")}
+    pad = {
+        n: getattr(batch, n)
+        for n in ("latents", "tokens", "word_start", "word_end", "letter_start", "letter_end")
+    }
     pad = {n: np.pad(x, [(0, 0), (0, 3)] + [(0, 0)] * (x.ndim - 2)) for n, x in pad.items()}
     _, short = lm_loss(params, batch, jax.random.key(0), CONFIG, quiet)
     _, long = lm_loss(params, batch._replace(**pad), jax.random.key(0), CONFIG, quiet)

@@ -60,7 +60,7 @@ def synthetic_examples(count: int, seed: int = 0) -> list[Example]:
         tokens = draw.integers(1, 30, FRAMES // 2).astype(np.int32)
         latents = np.repeat(sounds[tokens], 2, axis=0)
         first = np.arange(FRAMES) // 2
-        words = np.stack([first, first + 1], axis=1).astype(np.int32)
+        words = np.stack([first, first + 1, first, first + 1], axis=1).astype(np.int32)
         examples.append(Example("", tokens, latents, FRAMES - 2, words))
     return examples
 

@@ -34,7 +34,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--align", type=float, default=0.1)
     parser.add_argument("--flow", type=float, default=0.25)
     parser.add_argument("--distill", type=float, default=0.0, help="used every fourth step")
-    parser.add_argument("--own-history", type=float, default=0.0)
+    parser.add_argument(
+        "--own-history",
+        type=float,
+        default=0.0,
+        help="share of rows that read the model's own prediction as history, every third step",
+    )
+    parser.add_argument("--own-from", type=int, default=0, help="first step of --own-history")
     parser.add_argument("--reload", type=int, default=500, help="steps between looks at the data")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--devices", type=int, default=1)
@@ -64,14 +70,18 @@ def train(args: argparse.Namespace) -> None:
     tensors = select(initial_tensors(config, args.seed), "flow_lm.")
     fixed = {"emb_mean": mean, "emb_std": std}
     fixed |= {n: t for n, t in tensors.items() if n.endswith("freqs") or n.startswith("speaker")}
-    plain = LMObjective(flow=args.flow, align=args.align, own_history=args.own_history)
-    distilled = replace(plain, distill=args.distill)
+    plain = LMObjective(flow=args.flow, align=args.align)
+    objectives = {
+        "plain": plain,
+        "distilled": replace(plain, distill=args.distill),
+        "own": replace(plain, own_history=args.own_history),
+    }
 
     def loss_of(objective: LMObjective) -> Any:
         return lambda params, batch, key: lm_loss(fixed | params, batch, key, config, objective)
 
     trainer = Trainer(
-        {"plain": loss_of(plain), "distilled": loss_of(distilled)},
+        {name: loss_of(objective) for name, objective in objectives.items()},
         {name: tensor for name, tensor in tensors.items() if name not in fixed},
         Optimisation(Schedule(args.steps, args.rate, warmup=150, decay=args.decay)),
         seed=args.seed,
@@ -84,8 +94,10 @@ def train(args: argparse.Namespace) -> None:
     def next_batch(step: int) -> tuple[str, Any]:
         if step % args.reload == 0:
             print("utterances:", examples.reload(), flush=True)
-        kind = "distilled" if args.distill > 0 and step % 4 == 3 else "plain"
-        return kind, examples.batch(args.seed, step, trainer.multiple)[1]
+        batch = examples.batch(args.seed, step, trainer.multiple)[1]
+        if args.own_history > 0 and step >= args.own_from and step % 3 == 2:
+            return "own", batch
+        return "distilled" if args.distill > 0 and step % 4 == 3 else "plain", batch
 
     note = {k: str(v) for k, v in vars(args).items()}
     run(trainer, next_batch, args.out, TrainingLog(args.out.with_suffix(".jsonl")), note)

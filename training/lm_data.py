@@ -23,6 +23,7 @@ END_LEAD = 2
 # Texts of at most so many tokens are also joined in pairs, with so many frames of silence.
 SHORT_TEXT = 45
 PAUSE = 2
+NEAR = 1.5  # tokens
 
 
 @dataclass(frozen=True)
@@ -49,28 +50,41 @@ class Batch(NamedTuple):
     end: Int[np.ndarray, " b"]  # first frame at which speech has ended
     word_start: Int[np.ndarray, "b a"]  # positions of the word being spoken in each frame
     word_end: Int[np.ndarray, "b a"]  # 0 where unknown
+    letter_start: Int[np.ndarray, "b a"]  # a few tokens around the place within the word
+    letter_end: Int[np.ndarray, "b a"]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One utterance in memory. `words` are token spans per frame, or None where unknown."""
+    """One utterance in memory. `words` are per frame the token span of the word and that of the
+    letters being spoken; None where unknown."""
 
     text: str
     tokens: Int[np.ndarray, " n"]
     latents: Float[np.ndarray, "a z"]  # normalised
     end: int
-    words: Int[np.ndarray, "a 2"] | None
+    words: Int[np.ndarray, "a 4"] | None
 
 
 def frame_words(
     ends: Sequence[float] | None, spans: Sequence[tuple[int, int]], frames: int
-) -> Int[np.ndarray, "a 2"] | None:
-    """Token span of the word spoken in each frame; None where words and ends do not match."""
+) -> Int[np.ndarray, "a 4"] | None:
+    """Per frame the token span of the word being spoken, and of the letters: `NEAR` to either
+    side of where a steady pace through the word would be. None where words and ends do not match.
+    """
     if ends is None or len(ends) != len(spans):
         return None
     middles = (np.arange(frames) + 0.5) * FRAME / SAMPLE_RATE
     spoken = np.minimum(np.searchsorted(ends, middles), len(spans) - 1)
-    return np.asarray(spans, np.int32)[spoken]
+    stop = np.asarray(ends)[spoken]
+    start = np.concatenate([[0.0], ends])[spoken]
+    share = np.clip((middles - start) / np.maximum(stop - start, 1e-3), 0, 1)
+    word = np.asarray(spans, np.int32)[spoken]
+    first, last = word[:, 0] + 1, word[:, 1]  # the first token of a word is its space
+    place = first + share * (last - first)
+    low = np.clip(np.floor(place - NEAR), first - 1, last - 1)
+    high = np.clip(np.ceil(place + NEAR), low + 1, last)
+    return np.stack([word[:, 0], word[:, 1], low, high], axis=1).astype(np.int32)
 
 
 class Examples:
@@ -173,6 +187,8 @@ def collate(examples: Sequence[Example], bucket: Bucket) -> Batch:
         end=np.array([e.end for e in examples], np.int32),
         word_start=np.zeros((b, a), np.int32),
         word_end=np.zeros((b, a), np.int32),
+        letter_start=np.zeros((b, a), np.int32),
+        letter_end=np.zeros((b, a), np.int32),
     )
     for i, example in enumerate(examples):
         n, frames = len(example.tokens), len(example.latents)
@@ -181,4 +197,6 @@ def collate(examples: Sequence[Example], bucket: Bucket) -> Batch:
         if example.words is not None:
             batch.word_start[i, :frames] = np.maximum(example.words[:, 0] - 1, 0) + 1
             batch.word_end[i, :frames] = np.minimum(example.words[:, 1] + 1, n) + 1
+            batch.letter_start[i, :frames] = example.words[:, 2] + 1
+            batch.letter_end[i, :frames] = example.words[:, 3] + 1
     return batch

@@ -10,8 +10,9 @@ Terms, on every audio position (hidden state h, target latent z, e ~ N(0, 1)):
 - `distill`: Lagrangian self-distillation (Boffi et al. 2025, https://arxiv.org/abs/2505.18825):
   d/dt X(s, t) = v(t, t, X(s, t)) for X(s, t) = x_s + (t − s) v(s, t, x_s).
 - `eos`: binary cross-entropy of "speech has ended".
-- `align`: −log of the attention mass, on a few heads, that lies on the word being spoken. Nothing
-  of it remains at run time; it makes attention lock within a few hundred steps.
+- `align`: −log of the attention mass that lies on the word being spoken (first head of the guided
+  layers) and on the letters being spoken (the other guided heads). Nothing of it remains at run
+  time; it makes attention lock within a few hundred steps.
 
 The latent history is noised hard, from the first step on: a model that may trust its history
 leans on it and falls apart when it runs on its own output.
@@ -270,8 +271,10 @@ def _align_term(projections: list[Array], batch: Batch, config: Config, count: i
     rope = rotation(jnp.broadcast_to(where, (b, t)), head_dim, c.max_period)
     rows = _audio_positions(batch)
     visible = where[:, None] <= rows[..., None]
-    spoken = (where[:, None] >= batch.word_start[..., None]) & (
-        where[:, None] < batch.word_end[..., None]
+    spans = [(batch.word_start, batch.word_end)]
+    spans += [(batch.letter_start, batch.letter_end)] * (guided - 1)
+    spoken = jnp.stack(
+        [(where[:, None] >= s[..., None]) & (where[:, None] < e[..., None]) for s, e in spans], 1
     )
     known = (batch.word_end > 0).astype(jnp.float32)
     total = jnp.zeros(())
@@ -282,7 +285,7 @@ def _align_term(projections: list[Array], batch: Batch, config: Config, count: i
         groups = jnp.arange(guided) // (heads // kv_heads)
         k = rotate(by_head[:, heads : heads + kv_heads], rope, "interleaved")[:, groups]
         scores = (q * head_dim**-0.5) @ k.swapaxes(2, 3)
-        attention = jax.nn.softmax(jnp.where(visible[:, None], scores, -1e9), axis=-1).mean(1)
+        attention = jax.nn.softmax(jnp.where(visible[:, None], scores, -1e9), axis=-1)
         mass = (attention * spoken).sum(-1)
-        total -= (jnp.log(mass + 1e-4) * known).sum() / (known.sum() + 1)
+        total -= (jnp.log(mass + 1e-4).mean(1) * known).sum() / (known.sum() + 1)
     return total / len(projections)

