@@ -1,0 +1,46 @@
+"""`pocket-tts-jax`: the commands. Nothing heavy is imported before a command needs it."""
+
+from typing import Annotated
+
+import typer
+
+from pocket_tts_jax import __version__
+from pocket_tts_jax.cli_generate import generate
+from pocket_tts_jax.cli_models import models, warmup
+from pocket_tts_jax.cli_voices import export_voice, voices
+
+app = typer.Typer(
+    name="pocket-tts-jax",
+    help="Pocket TTS in JAX and LiteRT: text to speech on a CPU.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 an error with a line that says what to do, 2 wrong usage, "
+    "130 interrupted.",
+)
+app.command()(generate)
+app.command()(export_voice)
+app.command()(voices)
+app.command()(models)
+app.command()(warmup)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Pocket TTS in JAX and LiteRT: text to speech on a CPU."""
+
+
+def main() -> None:
+    app(prog_name="pocket-tts-jax")

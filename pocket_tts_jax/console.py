@@ -1,0 +1,76 @@
+"""How the commands talk: on stderr, one line per error, exit codes.
+
+0: done (also when the reader of a pipe has had enough). 1: something the user can mend, as one
+line. 2: wrong usage. 130: interrupted.
+"""
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.text import Text
+
+from pocket_tts_jax.errors import TTSError
+
+USER_ERROR = 1
+INTERRUPTED = 130
+_PACKAGE = "pocket_tts_jax"
+
+
+def stderr() -> Console:
+    """A console on the present stderr; made anew because tests and shells exchange it."""
+    return Console(stderr=True, highlight=False)
+
+
+def set_logging(quiet: bool) -> None:
+    """Warnings, and notices of downloads, as lines on stderr; errors alone when `quiet`."""
+    logger = logging.getLogger(_PACKAGE)
+    handler = RichHandler(
+        console=stderr(), show_time=False, show_path=False, show_level=True, markup=False
+    )
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.ERROR if quiet else logging.WARNING)
+    logging.getLogger(f"{_PACKAGE}.hub").setLevel(logging.ERROR if quiet else logging.INFO)
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """One line for the person at the terminal."""
+    if not quiet:
+        stderr().print(Text(text), soft_wrap=True)
+
+
+def command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a command: what goes wrong becomes a line on stderr and an exit code."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except TTSError as error:
+            line = Text("Error: ", style="bold red") + Text(str(error), style="default")
+            stderr().print(line, soft_wrap=True)
+            raise typer.Exit(USER_ERROR) from None
+        except BrokenPipeError:
+            _forget_stdout()
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+def _forget_stdout() -> None:
+    """Keep Python from complaining at exit that nobody reads what it still holds."""
+    try:
+        place = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, place)
+    os.close(nothing)

@@ -1,0 +1,152 @@
+"""One model behind either engine, opened from what a command line says."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from pocket_tts_jax.engines import EngineName
+from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.export_folder import is_export_folder
+from pocket_tts_jax.generate import OnChunk
+from pocket_tts_jax.voice_source import VoiceSource
+from pocket_tts_jax.voices import VoiceState
+
+if TYPE_CHECKING:
+    from pocket_tts_jax.text_options import TextOptions
+
+Notice = Callable[[str], None]
+
+
+class Speaker(Protocol):
+    """What a command needs of a model; `TTSModel` is one."""
+
+    @property
+    def sample_rate(self) -> int: ...
+    def default_voice(self) -> str: ...
+    def get_state_for_audio_prompt(
+        self, audio_conditioning: VoiceSource, truncate: bool = False
+    ) -> VoiceState: ...
+    def generate_audio_stream(
+        self,
+        model_state: VoiceState,
+        text_to_generate: str,
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        copy_state: bool = True,
+        stop: threading.Event | None = None,
+        *,
+        seed: int | None = None,
+        text: "TextOptions | None" = None,
+        first_chunk: int = 0,
+        on_chunk: OnChunk | None = None,
+    ) -> Iterator[Float[np.ndarray, " samples"]]: ...
+    def warmup(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model, and how it is run. `engine` None takes LiteRT for an export and else JAX."""
+
+    language: str | None = None
+    config: str | None = None
+    model: Path | None = None
+    checkpoint: str | None = None
+    engine: EngineName | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    quantize: bool = False
+    offline: bool = False
+    compilation_cache: bool = True
+    temp: float | None = None
+    sampler_decode_steps: int = 1
+    noise_clamp: float | None = None
+    eos_threshold: float | None = None
+
+
+def open_speaker(choice: ModelChoice, on_notice: Notice) -> tuple[EngineName, Speaker]:
+    """Load the model. ConfigError for options that do not go together or cannot be honoured."""
+    if choice.device != "cpu":
+        raise ConfigError(
+            f"device {choice.device!r}: this version runs on the CPU, where it was tested and "
+            "measured. Leave --device out."
+        )
+    exported = choice.model is not None and is_export_folder(choice.model)
+    engine = choice.engine or (EngineName.litert if exported else EngineName.jax)
+    if engine is EngineName.litert:
+        return engine, _open_litert(choice, exported)
+    if exported:
+        raise ConfigError(
+            f"{choice.model} is an export for LiteRT: leave --engine jax out, or name the folder "
+            "that it was exported from."
+        )
+    return engine, _open_jax(choice, on_notice)
+
+
+def _open_jax(choice: ModelChoice, on_notice: Notice) -> Speaker:
+    if choice.quantize:
+        raise ConfigError(
+            "The JAX engine computes in float32, because int8 products are slower than float32 "
+            "ones on a CPU there. For int8 export the model with `python -m exporters.tflite "
+            "--precision int8 --out FOLDER` and give --model FOLDER."
+        )
+    if choice.threads is not None:
+        from pocket_tts_jax.threads import limit_threads
+
+        limit_threads(choice.threads)
+    import jax
+
+    from pocket_tts_jax.compilation_cache import use_compilation_cache
+    from pocket_tts_jax.model import TTSModel
+    from pocket_tts_jax.source import open_source
+
+    jax.config.update("jax_platforms", choice.device)
+    if choice.compilation_cache:
+        use_compilation_cache()
+    source = open_source(
+        language=choice.language,
+        config=choice.config,
+        model=choice.model,
+        checkpoint=choice.checkpoint,
+        offline=choice.offline,
+        on_notice=on_notice,
+    )
+    return TTSModel(
+        source,
+        temp=choice.temp,
+        sampler_decode_steps=choice.sampler_decode_steps,
+        noise_clamp=choice.noise_clamp,
+        eos_threshold=choice.eos_threshold,
+    )
+
+
+def _open_litert(choice: ModelChoice, exported: bool) -> Speaker:
+    given = [
+        name for name in ("language", "config", "checkpoint") if getattr(choice, name) is not None
+    ]
+    if given or not exported or choice.model is None:
+        raise ConfigError(
+            "The LiteRT engine runs exported models: make one with `python -m exporters.tflite "
+            "--out FOLDER`, and give --model FOLDER alone."
+        )
+    from pocket_tts_jax.litert_speaker import LiteRTSpeaker
+
+    speaker = LiteRTSpeaker(
+        choice.model,
+        threads=2 if choice.threads is None else choice.threads,
+        weight_cache=choice.compilation_cache,
+        temp=choice.temp,
+        sampler_decode_steps=choice.sampler_decode_steps,
+        noise_clamp=choice.noise_clamp,
+        eos_threshold=choice.eos_threshold,
+    )
+    if choice.quantize and speaker.precision in ("fp32", "fp16"):
+        raise ConfigError(
+            f"{choice.model} is an export in {speaker.precision}, which --quantize cannot change: "
+            "export it again with --precision int8."
+        )
+    return speaker

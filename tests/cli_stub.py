@@ -1,0 +1,90 @@
+"""A speaker that hums: what the commands pass to a model, without a model."""
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+from typer.testing import CliRunner, Result
+
+from pocket_tts_jax.cli import app
+from pocket_tts_jax.engines import EngineName
+from pocket_tts_jax.errors import TextError
+from pocket_tts_jax.generate import ChunkReport
+from pocket_tts_jax.speaker import ModelChoice
+from pocket_tts_jax.text_options import TextOptions
+from pocket_tts_jax.voices import VoiceState
+
+FRAME = 1920
+FRAMES_PER_CHUNK = 5
+
+
+class StubSpeaker:
+    """Each word is a chunk of five frames of a tone."""
+
+    sample_rate = 24000
+
+    def __init__(self, error: BaseException | None = None, fail_at: int = 0):
+        self.error, self.fail_at = error, fail_at
+        self.choice: ModelChoice | None = None
+        self.voice: Any = None
+        self.truncate: bool | None = None
+        self.stream: dict[str, Any] = {}
+        self.warm = False
+
+    def open(self, choice: ModelChoice, on_notice: Any) -> tuple[EngineName, "StubSpeaker"]:
+        self.choice = choice
+        return choice.engine or EngineName.jax, self
+
+    def default_voice(self) -> str:
+        return "default"
+
+    def get_state_for_audio_prompt(self, voice: Any, truncate: bool = False) -> VoiceState:
+        self.voice, self.truncate = voice, truncate
+        nothing = np.zeros((1, 1, 3, 4), np.float32)
+        return VoiceState(nothing, nothing)
+
+    def generate_audio_stream(
+        self,
+        model_state: VoiceState,
+        text_to_generate: str,
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        *,
+        seed: int,
+        text: TextOptions,
+        first_chunk: int,
+        on_chunk: Any,
+    ) -> Generator[np.ndarray, None, None]:
+        words = text_to_generate.split()
+        if not words:
+            raise TextError("There is nothing to say.")
+        self.stream = {
+            "words": words,
+            "max_tokens": max_tokens,
+            "frames_after_eos": frames_after_eos,
+            "seed": seed,
+            "text": text,
+            "first_chunk": first_chunk,
+        }
+        return self._hum(words, first_chunk, on_chunk)
+
+    def _hum(
+        self, words: list[str], first: int, on_chunk: Any
+    ) -> Generator[np.ndarray, None, None]:
+        made = 0
+        for index, word in enumerate(words[first:], first):
+            for _ in range(FRAMES_PER_CHUNK):
+                if self.error is not None and made == self.fail_at:
+                    raise self.error
+                time = (made * FRAME + np.arange(FRAME)) / self.sample_rate
+                yield (0.5 * np.sin(2 * np.pi * 220 * time)).astype(np.float32)
+                made += 1
+            on_chunk(ChunkReport(index, word, 1, FRAMES_PER_CHUNK, True))
+
+    def warmup(self) -> None:
+        self.warm = True
+
+
+def run_cli(*arguments: object, input: str | None = None) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(app, [str(a) for a in arguments], input=input)
