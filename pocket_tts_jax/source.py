@@ -75,6 +75,13 @@ class ModelSource:
     voices: Path | None = None  # a folder of voice files
     published: str | None = None  # the name whose predefined voices fit these weights
 
+    @property
+    def tokenizer_kind(self) -> str:
+        """The kind of the file that is there; a phone folder's is not its configuration's."""
+        kinds = {".model": "sentencepiece", ".json": "tokenizers"}
+        configured = self.config.flow_lm.lookup_table.tokenizer
+        return kinds.get(self.tokenizer.suffix, configured)
+
     def voice_file(self, name: str) -> Path | None:
         """The file of a voice that came with the model."""
         if self.voices is None:

@@ -46,9 +46,9 @@ class SpeechModel:
     def __init__(
         self, source: ModelSource, engine: Engine, voices: VoiceLoader, options: SamplingOptions
     ):
-        config, table = source.config, source.config.flow_lm.lookup_table
+        config, bins = source.config, source.config.flow_lm.lookup_table.n_bins
         self.source, self.config = source, config
-        self.tokenizer = load_tokenizer(table.tokenizer, source.tokenizer, table.n_bins)
+        self.tokenizer = load_tokenizer(source.tokenizer_kind, source.tokenizer, bins)
         self.temp = config.default_temperature if options.temp is None else options.temp
         self.sampler_decode_steps = options.sampler_decode_steps
         self.noise_clamp = options.noise_clamp
