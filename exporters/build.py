@@ -16,6 +16,7 @@ from exporters import convert, quantize, report
 from exporters.manifest import refresh_files, write_manifest
 from exporters.quantize import DECODER_RECIPES, PRECISIONS, RECIPES, Precision
 from exporters.signatures import (
+    DECODER_FRAMES,
     PREFILL_LENGTHS,
     Signature,
     decoder_signatures,
@@ -28,6 +29,7 @@ from exporters.vectors import write_vectors
 from pocket_tts_jax.config import Config, available_configs
 from pocket_tts_jax.errors import ConfigError, VoiceError
 from pocket_tts_jax.litert_engine import LiteRTEngine
+from pocket_tts_jax.prompt_cache import fingerprint
 from pocket_tts_jax.source import ModelSource, open_source
 from pocket_tts_jax.voices import read_voice
 
@@ -47,15 +49,17 @@ class Options:
     voices: tuple[str, ...] = ()
     with_encoder: bool = False
     via: str = "litert"
+    prefill_lengths: tuple[int, ...] = PREFILL_LENGTHS
+    decoder_frames: tuple[int, ...] = DECODER_FRAMES
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigError(
                 f"--precision is one of {', '.join(PRECISIONS)}, got {self.precision}"
             )
-        if not max(PREFILL_LENGTHS) <= self.max_frames <= MANY_FRAMES:
+        if not max(self.prefill_lengths) <= self.max_frames <= MANY_FRAMES:
             raise ConfigError(
-                f"--max-frames is from {max(PREFILL_LENGTHS)} to {MANY_FRAMES}, "
+                f"--max-frames is from {max(self.prefill_lengths)} to {MANY_FRAMES}, "
                 f"got {self.max_frames}"
             )
         if self.via not in ("litert", "jax2tf"):
@@ -90,6 +94,7 @@ class Export:
             precision=precision,
             route=self.options.via,
             licence=_licence(self.folder),
+            fingerprint=fingerprint(self.tensors, "flow_lm.transformer."),
             config=self.config,
             capacity=self.options.max_frames,
             weights=self.flow_lm,
@@ -150,8 +155,12 @@ def make_parts(flow_lm: Any, tensors: Any, config: Config, options: Options) -> 
     inputs = _Inputs(config)
     decoder = decoder_weights(tensors, config)
     parts = [
-        Part(FLOW_LM, flow_lm_signatures(flow_lm, config, options.max_frames), inputs),
-        Part(DECODER, decoder_signatures(decoder, config), inputs),
+        Part(
+            FLOW_LM,
+            flow_lm_signatures(flow_lm, config, options.max_frames, options.prefill_lengths),
+            inputs,
+        ),
+        Part(DECODER, decoder_signatures(decoder, config, options.decoder_frames), inputs),
     ]
     if options.with_encoder:
         encoder = encoder_weights(tensors, config)

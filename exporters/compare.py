@@ -64,7 +64,7 @@ def run_chain(
     fit. Outputs named in `keep` are kept whole.
     """
     chain = Chain(signature.name)
-    call, function = model.bind(signature.name), signature.compiled()
+    call, function = model.bind(signature.name), signature.compiled
     latent: np.ndarray | None = None
     states = {tensor.name: np.zeros(tensor.shape, tensor.dtype) for tensor in signature.inputs}
     for step, position in zip(range(steps), _positions(signature), strict=False):

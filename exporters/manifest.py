@@ -21,6 +21,7 @@ def write_manifest(
     precision: str,
     route: str,
     licence: str,
+    fingerprint: str,
     config: Config,
     capacity: int,
     weights: Tree,
@@ -35,6 +36,7 @@ def write_manifest(
         "model": model,
         "precision": precision,
         "licence": licence,
+        "fingerprint": fingerprint,
         "config": "config.yaml",
         "tokenizer": tokenizer,
         "audio": {

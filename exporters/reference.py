@@ -4,6 +4,7 @@ Where a number differs in the exported file, this tells whether folding the weig
 the conversion did.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from exporters.compare import Difference
-from exporters.signatures import SHORT_CAPACITY, Signature
+from exporters.signatures import COMPILE_FAST, SHORT_CAPACITY, Signature
 from pocket_tts_jax import flow_lm, mimi
 from pocket_tts_jax.checkpoint import parameter_tree
 from pocket_tts_jax.config import Config
@@ -46,10 +47,13 @@ def _check_embeddings(
     shape = named["embed_text"].inputs[0].shape
     tokens = rng.integers(0, config.flow_lm.lookup_table.n_bins + 1, shape).astype(np.int32)
     latents = rng.standard_normal(named["embed_voice"].inputs[0].shape).astype(np.float32)
-    text = model.apply(params, tokens, method="embed_text")
-    voice = model.apply(params, latents, method="embed_voice")[:, -latents.shape[1] :]
+    text, voice = (
+        _jit(lambda p, x, name=name: model.apply(p, x, method=name))(params, given)
+        for name, given in (("embed_text", tokens), ("embed_voice", latents))
+    )
+    voice = voice[:, -latents.shape[1] :]  # without the embedding that leads it
     for name, given, expected in (("embed_text", tokens, text), ("embed_voice", latents, voice)):
-        (found,) = named[name].compiled()(jnp.asarray(given))
+        (found,) = named[name].compiled(jnp.asarray(given))
         # Centred: the model's own mean over the channels is not seen by what reads them.
         centred = expected - jnp.mean(expected, axis=-1, keepdims=True)
         yield name, "embeddings", _relative(centred, found)
@@ -61,10 +65,10 @@ def _check_prefill(signature: Signature, model: FlowLM, params: Any, rng: Any) -
     given = rng.standard_normal(embeddings).astype(np.float32)
     given -= given.mean(axis=-1, keepdims=True)
     state = flow_lm.init_state(model.config, 1, capacity)
-    prefill = jax.jit(lambda p, s, x, n: model.apply(p, s, x, n, method="prefill"))
+    prefill = _jit(lambda p, s, x, n: model.apply(p, s, x, n, method="prefill"))
     state = prefill(params, state, given, jnp.array([length]))
     zeros = [jnp.zeros(tensor.shape) for tensor in signature.inputs[2:]]
-    found = signature.compiled()(jnp.asarray(given), jnp.zeros(1), *zeros)
+    found = signature.compiled(jnp.asarray(given), jnp.zeros(1), *zeros)
     for i, layer in enumerate(state.layers):
         k, v = (np.asarray(side)[:, :, :length] for side in layer)
         yield signature.name, f"k_{i}_rows", _relative(to_halves(k), found[2 * i])
@@ -80,8 +84,8 @@ def _check_decode(
     latent = np.asarray(params["params"]["bos_emb"])[None]
     count = STEPS if capacity <= SHORT_CAPACITY or steps > 1 else 2
     latents, logits = Difference(), Difference()
-    advance = jax.jit(lambda p, s, x, n: model.apply(p, s, x, n, steps, method="step"))
-    function = signature.compiled()
+    advance = _jit(lambda p, s, x, n: model.apply(p, s, x, n, steps, method="step"))
+    function = signature.compiled
     for position in range(min(count, capacity)):
         noise = rng.standard_normal(latent.shape).astype(np.float32) * 0.5
         expected, state = advance(params, state, latent, noise)
@@ -106,8 +110,8 @@ def check_decoder(signatures: list[Signature], tensors: Tensors, config: Config)
         state, audio = mimi.init_decoder_state(config.mimi, 1), Difference()
         states: Any = [jnp.zeros(tensor.shape) for tensor in signature.inputs[2:]]
         frames = signature.inputs[0].shape[1]
-        advance = jax.jit(lambda p, s, x: model.apply(p, s, x, method="decode_step"))
-        function = signature.compiled()
+        advance = _jit(lambda p, s, x: model.apply(p, s, x, method="decode_step"))
+        function = signature.compiled
         for call in range(-(-STEPS // frames)):
             latents = rng.standard_normal(signature.inputs[0].shape).astype(np.float32)
             expected, state = advance(params, state, latents * std + mean)
@@ -126,8 +130,8 @@ def check_encoder(signatures: list[Signature], tensors: Tensors, config: Config)
         states: Any = [jnp.zeros(tensor.shape) for tensor in signature.inputs[2:]]
         shape = signature.inputs[0].shape
         frames = shape[1] // config.mimi.frame_size
-        advance = jax.jit(lambda p, s, x: model.apply(p, s, x, method="encode_step"))
-        function = signature.compiled()
+        advance = _jit(lambda p, s, x: model.apply(p, s, x, method="encode_step"))
+        function = signature.compiled
         for call in range(-(-STEPS // frames)):
             audio = 0.1 * rng.standard_normal(shape).astype(np.float32)
             expected, state = advance(params, state, audio)
@@ -135,6 +139,9 @@ def check_encoder(signatures: list[Signature], tensors: Tensors, config: Config)
             found, *states = function(jnp.asarray(audio), position, *states)
             latents.add(np.asarray(expected), np.asarray(found))
         yield signature.name, "latents", latents.relative
+
+
+_jit = functools.partial(jax.jit, compiler_options=COMPILE_FAST)
 
 
 def _relative(expected: Any, found: Any) -> float:

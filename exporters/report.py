@@ -16,10 +16,9 @@ def write_reports(folder: Path, title: str, checks: Sequence[Check]) -> None:
     (folder / "report.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     lines = [f"# {title}", "", summary(checks), "", "| where | what | value | limit | |"]
     lines.append("|---|---|---|---|---|")
-    lines += [
-        f"| {c.where} | {c.what} | {c.value:.4g} | {c.limit:.4g} | {'ok' if c.passed else 'FAILED'} |"
-        for c in checks
-    ]
+    for c in checks:
+        verdict = "ok" if c.passed else "FAILED"
+        lines.append(f"| {c.where} | {c.what} | {c.value:.4g} | {c.limit:.4g} | {verdict} |")
     (folder / "REPORT.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -36,6 +36,8 @@ DECODER_FRAMES = (1, 2, 4, 8)
 SHORT_CAPACITY = 256  # most chunks fit; a step then reads a third of the default cache
 ENCODER_FRAMES = (8,)
 FLOAT, INT = "float32", "int32"
+# For functions that run some fifty times: compiling them took longer than all else.
+COMPILE_FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,14 @@ class Signature:
         """The function with its weights as constants, which is what is exported."""
         return functools.partial(self.function, self.weights)
 
+    @functools.cached_property
     def compiled(self) -> Callable[..., tuple]:
         """The function for use in JAX: the weights are arguments there, so that XLA does not
         spend minutes on them."""
         leaves, tree = jax.tree.flatten(self.weights)
         arrays = [leaf if isinstance(leaf, np.ndarray) else None for leaf in leaves]
 
-        @jax.jit
+        @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
         def run(arrays: list, *inputs: Any) -> tuple:
             pairs = zip(arrays, leaves, strict=True)
             merged = [leaf if array is None else array for array, leaf in pairs]

@@ -48,7 +48,7 @@ LIMITS: dict[Precision, Limits] = {
     "mixed": Limits(latents_db=10, audio_db=20, eos_agreement=0.96),
     "int4": Limits(latents_db=7, audio_db=20, eos_agreement=0.94),
 }
-# Speech has no direct current and seldom touches full scale; a wrong scale or sign does both.
+# Speech has no direct current and seldom touches full scale; a wrong scale or sign adds both.
 LARGEST_MEAN = 0.2
 LARGEST_CLIPPED = 0.01
 
@@ -150,7 +150,8 @@ def _judge(file: str, chain: Chain, config: Config, precision: Precision) -> lis
     if "eos_logit" in chain.found:
         checks.append(_judge_eos(where, chain, config, precision))
     if "audio" in chain.found:
-        checks += _judge_audio(where, np.concatenate(chain.found["audio"], axis=1))
+        sides = (np.concatenate(side["audio"], 1) for side in (chain.reference, chain.found))
+        checks += _judge_audio(where, *sides)
     return checks
 
 
@@ -190,10 +191,11 @@ def _first(ended: np.ndarray) -> int:
     return int(np.argmax(ended)) if ended.any() else ended.size
 
 
-def _judge_audio(where: str, audio: np.ndarray) -> list[Check]:
-    mean = float(abs(audio.mean()))
-    clipped = float(np.mean(np.abs(audio) >= 1))
+def _judge_audio(where: str, reference: np.ndarray, found: np.ndarray) -> list[Check]:
+    """What the export adds to the direct current and the clipping of the model."""
+    mean = float(abs(found.mean() - reference.mean()))
+    clipped = float(np.mean(np.abs(found) >= 1) - np.mean(np.abs(reference) >= 1))
     return [
-        Check(where, "audio: mean", mean, LARGEST_MEAN, mean <= LARGEST_MEAN),
-        Check(where, "audio: clipped", clipped, LARGEST_CLIPPED, clipped <= LARGEST_CLIPPED),
+        Check(where, "audio: added mean", mean, LARGEST_MEAN, mean <= LARGEST_MEAN),
+        Check(where, "audio: added clipping", clipped, LARGEST_CLIPPED, clipped <= LARGEST_CLIPPED),
     ]

@@ -76,17 +76,22 @@ class LiteRTEngine:
         """Whether the export has an encoder for recordings."""
         return self.folder.has("mimi_encoder.tflite")
 
+    @property
+    def flow_steps(self) -> tuple[int, ...]:
+        """How often the flow head can run per frame."""
+        return tuple(sorted({step for steps in self.decodes.values() for step in steps}))
+
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "LiteRTLatents":
         """Prefill a chunk of text behind a voice.
 
         Raises ConfigError for a number of flow steps the export has no signature for, and
         GenerationError where voice and text do not fit the cache.
         """
-        if not any(flow_steps in steps for steps in self.decodes.values()):
-            known = sorted({step for steps in self.decodes.values() for step in steps})
+        if flow_steps not in self.flow_steps:
+            known = ", ".join(map(str, self.flow_steps))
             raise ConfigError(
-                f"This export runs its flow head {', '.join(map(str, known))} times a frame, not "
-                f"{flow_steps}: choose one of these."
+                f"This export runs its flow head {known} times a frame, not {flow_steps}: choose "
+                "one of these."
             )
         return LiteRTLatents(self, voice, prompt.ids, flow_steps)
 
@@ -128,7 +133,13 @@ class LiteRTEngine:
 
     def voice_from_prompt(self, prompt: VoicePrompt) -> VoiceState:
         """The attention cache of a voice that is stored as embeddings."""
-        return self._voice(prompt.embeddings, None)
+        return self.voice_from_embeddings(prompt.embeddings)
+
+    def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
+        """The attention cache that FlowLM's input embeddings leave behind."""
+        # The graphs expect embeddings of mean zero, which makes no difference to the model.
+        centred = embeddings - embeddings.mean(axis=-1, keepdims=True)
+        return self._voice(centred, None)
 
     def embed_text(self, tokens: Sequence[int]) -> Float[np.ndarray, "t d"]:
         """Embeddings of token ids."""
