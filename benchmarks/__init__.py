@@ -1,0 +1,1 @@
+"""Measurements: `python -m benchmarks.compare`, `.step`, `.latency`, `.soak`, `.table`."""

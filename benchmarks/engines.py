@@ -1,0 +1,193 @@
+"""The engines that are compared, behind one interface. Imports nothing heavy before it is asked.
+
+An engine is opened with `open_engine`, which returns a function from a text to its audio in
+pieces, as they are made. No engine may end a text by itself (see `workload`).
+"""
+
+import importlib.util
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+NEVER_ENDS = 1e9
+"""An EOS threshold that no logit reaches."""
+VOICE = "bench"
+SEED = 7
+Pieces = Iterator[Float[np.ndarray, " samples"]]
+Speak = Callable[[str], Pieces]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One engine: where it comes from, and what it can be asked for."""
+
+    name: str
+    module: str
+    install: str
+    precisions: tuple[str, ...]
+    full_size_only: bool = False
+
+    @property
+    def installed(self) -> bool:
+        return importlib.util.find_spec(self.module) is not None
+
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine(
+            "pocket_tts_jax.litert",
+            "ai_edge_litert",
+            "pip install 'pocket-tts-jax[litert]'",
+            ("int8", "mixed", "int4", "fp32"),
+        ),
+        Engine("pocket_tts_jax.jax", "jax", "pip install 'pocket-tts-jax[jax]'", ("fp32",)),
+        Engine(
+            "pocket-tts",
+            "pocket_tts",
+            "pip install pocket-tts==4.0.1",
+            ("fp32", "int8"),
+        ),
+        Engine(
+            "ptts",
+            "ptts",
+            "pip install ptts==0.4.2",
+            ("f32", "q8_0", "q4_0", "q4k"),
+            full_size_only=True,
+        ),
+    )
+}
+OURS = ("pocket_tts_jax.litert", "pocket_tts_jax.jax")
+# Not measured: its Pocket model is five ONNX graphs and a scored SentencePiece vocabulary, and
+# neither the sherpa-onnx package nor the exporters published for it make them from a checkpoint
+# with a `tokenizers` vocabulary and `bos_before_voice`, as the current English model has.
+NOT_COMPARABLE = {
+    "sherpa-onnx": (
+        "its Pocket model cannot be made from these weights: the package has no exporter, and "
+        "its text front end needs a scored SentencePiece vocabulary, while this model has a "
+        "`tokenizers` one"
+    )
+}
+
+
+def import_engine(name: str) -> None:
+    """Import what `open_engine` needs, so that the two can be timed apart."""
+    if name == "pocket_tts_jax.litert":
+        import pocket_tts_jax.litert_speaker  # noqa: F401
+    elif name == "pocket_tts_jax.jax":
+        import pocket_tts_jax.model  # noqa: F401
+    elif name == "pocket-tts":
+        import pocket_tts  # noqa: F401
+    else:
+        import ptts  # noqa: F401
+
+
+def open_engine(name: str, precision: str, threads: int, folder: Path) -> Speak:
+    """Load the model and the voice of the workload in `folder`."""
+    logging.disable(logging.WARNING)  # every text runs into its limit here, on purpose
+    openers = {
+        "pocket_tts_jax.litert": _open_litert,
+        "pocket_tts_jax.jax": _open_jax,
+        "pocket-tts": _open_reference,
+        "ptts": _open_ptts,
+    }
+    return openers[name](precision, threads, folder)
+
+
+def open_batch(folder: Path, rows: int) -> Callable[[str], list[np.ndarray]]:
+    """The JAX engine on `rows` equal texts at once; only the whole result can be had."""
+    from pocket_tts_jax.model import TTSModel
+
+    logging.disable(logging.WARNING)
+    model = TTSModel.load_model(model=folder, eos_threshold=NEVER_ENDS)
+    voice = model.get_state_for_audio_prompt(VOICE)
+
+    def speak(text: str) -> list[np.ndarray]:
+        return model.generate_batch([voice] * rows, [text] * rows, seeds=range(rows))
+
+    return speak
+
+
+def _open_litert(precision: str, threads: int, folder: Path) -> Speak:
+    from pocket_tts_jax.litert_speaker import LiteRTSpeaker
+
+    model = LiteRTSpeaker(folder / "exports" / precision, threads=threads, eos_threshold=NEVER_ENDS)
+    voice = model.get_state_for_audio_prompt(VOICE)
+    return lambda text: model.generate_audio_stream(voice, text, seed=SEED)
+
+
+def _open_jax(precision: str, threads: int, folder: Path) -> Speak:
+    from pocket_tts_jax.model import TTSModel
+    from pocket_tts_jax.threads import limit_threads
+
+    limit_threads(threads)
+    model = TTSModel.load_model(model=folder, eos_threshold=NEVER_ENDS)
+    voice = model.get_state_for_audio_prompt(VOICE)
+    return lambda text: model.generate_audio_stream(voice, text, seed=SEED)
+
+
+def _open_reference(precision: str, threads: int, folder: Path) -> Speak:
+    import torch
+    from pocket_tts import TTSModel
+
+    torch.set_num_threads(threads)  # of each operation; its model and decoder run in two threads
+    torch.manual_seed(SEED)
+    model = TTSModel.load_model(
+        config=folder / "config.yaml", quantize=precision == "int8", eos_threshold=NEVER_ENDS
+    )
+    voice = model.get_state_for_audio_prompt(folder / "voices" / f"{VOICE}.safetensors")
+
+    def speak(text: str) -> Pieces:
+        stop = threading.Event()  # closing its generator does not stop its threads
+        try:
+            for piece in model.generate_audio_stream(voice, text, stop=stop):
+                yield piece.numpy()
+        finally:
+            stop.set()
+
+    return speak
+
+
+def _open_ptts(precision: str, threads: int, folder: Path) -> Speak:
+    import ptts
+
+    ptts.set_num_threads(threads)
+    model = ptts.TTS(
+        str(folder / "ptts"),
+        device="cpu",
+        quant=precision,
+        voice=VOICE,
+        seed=SEED,
+        eos_threshold=NEVER_ENDS,
+        lang="none",
+    )
+
+    def speak(text: str) -> Pieces:
+        with model.stream(text) as pieces:
+            yield from pieces
+
+    return speak
+
+
+def take_frames(pieces: Pieces, frames: int, frame_size: int) -> int:
+    """Read about `frames` frames and close the stream; returns the samples read."""
+    read = 0
+    for piece in pieces:
+        read += piece.size
+        if read >= frames * frame_size:
+            break
+    close = getattr(pieces, "close", None)
+    if close is not None:
+        close()
+    return read
+
+
+def pairs(threads: list[int], engine: Engine) -> list[tuple[str, int]]:
+    """Every precision with every number of threads."""
+    return list(itertools.product(engine.precisions, threads))

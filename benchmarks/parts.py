@@ -1,0 +1,113 @@
+"""Times of the parts of one engine, in a process of its own; the result is one line of JSON.
+
+Medians in ms of: `prefill N` (N tokens), `step` (FlowLM with its flow head, over a cache of
+`POSITIONS`), `head` (one evaluation of the flow head: a step with two less a step with one), and
+`mimi N` (the decoder on N frames in one call).
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PREFILL = 32
+FRAMES = (1, 2, 4, 8)
+POSITIONS = 256  # slots of the caches that a step attends to; both engines have this size
+REPEATS = 25
+Parts = dict[str, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", choices=("litert", "jax"), required=True)
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    a = parser.parse_args()
+    result_file = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    if a.engine == "jax":
+        from pocket_tts_jax.threads import limit_threads
+
+        limit_threads(a.threads)  # before JAX makes its threads
+        found = time_jax(a.folder, a.repeats)
+    else:
+        found = time_litert(a.folder / "exports" / a.precision, a.threads, a.repeats)
+    json.dump({name: round(value, 4) for name, value in found.items()}, result_file)
+    result_file.flush()
+    os._exit(0)
+
+
+def median_ms(work: Callable[[], Any], repeats: int) -> float:
+    """Median time of `work` after three calls that do not count."""
+    times = []
+    for i in range(repeats + 3):
+        start = time.perf_counter()
+        work()
+        if i >= 3:
+            times.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(times)
+
+
+def time_litert(export: Path, threads: int, repeats: int) -> Parts:
+    """Signatures of an export, on buffers of their own."""
+    from pocket_tts_jax.litert_engine import LiteRTEngine
+
+    engine = LiteRTEngine(export, threads=threads)
+
+    def signature(model: Any, name: str) -> float:
+        call = model.bind(name)
+        return median_ms(call, repeats)
+
+    shortest, longest = engine.folder.capacities[0], engine.folder.capacities[-1]
+    found = {f"prefill {PREFILL}": signature(engine.flow_lm, engine.prefills[shortest][PREFILL])}
+    steps = engine.decodes[longest]
+    found["step"] = signature(engine.flow_lm, engine.decodes[shortest][min(steps)])
+    if len(steps) > 1:
+        one, two = (signature(engine.flow_lm, steps[n]) for n in sorted(steps)[:2])
+        found["head"] = two - one
+    for frames in FRAMES:
+        found[f"mimi {frames}"] = signature(engine.mimi, engine.decoder_sizes[frames])
+    return found
+
+
+def time_jax(folder: Path, repeats: int) -> Parts:
+    """The compiled functions that the JAX engine runs."""
+    import jax
+    import jax.numpy as jnp
+
+    from pocket_tts_jax import flow_lm
+    from pocket_tts_jax.model import TTSModel
+
+    engine = TTSModel.load_model(model=folder).engine
+    functions, params, width = engine.functions, engine.flow_lm_params, engine.latent_dim
+    state = flow_lm.init_state(engine.config.flow_lm, 1, POSITIONS)
+    tokens = np.zeros((1, PREFILL), np.int32)
+    latent, noise = jnp.zeros((1, width)), np.zeros((1, width), np.float32)
+
+    def propose(steps: int) -> Any:
+        out = functions.propose(params, state, latent, noise, flow_steps=steps)
+        return jax.block_until_ready(out)
+
+    def prefill() -> Any:
+        return jax.block_until_ready(functions.read_text(params, state, tokens))
+
+    found = {f"prefill {PREFILL}": median_ms(prefill, repeats)}
+    found["step"] = median_ms(lambda: propose(1), repeats)
+    if engine.config.flow_lm.flow.type == "lsd":
+        found["head"] = median_ms(lambda: propose(2), repeats) - found["step"]
+    for frames in FRAMES:
+        decoder, latents = engine.decoder(), np.zeros((frames, width), np.float32)
+        found[f"mimi {frames}"] = median_ms(lambda d=decoder, x=latents: d.decode(x), repeats)
+    return found
+
+
+if __name__ == "__main__":
+    main()

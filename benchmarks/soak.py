@@ -1,0 +1,138 @@
+"""What only shows after a while: `python -m benchmarks.soak --model FOLDER`.
+
+- memory: many syntheses in one process; resident memory per request after a warm-up, as the
+  slope of a straight line, and whether the last result is the first one;
+- threads: distinct seeds in parallel, each equal to its serial run;
+- cancel: streams closed or stopped in the middle, the next call right each time.
+
+Exits with 1 where one of them fails. Counts are options: the defaults take minutes.
+"""
+
+import argparse
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.latency import Speaking, open_model
+
+TEXT = "We walked home."
+SLOPE_LIMIT_KB = 50.0
+CANCEL_AFTER = (1, 2, 5, 9)  # frames
+MOST_FRAMES_AFTER_STOP = 2
+SEED = 7
+
+
+def main() -> None:
+    options = _parse()
+    model = open_model(options.engine, options.model, options.threads)
+    voice = model.get_state_for_audio_prompt(options.voice or model.default_voice())
+
+    def speak(seed: int) -> np.ndarray:
+        return model.generate_audio(voice, options.text, seed=seed)
+
+    report = {
+        "memory": memory(speak, options.syntheses),
+        "threads": parallel(speak, options.parallel),
+        "cancel": cancel(model, voice, options.text, options.cancels),
+    }
+    report["passed"] = all(part["passed"] for part in report.values())
+    print(json.dumps(report, indent=1))
+    sys.exit(0 if report["passed"] else 1)
+
+
+def memory(
+    speak: Callable[[int], np.ndarray],
+    count: int,
+    resident: Callable[[], float] | None = None,
+) -> dict[str, Any]:
+    """Slope of resident memory over `count` syntheses of one seed, the first fifth aside."""
+    resident = resident or resident_kb
+    first, sizes, drifted = speak(SEED), [], 0
+    for _ in range(count):
+        drifted += not np.array_equal(speak(SEED), first)
+        sizes.append(resident())
+    settled = np.asarray(sizes[count // 5 :])
+    slope = float(np.polyfit(np.arange(settled.size), settled, 1)[0])
+    return {
+        "syntheses": count,
+        "slope_kb": round(slope, 3),
+        "limit_kb": SLOPE_LIMIT_KB,
+        "start_mb": round(sizes[0] / 1e3, 1),
+        "end_mb": round(sizes[-1] / 1e3, 1),
+        "different_outputs": drifted,
+        "passed": slope < SLOPE_LIMIT_KB and drifted == 0,
+    }
+
+
+def parallel(speak: Callable[[int], np.ndarray], count: int) -> dict[str, Any]:
+    """`count` seeds at once against the same seeds one by one."""
+    serial = [speak(seed) for seed in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        at_once = list(pool.map(speak, range(count)))
+    equal = [np.array_equal(a, b) for a, b in zip(serial, at_once, strict=True)]
+    distinct = len({audio.tobytes() for audio in serial})
+    return {
+        "threads": count,
+        "equal": sum(equal),
+        "distinct": distinct,
+        "passed": all(equal) and distinct == count,
+    }
+
+
+def cancel(model: Speaking, voice: Any, text: str, count: int) -> dict[str, Any]:
+    """Stop `count` streams in the middle, by closing and by the event in turn."""
+    expected = model.generate_audio(voice, text, seed=SEED)
+    wrong, late, slowest = 0, 0, 0.0
+    for i in range(count):
+        frames, stop = CANCEL_AFTER[i % len(CANCEL_AFTER)], threading.Event()
+        stream = model.generate_audio_stream(voice, text, seed=SEED + 1 + i, stop=stop)
+        for _ in range(frames):
+            next(stream)
+        start = time.perf_counter()
+        if i % 2:
+            stop.set()
+            late += sum(1 for _ in stream) > MOST_FRAMES_AFTER_STOP
+        else:
+            stream.close()
+        slowest = max(slowest, time.perf_counter() - start)
+        wrong += not np.array_equal(model.generate_audio(voice, text, seed=SEED), expected)
+    return {
+        "cancelled": count,
+        "frames_after_stop_above_limit": late,
+        "slowest_stop_ms": round(slowest * 1e3, 1),
+        "wrong_next_calls": wrong,
+        "passed": wrong == 0 and late == 0,
+    }
+
+
+def resident_kb() -> float:
+    """Resident memory of this process in KB (10³ bytes)."""
+    import psutil
+
+    return psutil.Process().memory_info().rss / 1e3
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True, help="an export, or a model folder")
+    parser.add_argument("--engine", choices=("litert", "jax"), default="litert")
+    parser.add_argument("--voice", help="name of a voice; the model's default")
+    parser.add_argument("--text", default=TEXT)
+    parser.add_argument("--threads", type=int, default=2, help="of the engine")
+    parser.add_argument("--syntheses", type=int, default=500)
+    parser.add_argument("--parallel", type=int, default=8)
+    parser.add_argument("--cancels", type=int, default=200)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""One measurement of one engine, in a process of its own; the result is one line of JSON.
+
+In order: import, load (model and voice), the first audio of the process, then, warmed by the
+first 16 frames, one whole text. Peak memory is that of the whole process, from its start.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import engines
+
+SAMPLE_RATE = 24_000
+FRAME_SIZE = 1920
+WARM_UP_FRAMES = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", required=True)
+    parser.add_argument("--precision", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--text", required=True)
+    parser.add_argument("--batch", type=int, default=1)
+    a = parser.parse_args()
+    result_file = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what an engine prints must not get between
+    if a.batch > 1:
+        result = measure_batch(a.folder, a.text, a.batch)
+    else:
+        result = measure(a.engine, a.precision, a.threads, a.folder, a.text)
+    json.dump(result, result_file)
+    result_file.flush()
+    os._exit(0)  # threads of an engine that is done with must not hold the process
+
+
+def measure(engine: str, precision: str, threads: int, folder: Path, text: str) -> dict[str, Any]:
+    """Seconds, milliseconds and MB (10⁶ bytes) of one run; see `compare` for the fields."""
+    if engine == "pocket_tts_jax.jax":  # before JAX makes its threads
+        from pocket_tts_jax.threads import limit_threads
+
+        limit_threads(threads)
+    start = time.perf_counter()
+    engines.import_engine(engine)
+    imported = time.perf_counter()
+    speak = engines.open_engine(engine, precision, threads, folder)
+    loaded = time.perf_counter()
+    pieces = speak(text)
+    next(pieces)
+    first = time.perf_counter()
+    engines.take_frames(pieces, WARM_UP_FRAMES, FRAME_SIZE)
+    timed = time_text(speak, text)
+    return {
+        "import_s": imported - start,
+        "load_s": loaded - imported,
+        "cold_first_audio_ms": (first - loaded) * 1e3,
+        "start_s": first - start,
+        "peak_rss_mb": peak_memory(),
+    } | timed
+
+
+def time_text(speak: engines.Speak, text: str) -> dict[str, Any]:
+    """One text from start to end. `arrivals_ms` is when each frame could be heard."""
+    arrivals: list[float] = []
+    samples, cpu, start = 0, time.process_time(), time.perf_counter()
+    for piece in speak(text):
+        now = (time.perf_counter() - start) * 1e3
+        samples += piece.size
+        arrivals += [round(now, 2)] * (samples // FRAME_SIZE - len(arrivals))
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    audio = samples / SAMPLE_RATE
+    return {
+        "rtf": audio / wall,
+        "first_audio_ms": arrivals[0],
+        "audio_s": audio,
+        "cpu_s_per_audio_s": cpu / audio,
+        "arrivals_ms": arrivals,
+    }
+
+
+def measure_batch(folder: Path, text: str, rows: int) -> dict[str, Any]:
+    """The aggregate of `rows` texts at once; the first audio is the whole result."""
+    start = time.perf_counter()
+    engines.import_engine("pocket_tts_jax.jax")
+    imported = time.perf_counter()
+    speak = engines.open_batch(folder, rows)
+    loaded = time.perf_counter()
+    speak(text)
+    first = time.perf_counter()
+    cpu = time.process_time()
+    audio = sum(row.size for row in speak(text)) / SAMPLE_RATE
+    wall, cpu = time.perf_counter() - first, time.process_time() - cpu
+    return {
+        "import_s": imported - start,
+        "load_s": loaded - imported,
+        "cold_first_audio_ms": (first - loaded) * 1e3,
+        "start_s": first - start,
+        "peak_rss_mb": peak_memory(),
+        "rtf": audio / wall,
+        "first_audio_ms": wall * 1e3,
+        "audio_s": audio,
+        "cpu_s_per_audio_s": cpu / audio,
+        "arrivals_ms": [],
+    }
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in MB (10⁶ bytes)."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""One model folder that every engine can run: same weights, same voice, same text.
+
+    config.yaml  model.safetensors  tokenizer.json  voices/bench.safetensors   (ours, pocket-tts)
+    ptts/{config.json, model.safetensors, tokenizer.json, voices/bench.safetensors}
+    exports/PRECISION/                                                         (LiteRT)
+
+The weights are random and of published size: speed does not depend on their values. Random
+weights end a text early or late, so nobody may end it: the EOS threshold is out of reach, and
+every engine speaks until the text's limit of frames, ⌈(tokens / 3 + 2) · 12.5⌉ in all of them.
+
+`python -m benchmarks.workload --out FOLDER [--config NAME] [--precision int8 …]` makes one.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import yaml
+from safetensors.numpy import save_file
+
+from benchmarks.engines import NEVER_ENDS, VOICE
+from benchmarks.tokenizer import write_tokenizer
+from pocket_tts_jax.config import Config, load_config, packaged_config
+from pocket_tts_jax.text import TextRules, make_prompt, split_text
+from pocket_tts_jax.tokenizer import load_tokenizer
+
+FULL_SIZE = "english_2026-10"
+QUICK_SIZE = "english_2m_2026-10"
+VOICE_FRAMES = 60  # 4.8 s of recording
+TEXT = "The train was late again, so we walked home."
+LONG_TEXT = f"{TEXT} Nobody minded, because the weather had turned out fine after all."
+LOUDNESS = np.float32(0.2)
+# `ptts` refuses weights that it does not use. Its voices hold what the first two compute, and it
+# expects an encoder of another width.
+_UNKNOWN_TO_PTTS = (
+    "flow_lm.bos_before_voice",
+    "flow_lm.speaker_proj_weight",
+    "mimi.encoder",
+    "mimi.downsample",
+)
+PUBLISHED_TOKENIZER = Path(__file__).parents[2] / "shared" / "data" / "english_tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A folder made by `make_workload`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Config:
+        return load_config(self.path / "config.yaml")
+
+    @property
+    def voice(self) -> Path:
+        return self.path / "voices" / f"{VOICE}.safetensors"
+
+    @property
+    def ptts(self) -> Path:
+        return self.path / "ptts"
+
+    def export(self, precision: str) -> Path:
+        return self.path / "exports" / precision
+
+    def expected_frames(self, text: str) -> int:
+        """Frames that every engine speaks for `text`."""
+        config = self.config
+        table, rules = config.flow_lm.lookup_table, TextRules.from_config(config)
+        tokenizer = load_tokenizer(table.tokenizer, self.path / "tokenizer.json", table.n_bins)
+        chunks = split_text(text, tokenizer, rules)
+        return sum(make_prompt(chunk, tokenizer, rules).max_frames for chunk in chunks)
+
+
+def default_folder(size: str) -> Path:
+    """Where workloads are kept between runs."""
+    return platformdirs.user_cache_path("pocket-tts-jax") / "benchmarks" / size
+
+
+def make_workload(folder: Path, name: str = FULL_SIZE) -> Workload:
+    """Make the folder, or take it as it is where it is complete."""
+    workload = Workload(folder.resolve())
+    if (workload.ptts / "done").is_file():
+        return workload
+    workload.path.mkdir(parents=True, exist_ok=True)
+    config = load_config(packaged_config(name))
+    _write_config(workload, name)
+    _write_vocabulary(workload.path / "tokenizer.json", config)
+    from tests.random_checkpoint import random_tensors  # the one place that knows a sane scale
+
+    tensors = _quiet(random_tensors(config))
+    save_file(tensors, workload.path / "model.safetensors")
+    embeddings = _write_voice(workload, config, tensors)
+    _write_ptts(workload, config, tensors, embeddings)
+    (workload.ptts / "done").touch()
+    return workload
+
+
+def make_export(workload: Workload, precision: str) -> Path:
+    """The LiteRT export of that precision, made by the exporter in a process of its own."""
+    target = workload.export(precision)
+    if not target.exists():
+        command = [sys.executable, "-m", "exporters.tflite", "--model", str(workload.path)]
+        command += ["--out", str(target), "--precision", precision]
+        subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    return target
+
+
+def _quiet(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Speech is far from full scale, and exports that clip are refused; random weights are loud."""
+    last = max(
+        int(name.split(".")[3]) for name in tensors if name.startswith("mimi.decoder.model.")
+    )
+    names = [f"mimi.decoder.model.{last}.conv.{leaf}" for leaf in ("weight", "bias")]
+    return tensors | {name: LOUDNESS * tensors[name] for name in names}
+
+
+def _write_config(workload: Workload, name: str) -> None:
+    """The published configuration with local paths: the reference takes its weights from there."""
+    raw = yaml.safe_load(packaged_config(name).read_text(encoding="utf-8"))
+    raw.pop("weights_path_without_voice_cloning", None)
+    raw["weights_path"] = str(workload.path / "model.safetensors")
+    table = raw["flow_lm"]["lookup_table"]
+    table["tokenizer"], table["tokenizer_path"] = (
+        "tokenizers",
+        str(workload.path / "tokenizer.json"),
+    )
+    text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+    (workload.path / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def _write_vocabulary(path: Path, config: Config) -> None:
+    count = config.flow_lm.lookup_table.n_bins
+    if PUBLISHED_TOKENIZER.is_file():
+        shutil.copyfile(PUBLISHED_TOKENIZER, path)
+        if load_tokenizer("tokenizers", path, _size(path)).n_bins == count:
+            return
+    write_tokenizer(path, count)
+
+
+def _size(path: Path) -> int:
+    import tokenizers
+
+    return tokenizers.Tokenizer.from_file(str(path)).get_vocab_size()
+
+
+def _write_voice(workload: Workload, config: Config, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """The voice's attention cache for us and the reference; returns its embeddings, [t, d]."""
+    from pocket_tts_jax.engine import JaxEngine
+    from pocket_tts_jax.voices import write_voice
+
+    rng = np.random.default_rng(1)
+    latents = rng.standard_normal((VOICE_FRAMES, config.mimi.encoded_dim), np.float32)
+    engine = JaxEngine(config, tensors)
+    workload.voice.parent.mkdir(exist_ok=True)
+    write_voice(workload.voice, engine.voice_from_latents(latents))
+    embedded = engine.functions.embed_voice(engine.flow_lm_params, latents[None])
+    return np.asarray(embedded)[0]
+
+
+def _write_ptts(
+    workload: Workload, config: Config, tensors: dict[str, np.ndarray], embeddings: np.ndarray
+) -> None:
+    folder = workload.ptts
+    (folder / "voices").mkdir(parents=True, exist_ok=True)
+    save_file({"emb": embeddings[None]}, folder / "voices" / f"{VOICE}.safetensors")
+    kept = {n: t for n, t in tensors.items() if not n.startswith(_UNKNOWN_TO_PTTS)}
+    save_file(kept, folder / "model.safetensors")
+    shutil.copyfile(workload.path / "tokenizer.json", folder / "tokenizer.json")
+    text = json.dumps(ptts_config(config), indent=1)
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def ptts_config(config: Config) -> dict[str, Any]:
+    """What `ptts` 0.4 wants to know, in its own words."""
+    lm, mimi = config.flow_lm.transformer, config.mimi
+    seanet, attention = mimi.decoder, mimi.decoder_attention
+    table = config.flow_lm.lookup_table
+    return {
+        "flow_lm": {
+            "d_model": lm.d_model,
+            "num_heads": lm.num_heads,
+            "num_layers": lm.num_layers,
+            "dim_feedforward": lm.dim_feedforward or lm.d_model * lm.hidden_scale,
+            "max_period": float(lm.max_period),
+            "n_bins": table.n_bins,
+            "lut_dim": table.dim,
+            "flow_dim": config.flow_lm.flow.dim,
+            "flow_depth": config.flow_lm.flow.depth,
+            "ldim": config.latent_dim,
+        },
+        "mimi": {
+            "channels": mimi.channels,
+            "sample_rate": mimi.sample_rate,
+            "frame_rate": mimi.frame_rate,
+            "dimension": seanet.dimension,
+            "quantizer_dimension": mimi.quantizer.dimension,
+            "quantizer_output_dimension": mimi.quantizer.output_dimension,
+            "n_filters": seanet.n_filters,
+            "n_residual_layers": seanet.n_residual_layers,
+            "ratios": list(seanet.ratios),
+            "kernel_size": seanet.kernel_size,
+            "last_kernel_size": seanet.last_kernel_size,
+            "residual_kernel_size": seanet.residual_kernel_size,
+            "dilation_base": seanet.dilation_base,
+            "compress": seanet.compress,
+            "transformer_d_model": attention.d_model,
+            "transformer_num_heads": attention.num_heads,
+            "transformer_num_layers": attention.num_layers,
+            "transformer_layer_scale": attention.layer_scale,
+            "transformer_context": attention.context,
+            "transformer_max_period": attention.max_period,
+            "transformer_dim_feedforward": attention.dim_feedforward,
+            "downsample_channel_wise": False,
+        },
+        "temp": config.default_temperature,
+        "lsd_decode_steps": 1,
+        "eos_threshold": NEVER_ENDS,
+        "fuser": {"sum": [], "streaming_sum": [], "prepend": [], "cross": []},
+        "conditioners": [],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the folder that the benchmarks run on.")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
+    parser.add_argument("--config", default=FULL_SIZE, help="a packaged configuration")
+    parser.add_argument("--precision", nargs="*", default=[], help="LiteRT exports to make")
+    arguments = parser.parse_args()
+    workload = make_workload(arguments.out, arguments.config)
+    for precision in arguments.precision:
+        make_export(workload, precision)
+    print(f"{workload.path}: {workload.expected_frames(TEXT)} frames for {TEXT!r}")
+
+
+if __name__ == "__main__":
+    main()
