@@ -89,9 +89,7 @@ GERMAN = Language(
     scales="Tausend|Million(?:en)?|Milliarden?|Mio\\.|Mrd\\.",
     ones={"eins": "ein"},
     feminine={"eins": "eine"},
-    months=tuple(
-        "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()
-    ),
+    months="Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
     currencies=_table(
         "€ Euro Euro Cent Cent, EUR Euro Euro Cent Cent, $ Dollar Dollar Cent Cent, USD Dollar "
         "Dollar Cent Cent, £ Pfund Pfund Penny Pence, CHF Franken Franken Rappen Rappen, ¥ Yen "
