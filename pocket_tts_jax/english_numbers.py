@@ -21,7 +21,7 @@ from pocket_tts_jax.english_tables import (
 from pocket_tts_jax.number_words import cardinal, ordinal, spell_digits
 
 _DENOMINATORS = {*range(2, 11), 12, 16, 20, 32, 64, 100, 1000}
-_FIXED = {(24, 7), (9, 11), (4, 4)}  # 24/7, 9/11: not fractions
+_FIXED = {(24, 7), (9, 11)}  # not fractions
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _SURFACES = {"²": "square", "2": "square", "³": "cubic", "3": "cubic"}
@@ -108,8 +108,7 @@ def _fraction(match: re.Match[str]) -> str:
     if bottom not in _DENOMINATORS:
         over = f"{number(match['top'])} over {number(match['bottom'])}"
         return f"{number(whole)} {over}" if whole else over
-    one, many = ordinal(bottom, "en").removeprefix("one "), ""
-    one = {2: "half", 4: "quarter"}.get(bottom, one)
+    one = {2: "half", 4: "quarter"}.get(bottom, ordinal(bottom, "en").removeprefix("one "))
     many = "halves" if bottom == 2 else one + "s"
     part = f"{cardinal(str(top), 'en')} {one if top == 1 else many}"
     if whole:

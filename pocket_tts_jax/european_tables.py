@@ -114,8 +114,6 @@ GERMAN = Language(
         "Nr.": "Nummer",
         "Dr.": "Doktor",
         "Prof.": "Professor",
-        "Hr.": "Herr",
-        "Fr.": "Frau",
         "Str.": "Straße",
         "Mio.": "Millionen",
         "Mrd.": "Milliarden",

@@ -29,8 +29,8 @@ class TextStream:
 
     With `first_sentence_at_once` the first sentence leaves as soon as it has ended, so that speech
     can begin early (after a sentence of one or two words, the next one too); the others are packed
-    as usual. `cut_at_words` is that of `iter_chunks`; to glue
-    short chunks, pass the chunks on through `glue_short_chunks`.
+    as usual. `cut_at_words` is that of `iter_chunks`; to glue short chunks, pass the chunks on
+    through `glue_short_chunks`.
 
     Not for use by several threads at once. Raises ConfigError for a tokenizer whose tokens reach
     across spaces.

@@ -193,9 +193,9 @@ def finish_start(text: str, rules: TextRules) -> str:
 
 def finish_end(text: str, rules: TextRules) -> str:
     """End in a sentence mark: a weak mark becomes a period, closing quotes and brackets stay."""
-    core = text.rstrip(_CLOSERS + " ")
     if not rules.append_terminal_punctuation:
         return text
+    core = text.rstrip(_CLOSERS + " ")
     if core.endswith(_WEAK_MARKS):
         closers = text[len(core) :].strip()
         return core.rstrip("".join(_WEAK_MARKS) + " ") + "." + closers

@@ -41,14 +41,14 @@ def test_there_are_enough_golden_cases() -> None:
 
 
 @given(TEXTS, st.sampled_from(LANGUAGES))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_no_digit_is_left(text: str, language: str) -> None:
     spoken = normalize(text, language)
     assert not any(map(str.isdecimal, spoken)), spoken
 
 
 @given(TEXTS)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_ascii_only(text: str) -> None:
     spoken = normalize(text, ascii_only=True)
     assert re.fullmatch(r"[A-Za-z .,;:!?'-]*", spoken)
