@@ -132,7 +132,7 @@ class Export:
             for document in _DOCUMENTS:
                 if (source.voices.parent / document).is_file():
                     shutil.copyfile(source.voices.parent / document, folder / document)
-        return {"kind": self.config.flow_lm.lookup_table.tokenizer, "path": name}
+        return {"kind": source.tokenizer_kind, "path": name}
 
     def _record(self) -> None:
         """Test vectors come from the finished files; the manifest then lists them too."""

@@ -81,7 +81,11 @@ def validate(
     for part in parts:
         checks += _check_functions(part, tensors, config)
         path = folder / part.file
-        checks += _check_file(path, part.signatures)
+        shapes = {
+            s.name: ([(t.name, t.shape) for t in s.inputs], [(t.name, t.shape) for t in s.outputs])
+            for s in part.signatures
+        }
+        checks += check_shape(path, shapes)
         model = LiteRTModel(path, threads=1, weight_cache=IN_MEMORY)
         try:
             for signature in part.signatures:
@@ -106,20 +110,22 @@ def _check_functions(part: Part, tensors: Any, config: Config) -> list[Check]:
     ]
 
 
-def _check_file(path: Path, signatures: list[Signature]) -> list[Check]:
-    facts = flatbuffer.inspect(path)
-    expected = {
-        s.name: ([(t.name, t.shape) for t in s.inputs], [(t.name, t.shape) for t in s.outputs])
-        for s in signatures
-    }
+Shapes = dict[str, tuple[list[tuple[str, tuple[int, ...]]], ...]]
+
+
+def check_shape(path: Path, expected: Shapes) -> list[Check]:
+    """Operations, delegation, and whether the signatures take and return what they should.
+
+    `expected` is {signature: ([(input, shape), …], [(output, shape), …])}.
+    """
+    facts, name = flatbuffer.inspect(path), path.name
     found = {
-        name: ([(t.name, t.shape) for t in s.inputs], [(t.name, t.shape) for t in s.outputs])
-        for name, s in flatbuffer.signatures(path).items()
+        key: ([(t.name, t.shape) for t in s.inputs], [(t.name, t.shape) for t in s.outputs])
+        for key, s in flatbuffer.signatures(path).items()
     }
-    mismatched = [name for name in expected if not _same(expected[name], found.get(name))]
+    mismatched = [key for key in expected if not _same(expected[key], found.get(key))]
     nodes = flatbuffer.undelegated(path).values()
     share = 1 - sum(len(left) for _, left in nodes) / sum(total for total, _ in nodes)
-    name = path.name
     return [
         Check(name, "operations that are not builtin", len(facts.foreign), 0, not facts.foreign),
         Check(name, "tensors of unknown shape", facts.dynamic, 0, facts.dynamic == 0),

@@ -43,7 +43,6 @@ from pocket_tts_jax.pocket_types import (
 from pocket_tts_jax.source import EMBEDDED
 from pocket_tts_jax.stretch import TimeStretch
 from pocket_tts_jax.text import Prompt
-from pocket_tts_jax.text_options import iter_prompts
 from pocket_tts_jax.voices import VoiceState
 from pocket_tts_jax.writer import write_audio
 
@@ -241,7 +240,7 @@ class PocketTTSEngine:
                 name = self._voice_name(config.voice_index)
                 voice = speaker.get_state_for_audio_prompt(name)
         with _errors(InferenceFailed):
-            items = list(iter_prompts(text, speaker.tokenizer, speaker.source))
+            items = list(speaker.prompts(text))
             if not any(isinstance(item, Prompt) for item in items):
                 raise TokenizationFailed("There is nothing to speak in the text.")
             stretch, spoken = TimeStretch(config.speed, speaker.sample_rate), []
