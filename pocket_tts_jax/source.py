@@ -74,6 +74,7 @@ class ModelSource:
     sidecar: Sidecar = Sidecar()
     voices: Path | None = None  # a folder of voice files
     published: str | None = None  # the name whose predefined voices fit these weights
+    offline: bool = False  # voices must not be fetched either
 
     @property
     def tokenizer_kind(self) -> str:
@@ -116,7 +117,8 @@ def open_source(
     if model is not None or not given:
         if checkpoint is not None:
             raise ConfigError("checkpoint goes with language or config; model names its weights.")
-        return _from_folder(EMBEDDED if model is None else Path(model).expanduser())
+        folder = EMBEDDED if model is None else Path(model).expanduser()
+        return dataclasses.replace(_from_folder(folder), offline=offline)
     fetch = _Fetch(offline, on_notice)
     if language is not None:
         return _from_config(packaged_config(language), fetch, checkpoint)
@@ -197,6 +199,7 @@ def _from_config(path: Path, fetch: _Fetch, checkpoint: str | Path | None) -> Mo
         load_tensors=load,
         has_voice_cloning=cloning,
         published=published,
+        offline=fetch.offline,
     )
 
 

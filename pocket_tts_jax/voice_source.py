@@ -74,7 +74,7 @@ class VoiceLoader:
         if isinstance(voice, str) and (known := self._known(voice)) is not None:
             return self._read(known)
         if isinstance(voice, str | Path) and _without_revision(voice).endswith(".safetensors"):
-            return self._read(resolve(voice, what="the voice"))
+            return self._read(self._resolve(voice, "the voice"))
         if isinstance(voice, str) and not _LOOKS_LIKE_PATH.search(voice):
             raise VoiceError(self._unknown(voice))
         if not self._source.has_voice_cloning:
@@ -92,7 +92,10 @@ class VoiceLoader:
                 f"{name!r} is a voice of Kyutai's published models and does not fit the weights "
                 f"of {self._source.name}. {self._choices()}"
             )
-        return resolve(predefined_voice(published, name), what=f"the voice {name}")
+        return self._resolve(predefined_voice(published, name), f"the voice {name}")
+
+    def _resolve(self, source: str | Path, what: str) -> Path:
+        return resolve(source, what=what, offline=self._source.offline)
 
     def _read(self, path: Path) -> VoiceState:
         voice = read_voice(
@@ -110,7 +113,7 @@ class VoiceLoader:
     ) -> VoiceState:
         rate = self._engine.sample_rate
         if isinstance(recording, str) and is_remote(recording):
-            recording = resolve(recording, what="the recording")
+            recording = self._resolve(recording, "the recording")
         if isinstance(recording, str):
             recording = Path(recording).expanduser()
         if isinstance(recording, np.ndarray):

@@ -4,12 +4,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pocket_tts_jax import speaker
+from pocket_tts_jax.errors import DownloadError
+from pocket_tts_jax.source import open_source
+from pocket_tts_jax.voice_source import VoiceLoader
 from tests.cli_stub import StubSpeaker
 from tests.cli_stub import run_cli as run
+from tests.tiny_model import write_model
 
 
 @pytest.fixture
@@ -74,6 +79,15 @@ def test_models() -> None:
     assert english["voice_cloning"] == "gated" and english["licence"] == "CC BY 4.0"
     assert 50e6 < english["parameters"] < 200e6
     assert "english_2026-10" in run("models").stdout
+
+
+def test_offline_models_fetch_no_voices(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    source = open_source(model=folder, offline=True)
+    loader = VoiceLoader(source, SimpleNamespace(sample_rate=24000), "", "")  # type: ignore[arg-type]
+    for address in ("https://example.invalid/a.safetensors", "hf://a/b/c.wav"):
+        with pytest.raises(DownloadError, match="switched off"):
+            loader.load(address)
 
 
 def test_version() -> None:
