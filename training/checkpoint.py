@@ -43,11 +43,13 @@ def read_training(path: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dic
     return jax.tree.unflatten(jax.tree.structure(like), leaves), note
 
 
-def read_ema(path: Path) -> dict[str, np.ndarray]:
-    """The averaged tensors of a training checkpoint, by their names in the published format."""
+def read_ema(path: Path, last: bool = False) -> dict[str, np.ndarray]:
+    """The averaged tensors of a training checkpoint, by their names in the published format; with
+    `last` those of the last step, which are better where the rate has just fallen to zero."""
+    prefix = "tensors|" if last else "ema|"
     with safe_open(path, "np") as file:
-        names = [name for name in file.keys() if name.startswith("ema|")]
-        return {name.removeprefix("ema|"): file.get_tensor(name) for name in names}
+        names = [name for name in file.keys() if name.startswith(prefix)]
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
 
 def read_note(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from pocket_tts_jax.config import Config, load_config
 from training.checkpoint import read_ema
 from training.export import gather_tensors
-from training.features import FRAME
+from training.features import SAMPLE_RATE
 from training.frames import FrameStream, Utterance, open_streams
 from training.judge import Judge, Verdict
 
@@ -39,7 +39,7 @@ def load_tensors(args: argparse.Namespace) -> tuple[Config, dict[str, np.ndarray
         stored = load_file(args.model / "model.safetensors")
         return config, {name: t.astype(np.float32) for name, t in stored.items()}
     config, codec = load_config(args.config), load_file(args.codec)
-    flow_lm, mimi = read_ema(args.flow_lm), read_ema(args.mimi)
+    flow_lm, mimi = read_ema(args.flow_lm, args.last), read_ema(args.mimi)
     statistics = codec["latents.mean"], codec["latents.std"]
     return config, gather_tensors(config, flow_lm, mimi, *statistics)
 
@@ -79,7 +79,8 @@ def synthesise(
 def report(verdict: Verdict, facts: dict[str, float], seconds: float) -> dict[str, float]:
     words = sum(len(r.split()) for r in verdict.references)
     result = {"wer": verdict.wer, "cer": verdict.cer, "sentences": len(verdict.heard)}
-    result |= {"words": words, "words_per_second": words / seconds} | facts
+    result |= {"words": words, "skipped": verdict.skipped, "added": verdict.added}
+    result |= {"words_per_second": words / seconds} | facts
     return {name: round(value, 4) for name, value in result.items()}
 
 
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--flow-lm", type=Path)
     parser.add_argument("--mimi", type=Path)
+    parser.add_argument("--last", action="store_true", help="FlowLM's last tensors, no averages")
     parser.add_argument("--codec", type=Path)
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--frames", type=Path, required=True)
@@ -108,7 +110,7 @@ def main() -> None:
     audios, facts = synthesise(args, rows)
     texts = [u.text for _, u in rows]
     verdict = Judge(args.threads).verdict(audios, texts)
-    result = report(verdict, facts, sum(u.speech for _, u in rows) * FRAME / 24_000)
+    result = report(verdict, facts, sum(map(len, audios)) / SAMPLE_RATE)
     for reference, heard in list(zip(verdict.references, verdict.heard, strict=True))[: args.show]:
         print(f"  said  {reference}\n  heard {heard}")
     print(json.dumps({"what": args.what} | result))

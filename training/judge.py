@@ -32,6 +32,8 @@ class Verdict(NamedTuple):
     references: list[str]  # normalised
     heard: list[str]
     errors: list[int]  # wrong words in each
+    skipped: int  # words of the text that were not heard
+    added: int  # words heard that are not in the text (repeats among them)
 
 
 def plain_words(text: str) -> str:
@@ -98,4 +100,12 @@ class Judge:
         pairs = zip(references, heard, strict=True)
         errors = [jiwer.process_words(r, h) for r, h in pairs]
         wrong = [e.substitutions + e.deletions + e.insertions for e in errors]
-        return Verdict(result.wer, float(jiwer.cer(references, heard)), references, heard, wrong)
+        return Verdict(
+            wer=result.wer,
+            cer=float(jiwer.cer(references, heard)),
+            references=references,
+            heard=heard,
+            errors=wrong,
+            skipped=result.deletions,
+            added=result.insertions,
+        )

@@ -1,0 +1,64 @@
+"""Fine-tuning from the command line: what may move moves, and the result is a published file."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from pocket_tts_jax.checkpoint import load_checkpoint
+from pocket_tts_jax.config import load_config
+from pocket_tts_jax.errors import AudioError, TextError, VoiceError
+from pocket_tts_jax.parameters import parameter_shapes
+from pocket_tts_jax.voices import read_voice
+from tests.tiny_model import TOKENIZER, write_model
+from tests.training_setup import write_folder
+from training import finetune
+from training.recordings import find_recordings, read_mono
+
+
+def tune(tmp_path, monkeypatch, what: str, *extra: str):
+    model, data = write_model(tmp_path / "model"), write_folder(tmp_path / "data")
+    arguments = ["finetune", what, "--config", model / "config.yaml", "--steps", "2"]
+    arguments += ["--weights", model / "model.safetensors", "--tokenizer", TOKENIZER]
+    arguments += ["--data", data, "--out", tmp_path / "out", "--rows", "2", "--rate", "1e-3"]
+    monkeypatch.setattr(sys, "argv", [str(a) for a in [*arguments, *extra]])
+    finetune.main()
+    return model, tmp_path / "out"
+
+
+def test_adapters_change_the_adapted_matrices_only(tmp_path, monkeypatch):
+    voice = str(tmp_path / "model" / "voices" / "tiny.safetensors")
+    model, out = tune(tmp_path, monkeypatch, "adapters", "--voice", voice)
+    shapes = parameter_shapes(load_config(model / "config.yaml"))
+    before = load_checkpoint(model / "model.safetensors", shapes)
+    after = load_checkpoint(out / "model.safetensors", shapes)
+    changed = {n for n in shapes if not np.array_equal(before[n], after[n])}
+    assert changed
+    assert all(n.startswith("flow_lm.transformer.") for n in changed)
+
+
+def test_a_voice_is_tuned_alone(tmp_path, monkeypatch):
+    voice = str(tmp_path / "model" / "voices" / "tiny.safetensors")
+    model, out = tune(tmp_path, monkeypatch, "voice", "--voice", voice)
+    assert not (out / "model.safetensors").exists()
+    config = load_config(model / "config.yaml")
+    before, after = read_voice(voice, config), read_voice(out / "voice.safetensors", config)
+    assert before.k.shape == after.k.shape and not np.array_equal(before.k, after.k)
+
+
+def test_a_voice_cannot_be_tuned_from_nothing():
+    with pytest.raises(VoiceError, match="give --voice"):
+        finetune.trainable_part("voice", {}, None, rank=1)
+
+
+def test_recordings_need_transcripts_and_must_be_short(tmp_path):
+    import soundfile
+
+    folder = write_folder(tmp_path / "data")
+    assert [text for _, text in find_recordings(folder)] == ["One two.", "Three four five."]
+    (folder / "1.txt").unlink()
+    with pytest.raises(TextError, match="1.wav"):
+        find_recordings(folder)
+    soundfile.write(tmp_path / "long.wav", np.zeros(21 * 8000), 8000)
+    with pytest.raises(AudioError, match="cut it"):
+        read_mono(tmp_path / "long.wav", 24_000)
