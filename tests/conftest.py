@@ -1,8 +1,11 @@
-"""Property tests draw the same examples on every run, and are not timed."""
+"""What all tests share."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile(
+settings.register_profile(  # the same examples on every run, and not timed
     "steady",
     derandomize=True,
     deadline=None,
@@ -11,3 +14,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("steady")
+
+
+@pytest.fixture
+def strict() -> Iterator[None]:
+    """JAX as the model's code is meant: no dtype and no rank is promoted in silence."""
+    import jax
+
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield

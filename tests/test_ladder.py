@@ -47,6 +47,8 @@ GROUPED = FlowLMConfig(
     LookupTableConfig(12, 5, "", ""),
 )
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 Step = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
 
 
@@ -65,7 +67,7 @@ def block(name: str) -> tuple[dict, list[np.ndarray], list[np.ndarray]]:
         [value for key, value in sorted(arrays.items()) if key.startswith(side)]
         for side in ("in", "out")
     )
-    return parameter_tree(weights), inputs, outputs
+    return jax.tree.map(jnp.asarray, parameter_tree(weights)), inputs, outputs
 
 
 def step_of(module: nn.Module, params: dict) -> Step:

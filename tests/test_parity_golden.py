@@ -10,6 +10,8 @@ from tests.parity import distance, eos_frame, prompt
 from tests.random_checkpoint import random_tensors
 from tests.subject import Subject
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 GOLDEN = Path(__file__).parent / "golden" / "parity.npz"
 SEED, AUDIO_STRIDE = 7, 13
 SMALL = ("english_2m_2026-10", "english_7m_2026-10")

@@ -17,6 +17,8 @@ from pocket_tts_jax.mimi import Mimi, init_decoder_state, init_encoder_state
 from tests.random_checkpoint import random_tensors
 from tests.tiny_model import tiny_config
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 FRAMES = 40  # 640 steps at 200 Hz: beyond the window of 250, and beyond its double
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -167,7 +169,7 @@ def test_encoder_repeats_the_first_sample_only_at_the_start():
 
 def test_gradient_through_the_decoder():
     mimi, params = codec(50)
-    fresh, latents = init_decoder_state(mimi.config, 1), random(1, 2, 32)
+    fresh, latents = init_decoder_state(mimi.config, 1), jnp.asarray(random(1, 2, 32))
 
     @jax.jit
     @jax.grad

@@ -18,6 +18,8 @@ from tests.random_checkpoint import random_tensors
 from tests.test_streaming import CLOSE, pieces, random, shapes
 from tests.tiny_model import tiny_config
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 Model = tuple[FlowLM, Any]
 """A module and its parameters."""
 
@@ -83,7 +85,7 @@ def test_steps_are_one_forward(config: Config, lm: Model):
     """Teacher forcing in training and frame-by-frame speech are the same function."""
     module, params = lm
     state = prefill(lm, init_state(config.flow_lm, 1, 20), random(1, 6, 24))
-    latents = random(1, 8, 32, seed=5)
+    latents = jnp.asarray(random(1, 8, 32, seed=5))
 
     @jax.jit
     def forward(params: Any, state: FlowLMState) -> jax.Array:
@@ -95,7 +97,9 @@ def test_steps_are_one_forward(config: Config, lm: Model):
     logits = []
     whole = forward(params, state)
     for i in range(8):
-        output, state = step(lm, state, latents[:, i], noise=np.zeros((1, 32), np.float32))
+        output, state = step(
+            lm, state, np.asarray(latents[:, i]), noise=np.zeros((1, 32), np.float32)
+        )
         logits.append(output.eos_logit[0])
     np.testing.assert_allclose(logits, whole, **CLOSE)
 
@@ -144,7 +148,7 @@ def test_vmap(config: Config, lm: Model):
 def test_every_parameter_has_a_gradient(flow: str):
     config = tiny_config(flow)
     tree = parameter_tree(random_tensors(config, 4))["flow_lm"]
-    module, tokens, encoded = FlowLM.of(config), np.arange(6)[None], random(1, 3, 32)
+    module, tokens, encoded = FlowLM.of(config), jnp.arange(6)[None], jnp.asarray(random(1, 3, 32))
 
     @jax.jit
     @jax.grad
