@@ -18,7 +18,7 @@ from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.european_numbers import read_european
 from pocket_tts_jax.european_tables import LANGUAGES
 
-_CODES = {
+CODES = {
     "english": "en",
     "french": "fr",
     "german": "de",
@@ -35,10 +35,10 @@ def language_code(language: str) -> str:
     Raises TextError for a language that has no rules here.
     """
     name = re.split(r"[-_ ]", language.strip().lower())[0]
-    code = _CODES.get(name, name)
-    if code not in _CODES.values():
+    code = CODES.get(name, name)
+    if code not in CODES.values():
         raise TextError(
-            f"Text cannot be normalized in {language!r}. Use one of {', '.join(_CODES)}, or write "
+            f"Text cannot be normalized in {language!r}. Use one of {', '.join(CODES)}, or write "
             "numbers in words and switch normalization off."
         )
     return code

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from pocket_tts_jax.chunks import glue_short_chunks
 from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.generate import Silence
 from pocket_tts_jax.lexicon import Lexicon
+from pocket_tts_jax.normalize import CODES, normalize
 from pocket_tts_jax.pauses import Pause, split_pauses
 from pocket_tts_jax.source import ModelSource
 from pocket_tts_jax.text import Prompt, TextRules, iter_chunks, make_prompt
@@ -24,17 +24,6 @@ from pocket_tts_jax.tokenizer import Tokenizer
 from pocket_tts_jax.typography import fold_typography
 
 Item = Prompt | Silence
-
-_LANGUAGES = {
-    "dutch": "nl",
-    "english": "en",
-    "french": "fr",
-    "german": "de",
-    "italian": "it",
-    "portuguese": "pt",
-    "spanish": "es",
-}
-
 
 @dataclass(frozen=True)
 class TextOptions:
@@ -47,6 +36,7 @@ class TextOptions:
     pauses: understand `[pause:0.5]` and `<break time="500ms"/>`.
     plain_typography: curly quotes, dashes and special spaces as plain characters.
     glue_short_chunks: join chunks of one or two words to a neighbour.
+    cut_at_words: cut a chunk that is too long between words, where it has no punctuation.
     """
 
     normalize: bool | None = None
@@ -55,11 +45,12 @@ class TextOptions:
     pauses: bool = False
     plain_typography: bool = False
     glue_short_chunks: bool = False
+    cut_at_words: bool = False
 
 
 def language_of(source: ModelSource) -> str:
     """The language of a model by its name, English where that does not say."""
-    return next((code for name, code in _LANGUAGES.items() if name in source.name), "en")
+    return next((code for name, code in CODES.items() if name in source.name), "en")
 
 
 def iter_prompts(
@@ -103,9 +94,13 @@ def _items(
             yield Silence(segment.samples(sample_rate))
             continue
         spoken = _rewritten(segment, source, options)
-        chunks = iter_chunks(spoken, tokenizer, rules, max_tokens)
-        if options.glue_short_chunks:
-            chunks = glue_short_chunks(chunks, tokenizer, max_tokens)
+        if len(segments) > 1 and not spoken.strip():
+            continue  # nothing was left between two pauses
+        chunks = iter_chunks(
+            *(spoken, tokenizer, rules, max_tokens),
+            cut_at_words=options.cut_at_words,
+            glue_short=options.glue_short_chunks,
+        )
         for chunk in chunks:
             yield make_prompt(chunk, tokenizer, rules, frame_rate)
 
@@ -117,8 +112,6 @@ def _rewritten(text: str, source: ModelSource, options: TextOptions) -> str:
         text = fold_typography(text)
     wanted = source.sidecar.normalize if options.normalize is None else options.normalize
     if wanted:
-        from pocket_tts_jax.normalize import normalize  # its library is slow to import
-
         language = options.language or language_of(source)
         # A model that wants words for numbers has no characters for the rest either.
         text = normalize(text, language, ascii_only=source.sidecar.normalize)

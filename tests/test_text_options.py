@@ -83,6 +83,12 @@ def test_short_chunks_are_glued(source, tokenizer):
     assert min(len(p.text.split()) for p in glued) > 2 and loose
 
 
+def test_long_chunks_are_cut_between_words(source, tokenizer):
+    text = " ".join(["word"] * 40) + "."
+    assert len(prompts(source, tokenizer, text)) == 1
+    assert len(prompts(source, tokenizer, text, cut_at_words=True)) > 1
+
+
 @pytest.mark.parametrize("text", ["", "  \n "])
 def test_nothing_to_speak_is_an_error_at_once(source, tokenizer, text):
     with pytest.raises(TextError, match="nothing to speak"):
