@@ -13,8 +13,8 @@ class TrainingLog:
 
     def __init__(self, path: Path, every: int = 50) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a")  # noqa: SIM115 - lives as long as the run
-        self._every, self._rows, self._start = every, [], time.monotonic()
+        self._path, self._every = path, every
+        self._rows, self._start = [], time.monotonic()
         self._cpu = time.process_time()
 
     def add(self, step: int, rate: float, terms: dict[str, Any]) -> None:
@@ -33,11 +33,8 @@ class TrainingLog:
         seconds = (time.monotonic() - self._start) / len(self._rows)
         line = {"step": step + 1, "rate": rate, "seconds_per_step": round(seconds, 4)}
         line |= {"cpu_minutes": round((time.process_time() - self._cpu) / 60, 2)} | means
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        with open(self._path, "a") as file:
+            file.write(json.dumps(line) + "\n")
         shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
         print(f"{step + 1:7d}  {seconds:.2f} s  lr {rate:.2e}  {shown}", flush=True)
         self._rows, self._start = [], time.monotonic()
-
-    def close(self) -> None:
-        self._file.close()

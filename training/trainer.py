@@ -158,4 +158,3 @@ def run(
             trainer.save(path, note)
             saved = time.monotonic()
     trainer.save(path, note)
-    log.close()
