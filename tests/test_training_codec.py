@@ -105,7 +105,8 @@ def test_decoder_and_discriminator_train_together():
     batch = latents, np.stack([sweep(4)] * 2)
 
     def loss(params, batch, key):
-        return codec_loss(params, *batch, CONFIG.mimi)
+        latents, audio = batch
+        return codec_loss(params, latents, audio, CONFIG.mimi)
 
     schedule = Schedule(25, 3e-3, warmup=2, decay=5)
     trainer = Trainer({"codec": loss}, tensors, Optimisation(schedule, weight_decay=0.0))

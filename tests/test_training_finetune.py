@@ -9,7 +9,7 @@ from pocket_tts_jax.checkpoint import load_checkpoint
 from pocket_tts_jax.config import load_config
 from pocket_tts_jax.errors import AudioError, TextError, VoiceError
 from pocket_tts_jax.parameters import parameter_shapes
-from pocket_tts_jax.voices import read_voice
+from pocket_tts_jax.voices import VoiceState, read_voice
 from tests.tiny_model import TOKENIZER, write_model
 from tests.training_setup import write_folder
 from training import finetune
@@ -43,6 +43,7 @@ def test_a_voice_is_tuned_alone(tmp_path, monkeypatch):
     assert not (out / "model.safetensors").exists()
     config = load_config(model / "config.yaml")
     before, after = read_voice(voice, config), read_voice(out / "voice.safetensors", config)
+    assert isinstance(before, VoiceState) and isinstance(after, VoiceState)
     assert before.k.shape == after.k.shape and not np.array_equal(before.k, after.k)
 
 

@@ -99,7 +99,7 @@ def test_voice_in_place_of_the_start_token_gives_the_same_loss():
     params, plain = select(tensors, "flow_lm."), LMObjective(align=0.0)
     batch, key = synthetic_batch(0), jax.random.key(1)
     _, token = lm_loss(params, batch, key, CONFIG, plain)
-    state = KVCache(voice.k, voice.v)
+    state = KVCache(jnp.asarray(voice.k), jnp.asarray(voice.v))
     _, cached = lm_loss(params, batch, key, CONFIG, plain, state)
     for a, b in zip(token, cached, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

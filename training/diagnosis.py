@@ -34,7 +34,8 @@ def forced_latents(
     positions = max(1 + len(e.tokens) + len(e.latents) for e in examples)
     frames = max(len(e.latents) for e in examples)
     batch = collate(examples, Bucket(positions, frames, len(examples)))
-    objective = LMObjective(align=0.0, history_noise=(history_noise,) * 2, history_dropout=0.0)
+    sigma = (history_noise, history_noise)
+    objective = LMObjective(align=0.0, history_noise=sigma, history_dropout=0.0)
     params = {k: jnp.asarray(v) for k, v in select(tensors, "flow_lm.").items()}
     model, variables = FlowLM.of(config), {"params": parameter_tree(params)}  # pyright: ignore
     means = predict_means(model, variables, params, batch, jax.random.key(seed), objective)

@@ -5,6 +5,8 @@ judged on their own. Convolutions are products of shifted copies, as in the pack
 slow on a CPU in training.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -58,9 +60,9 @@ def discriminator_loss(params: dict, real: Array, made: Array) -> Array:
     """Hinge loss: real speech above 1, the decoder's below −1."""
     judge = Discriminator()
     total = jnp.zeros(())
-    fair = judge.apply(params, real)
-    false = judge.apply(params, jax.lax.stop_gradient(made))
-    for (good, _), (bad, _) in zip(fair, false, strict=True):  # pyright: ignore
+    fair: Any = judge.apply(params, real)
+    false: Any = judge.apply(params, jax.lax.stop_gradient(made))
+    for (good, _), (bad, _) in zip(fair, false, strict=True):
         total += jax.nn.relu(1 - good).mean() + jax.nn.relu(1 + bad).mean()
     return total / len(WINDOWS)
 
@@ -69,8 +71,9 @@ def decoder_terms(params: dict, real: Array, made: Array) -> tuple[Array, Array]
     """What the decoder gets from it: to be taken for real, and to match its features."""
     judge = Discriminator()
     fooled, matched = jnp.zeros(()), jnp.zeros(())
-    fair, false = judge.apply(params, real), judge.apply(params, made)
-    for (_, wanted), (score, found) in zip(fair, false, strict=True):  # pyright: ignore
+    fair: Any = judge.apply(params, real)
+    false: Any = judge.apply(params, made)
+    for (_, wanted), (score, found) in zip(fair, false, strict=True):
         fooled += jax.nn.relu(1 - score).mean()
         for a, b in zip(wanted, found, strict=True):
             a = jax.lax.stop_gradient(a)

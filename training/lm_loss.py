@@ -34,7 +34,7 @@ from pocket_tts_jax.flow_lm import FlowLM, FlowLMState, head_shape, init_state
 from pocket_tts_jax.rope import rotate, rotation
 from training.lm_data import Batch
 
-Parameters = Mapping[str, Array]
+Parameters = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def lm_loss(
     values, [layers, kv_heads, t, head_dim]) stands in place of the start token."""
     model, variables = FlowLM.of(config), {"params": parameter_tree(params)}  # pyright: ignore
     keys = jax.random.split(key, 6)
-    history = _shift(params["bos_emb"], batch.latents)
+    target = jnp.asarray(batch.latents)
+    history = _shift(params["bos_emb"], target)
     noisy = corrupt_history(history, keys[0], objective)
     hidden, queries = _hidden(model, variables, batch, noisy, objective, voice)
     if objective.own_history > 0:
@@ -83,9 +84,9 @@ def lm_loss(
         hidden, queries = _hidden(model, variables, batch, noisy, objective, voice)
     weight = (jnp.arange(history.shape[1])[None] < batch.frames[:, None]).astype(jnp.float32)
     terms = Terms(
-        map=_map_term(model, variables, hidden, batch.latents, weight, keys[2]),
-        flow=_flow_term(model, variables, hidden, batch.latents, weight, keys[3]),
-        distill=_distill_term(model, variables, hidden, batch.latents, weight, keys[4])
+        map=_map_term(model, variables, hidden, target, weight, keys[2]),
+        flow=_flow_term(model, variables, hidden, target, weight, keys[3]),
+        distill=_distill_term(model, variables, hidden, target, weight, keys[4])
         if objective.distill > 0
         else jnp.zeros(()),
         eos=_eos_term(params, hidden, batch, weight),
@@ -107,7 +108,7 @@ def predict_means(
     objective: LMObjective,
 ) -> Float[Array, "b a z"]:
     """The one-step prediction of every frame from a corrupted true history."""
-    history = _shift(params["bos_emb"], batch.latents)
+    history = _shift(params["bos_emb"], jnp.asarray(batch.latents))
     noisy = corrupt_history(history, key, objective)
     hidden, _ = _hidden(model, variables, batch, noisy, objective)
     return _one_step(model, variables, hidden, jnp.zeros_like(history))

