@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -239,8 +240,8 @@ _PATH = re.compile(
 )
 
 
-def parameter_tree(tensors: Mapping[str, np.ndarray]) -> dict:
-    """Nest {name: tensor} the way the Flax modules look it up. Joined by dots, the path of a leaf
+def parameter_tree(tensors: Mapping[str, Any]) -> dict:
+    """Nest {name: leaf} the way the Flax modules look it up. Joined by dots, the path of a leaf
     is its name."""
     tree: dict = {}
     for name, tensor in tensors.items():

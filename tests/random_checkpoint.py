@@ -24,6 +24,8 @@ from pocket_tts_jax.parameters import Shape, parameter_shapes
 MIN_FRAMES = 6
 """EOS counts from this frame on."""
 EOS_SCALE = 1.5
+CLEAR = 0.02
+"""Far above what rounding does to a logit."""
 EOS_MARGIN = 2.5
 """How far below the threshold the EOS logit is on average, unless `end_at` decides."""
 
@@ -43,20 +45,20 @@ def end_at(
 ) -> tuple[float, int]:
     """What to add to the EOS bias so that EOS first fires within frames [first, last], and where.
 
-    Only a new maximum of the logits can be the first to cross a threshold. The one that stands
-    out most from all before it is taken, with the threshold halfway: the furthest from a tie.
-    Frames before `MIN_FRAMES` do not count, as in generation.
+    Only a new maximum of the logits can be the first to cross a threshold. The last one that
+    stands clear of all before it is taken, with the threshold halfway. Frames before `MIN_FRAMES`
+    do not count, as in generation.
     """
-    best = (0.0, 0.0, -1)
+    chosen = None
     highest = float(logits[MIN_FRAMES:first].max())
     for frame in range(first, last + 1):
         logit = float(logits[frame])
-        if logit - highest > best[0]:
-            best = (logit - highest, threshold - (logit + highest) / 2, frame)
+        if logit - highest > CLEAR:
+            chosen = threshold - (logit + highest) / 2, frame
         highest = max(highest, logit)
-    if best[2] < 0:
+    if chosen is None:
         raise ValueError(f"the EOS logit has no new maximum from frame {first} to {last}")
-    return best[1], best[2]
+    return chosen
 
 
 def _tensor(name: str, shape: Shape, seed: int) -> np.ndarray:

@@ -33,7 +33,7 @@ def recording() -> Path:
     return RECORDING
 
 
-@pytest.mark.parametrize("name", map(cost, available_configs()))
+@pytest.mark.parametrize("name", [cost(name) for name in available_configs()])
 def test_parity(name: str):
     result = compare(name, recording=RECORDING if RECORDING.exists() else None)
     assert not result.failures(), result
@@ -68,6 +68,7 @@ def test_a_difference_of_one_percent_shows(tensor: str):
 def test_end_at():
     logits = np.array([9, 9, 9, 9, 9, 9, 0, 0.5, 2, 1, 3, 2.5], np.float32)
     shift, frame = end_at(logits, threshold=-4.0, first=7, last=11)
-    assert frame == 8 and shift == -4.0 - 1.25
+    assert frame == 10 and shift == -4.0 - 2.5
+    assert end_at(logits, -4.0, 7, 9)[1] == 8
     with pytest.raises(ValueError, match="no new maximum"):
         end_at(logits, threshold=-4.0, first=11, last=11)
