@@ -31,7 +31,8 @@ SEED = 7
 class Speaking(Protocol):
     """What is measured: `TTSModel` or `LiteRTSpeaker`."""
 
-    sample_rate: int
+    @property
+    def sample_rate(self) -> int: ...
 
     def default_voice(self) -> str: ...
     def get_state_for_audio_prompt(self, audio_conditioning: Any) -> Any: ...
@@ -95,13 +96,13 @@ def open_model(engine: str, folder: Path, threads: int) -> Speaking:
     if engine == "litert":
         from pocket_tts_jax.litert_speaker import LiteRTSpeaker
 
-        return LiteRTSpeaker(folder, threads=threads)
+        return LiteRTSpeaker(folder, threads=threads)  # pyright: ignore[reportReturnType]
     from pocket_tts_jax.threads import limit_threads
 
     limit_threads(threads)
     from pocket_tts_jax.model import TTSModel
 
-    return TTSModel.load_model(model=folder)
+    return TTSModel.load_model(model=folder)  # pyright: ignore[reportReturnType]
 
 
 def time_stream(model: Speaking, voice: Any, text: str) -> dict[str, Any]:

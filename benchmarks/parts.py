@@ -57,24 +57,29 @@ def median_ms(work: Callable[[], Any], repeats: int) -> float:
 
 
 def time_litert(export: Path, threads: int, repeats: int) -> Parts:
-    """Signatures of an export, on buffers of their own."""
-    from pocket_tts_jax.litert_engine import LiteRTEngine
+    """Signatures of an export, each on buffers of its own."""
+    from pocket_tts_jax.litert_model import LiteRTModel
+    from pocket_tts_jax.weight_cache import IN_MEMORY
 
-    engine = LiteRTEngine(export, threads=threads)
+    flow_lm, mimi = (
+        LiteRTModel(export / name, threads=threads, weight_cache=IN_MEMORY)
+        for name in ("flow_lm.tflite", "mimi_decoder.tflite")
+    )
 
-    def signature(model: Any, name: str) -> float:
-        call = model.bind(name)
-        return median_ms(call, repeats)
+    def signature(model: LiteRTModel, name: str) -> float:
+        return median_ms(model.bind(name), repeats)
 
-    shortest, longest = engine.folder.capacities[0], engine.folder.capacities[-1]
-    found = {f"prefill {PREFILL}": signature(engine.flow_lm, engine.prefills[shortest][PREFILL])}
-    steps = engine.decodes[longest]
-    found["step"] = signature(engine.flow_lm, engine.decodes[shortest][min(steps)])
-    if len(steps) > 1:
-        one, two = (signature(engine.flow_lm, steps[n]) for n in sorted(steps)[:2])
+    capacities = {int(name.rpartition("_c")[2]) for name in flow_lm.signatures if "_c" in name}
+    short, long = min(capacities), max(capacities)
+    found = {
+        f"prefill {PREFILL}": signature(flow_lm, f"prefill_{PREFILL}_c{short}"),
+        "step": signature(flow_lm, f"decode_1_c{short}"),
+    }
+    if f"decode_2_c{long}" in flow_lm.signatures:
+        one, two = (signature(flow_lm, f"decode_{n}_c{long}") for n in (1, 2))
         found["head"] = two - one
     for frames in FRAMES:
-        found[f"mimi {frames}"] = signature(engine.mimi, engine.decoder_sizes[frames])
+        found[f"mimi {frames}"] = signature(mimi, f"decode_{frames}")
     return found
 
 

@@ -39,7 +39,7 @@ def main() -> None:
     def speak(seed: int) -> np.ndarray:
         return model.generate_audio(voice, options.text, seed=seed)
 
-    report = {
+    report: dict[str, Any] = {
         "memory": memory(speak, options.syntheses),
         "threads": parallel(speak, options.parallel),
         "cancel": cancel(model, voice, options.text, options.cancels),

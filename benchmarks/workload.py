@@ -12,6 +12,7 @@ every engine speaks until the text's limit of frames, ⌈(tokens / 3 + 2) · 12.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
@@ -33,7 +34,7 @@ from pocket_tts_jax.text import TextRules, make_prompt, split_text
 from pocket_tts_jax.tokenizer import load_tokenizer
 
 FULL_SIZE = "english_2026-10"
-QUICK_SIZE = "english_2m_2026-10"
+QUICK_SIZE = "tiny"  # no published size: a few thousand parameters, to see that all runs
 VOICE_FRAMES = 60  # 4.8 s of recording
 TEXT = "The train was late again, so we walked home."
 LONG_TEXT = f"{TEXT} Nobody minded, because the weather had turned out fine after all."
@@ -90,8 +91,7 @@ def make_workload(folder: Path, name: str = FULL_SIZE) -> Workload:
     if (workload.ptts / "done").is_file():
         return workload
     workload.path.mkdir(parents=True, exist_ok=True)
-    config = load_config(packaged_config(name))
-    _write_config(workload, name)
+    config = _write_config(workload, name)
     _write_vocabulary(workload.path / "tokenizer.json", config)
     from tests.random_checkpoint import random_tensors  # the one place that knows a sane scale
 
@@ -122,18 +122,32 @@ def _quiet(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return tensors | {name: LOUDNESS * tensors[name] for name in names}
 
 
-def _write_config(workload: Workload, name: str) -> None:
-    """The published configuration with local paths: the reference takes its weights from there."""
-    raw = yaml.safe_load(packaged_config(name).read_text(encoding="utf-8"))
+def _write_config(workload: Workload, name: str) -> Config:
+    """The configuration with local paths: the reference takes its weights from there."""
+    raw = _raw_config(name)
     raw.pop("weights_path_without_voice_cloning", None)
     raw["weights_path"] = str(workload.path / "model.safetensors")
-    table = raw["flow_lm"]["lookup_table"]
-    table["tokenizer"], table["tokenizer_path"] = (
-        "tokenizers",
-        str(workload.path / "tokenizer.json"),
-    )
+    raw["flow_lm"]["lookup_table"] |= {
+        "tokenizer": "tokenizers",
+        "tokenizer_path": str(workload.path / "tokenizer.json"),
+    }
+    path = workload.path / "config.yaml"
     text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
-    (workload.path / "config.yaml").write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    return load_config(path)
+
+
+def _raw_config(name: str) -> dict[str, Any]:
+    if name != QUICK_SIZE:
+        return yaml.safe_load(packaged_config(name).read_text(encoding="utf-8"))
+    from tests.tiny_model import tiny_config
+
+    def present(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: present(v) for k, v in value.items() if v is not None}
+        return value
+
+    return present(json.loads(json.dumps(dataclasses.asdict(tiny_config()))))
 
 
 def _write_vocabulary(path: Path, config: Config) -> None:
