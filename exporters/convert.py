@@ -1,5 +1,8 @@
 """From signatures to a `.tflite` flatbuffer. Nothing else in the exporter knows the converter."""
 
+# pyright: reportAttributeAccessIssue=false
+# The converter's bindings are compiled and come without types.
+
 import io
 from collections.abc import Sequence
 from pathlib import Path

@@ -26,7 +26,7 @@ def inspect(path: Path) -> Facts:
     """Read the flatbuffer."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
+    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
     names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
     codes = [_code(names, code) for code in model.operatorCodes]
     operations: Counter[str] = Counter()
@@ -69,7 +69,7 @@ def undelegated(path: Path) -> dict[str, tuple[int, list[str]]]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copy(path, folder))
         with open(copy, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-            model = schema.Model.GetRootAs(data, 0)
+            model: Any = schema.Model.GetRootAs(data, 0)
             names = [model.Subgraphs(i).Name().decode() for i in range(model.SubgraphsLength())]
             # Field 4 of the table `Model` is the vector of subgraphs.
             start = model._tab.Vector(model._tab.Offset(8))

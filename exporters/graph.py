@@ -127,7 +127,9 @@ def many_queries(
     (heads, t, _), slots = q.shape, cache[0].shape[1]
     if rows[0].shape[0] == 1 and heads > 1:
         # A product with one matrix that is no weight is not delegated; one with several is.
-        cache, rows = (tuple(jnp.concatenate([x] * heads) for x in pair) for pair in (cache, rows))
+        cache, rows = (
+            (jnp.concatenate([k] * heads), jnp.concatenate([v] * heads)) for k, v in (cache, rows)
+        )
     kv_heads = rows[0].shape[0]
     q = q.reshape(kv_heads, -1, q.shape[2])
     past = (q @ cache[0].swapaxes(1, 2)).reshape(heads, t, slots) + cache_bias[None]

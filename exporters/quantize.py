@@ -7,7 +7,7 @@ are those of `graph`: attention, feed_forward, flow, convolution; the rest is sm
 """
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 Precision = Literal["fp32", "fp16", "int8", "int4", "mixed"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int4", "mixed")
@@ -45,10 +45,10 @@ def quantize(source: Path, target: Path, rules: tuple[Rule, ...]) -> None:
     work = quantizer.Quantizer(str(source))
     for rule in rules:
         _add(work, f".*{rule.scope}.*", rule.bits, qtyping)
-    target.write_bytes(work.quantize().quantized_model)
+    target.write_bytes(cast(bytes, work.quantize().quantized_model))
 
 
-def _add(work: object, regex: str, bits: int, qtyping: object) -> None:
+def _add(work: Any, regex: str, bits: int, qtyping: Any) -> None:
     products = (qtyping.TFLOperationName.FULLY_CONNECTED, qtyping.TFLOperationName.CONV_2D)
     for operation in products:
         if bits == 32:

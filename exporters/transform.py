@@ -148,7 +148,7 @@ def _projected(t: Tensors, name: str, c: Any) -> Tree:
         )
         for i in range(c.num_layers)
     ]
-    if centred:
+    if first is not None and centred:
         first = _centre(first)
     return {"input": first, "layers": layers, "output": last, "centred": centred}
 

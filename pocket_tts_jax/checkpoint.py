@@ -104,9 +104,7 @@ def load_checkpoint(path: Path, shapes: Mapping[str, Shape]) -> Tensors:
     return _finite({name: found[name].as_float32() for name in shapes}, str(path))
 
 
-def load_split_checkpoint(
-    flow_lm: Path, mimi: Path, shapes: Mapping[str, Shape]
-) -> Tensors:
+def load_split_checkpoint(flow_lm: Path, mimi: Path, shapes: Mapping[str, Shape]) -> Tensors:
     """The tensors of a FlowLM and a Mimi file with the training stack's names."""
     tensors = _renamed(map_safetensors(flow_lm), _flow_lm_name, "flow_lm.")
     tensors |= _renamed(map_safetensors(mimi), _mimi_name, "mimi.")

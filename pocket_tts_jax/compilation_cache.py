@@ -17,7 +17,7 @@ def use_compilation_cache(folder: Path | None = None) -> None:
     concurrent processes and upgrades are safe. A folder that cannot be written costs a warning
     and the time to compile, not the run.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    if jax.config.jax_compilation_cache_dir is not None:  # pyright: ignore
         return
     folder = folder or cache_folder() / "compiled"
     try:

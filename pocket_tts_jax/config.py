@@ -255,9 +255,7 @@ def _build(cls: type, raw: Any, where: str, mistakes: list[str]) -> Any:
     for name, spec in fields.items():
         if name in raw:
             values[name] = _convert(hints[name], raw[name], prefix + name, mistakes)
-        elif (
-            spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
-        ):
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
             mistakes.append(f"missing key {prefix}{name}")
     return None if mistakes else cls(**values)
 

@@ -19,8 +19,8 @@ from pocket_tts_jax.checkpoint import parameter_tree, release
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.flow_lm import FlowLM, FlowLMState, StepOutput
-from pocket_tts_jax.mimi import DecoderState, EncoderState, Mimi
 from pocket_tts_jax.generate import SCHEDULE
+from pocket_tts_jax.mimi import DecoderState, EncoderState, Mimi
 from pocket_tts_jax.text import Prompt
 from pocket_tts_jax.voices import VoiceState
 
@@ -113,7 +113,7 @@ class JaxEngine:
         tree = parameter_tree({name: _copied(tensor) for name, tensor in tensors.items()})
         self.config = config
         self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
-        self.functions = compiled_functions(FlowLM.of(config), Mimi(config.mimi))
+        self.functions = compiled_functions(FlowLM.of(config), Mimi(config.mimi))  # pyright: ignore
 
     @property
     def frame_size(self) -> int:

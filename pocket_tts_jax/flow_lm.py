@@ -218,9 +218,7 @@ class FlowLM(nn.Module):
         return output._replace(latent=self.denormalise(output.latent[:, None])[:, 0])
 
 
-def append(
-    state: FlowLMState, rows: tuple[KVCache, ...], length: Int[Array, " b"]
-) -> FlowLMState:
+def append(state: FlowLMState, rows: tuple[KVCache, ...], length: Int[Array, " b"]) -> FlowLMState:
     """Write new rows, of which the first `length` of each batch entry count.
 
     Compiled by itself with `state` donated it writes in place. In one function with the reads of

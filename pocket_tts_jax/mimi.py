@@ -8,7 +8,6 @@ Both are step functions: frames in, frames out, the state an argument and a resu
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -54,9 +53,7 @@ class Mimi(nn.Module):
         self.encoder = SEANet(c.seanet, "encoder")
         self.encoder_transformer = ProjectedTransformer(c.transformer, self.rope_layout)
         self.downsample = _downsample(c)
-        self.quantizer = PointwiseConv(
-            c.quantizer.output_dimension, name="quantizer.output_proj"
-        )
+        self.quantizer = PointwiseConv(c.quantizer.output_dimension, name="quantizer.output_proj")
         self.upsample = _upsample(c)
         self.decoder_transformer = ProjectedTransformer(c.decoder_attention, self.rope_layout)
         self.decoder = SEANet(c.decoder, "decoder")

@@ -21,9 +21,7 @@ class Rotation(NamedTuple):
     sin: Float[Array, "b t half"]
 
 
-def rotation(
-    positions: Int[Array, "b t"], head_dim: int, max_period: float
-) -> Rotation:
+def rotation(positions: Int[Array, "b t"], head_dim: int, max_period: float) -> Rotation:
     """Angles of `head_dim // 2` pairs at absolute positions, computed in float32."""
     pairs = jnp.arange(head_dim // 2, dtype=jnp.float32)
     frequencies = jnp.exp(pairs * (-math.log(max_period) * 2 / head_dim))

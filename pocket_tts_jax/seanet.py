@@ -53,15 +53,11 @@ def decoder_layers(config: SEANetConfig) -> list[nn.Module]:
     layers: list[nn.Module] = [Conv1d(c.dimension, channels, c.kernel_size, name="model.0")]
     index = 1  # of the activation before the next layer
     for ratio in c.ratios:
-        layers.append(
-            ConvTranspose1d(channels, channels // 2, ratio, name=f"model.{index + 1}")
-        )
+        layers.append(ConvTranspose1d(channels, channels // 2, ratio, name=f"model.{index + 1}"))
         channels //= 2
         layers += _residual_blocks(c, channels, index + 2)
         index += 2 + c.n_residual_layers
-    layers.append(
-        Conv1d(channels, c.channels, c.last_kernel_size, name=f"model.{index + 1}")
-    )
+    layers.append(Conv1d(channels, c.channels, c.last_kernel_size, name=f"model.{index + 1}"))
     return layers
 
 
@@ -73,9 +69,7 @@ def encoder_layers(config: SEANetConfig) -> list[nn.Module]:
     for ratio in reversed(c.ratios):
         layers += _residual_blocks(c, channels, index)
         index += c.n_residual_layers
-        layers.append(
-            Conv1d(channels, 2 * channels, 2 * ratio, ratio, name=f"model.{index + 1}")
-        )
+        layers.append(Conv1d(channels, 2 * channels, 2 * ratio, ratio, name=f"model.{index + 1}"))
         channels *= 2
         index += 2
     layers.append(Conv1d(channels, c.dimension, c.last_kernel_size, name=f"model.{index + 1}"))

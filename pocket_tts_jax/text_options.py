@@ -25,6 +25,7 @@ from pocket_tts_jax.typography import fold_typography
 
 Item = Prompt | Silence
 
+
 @dataclass(frozen=True)
 class TextOptions:
     """What is done to a text before the model's own preparation.
@@ -68,7 +69,7 @@ def iter_prompts(
     """
     options = options or TextOptions()
     limit = source.sidecar.max_tokens if max_tokens is None else max_tokens
-    segments = split_pauses(text) if options.pauses else [text]
+    segments: list[str | Pause] = split_pauses(text) if options.pauses else [text]
     items = _from_chunk(_items(segments, tokenizer, source, options, limit), first_chunk)
     head: list[Item] = []
     for item in items:

@@ -112,9 +112,7 @@ class ProjectedTransformer(nn.Module):
         if c.input_dimension != c.d_model:
             self.input_proj = Linear(c.d_model, use_bias=False)
         if c.output_dimensions[0] != c.d_model:
-            self.output_proj = Linear(
-                c.output_dimensions[0], use_bias=False, name="output_projs.0"
-            )
+            self.output_proj = Linear(c.output_dimensions[0], use_bias=False, name="output_projs.0")
 
     def __call__(
         self, x: Float[Array, "b t i"], state: WindowState

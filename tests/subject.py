@@ -3,6 +3,9 @@
 The functional API is used directly: whole runs are one `lax.scan` of `FlowLM.step`.
 """
 
+# pyright: reportAttributeAccessIssue=false, reportReturnType=false, reportArgumentType=false
+# Flax types the result of `apply` as a union with its variables.
+
 import dataclasses
 import functools
 from typing import Any

@@ -1,5 +1,8 @@
 """Folded weights give the model's own numbers; the gate's other half is in test_export_gate."""
 
+# pyright: reportArgumentType=false
+# The graphs take NumPy arrays as well.
+
 import numpy as np
 import pytest
 

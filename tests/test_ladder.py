@@ -1,5 +1,8 @@
 """Each building block against the reference's (`golden/ladder.npz`), at tiny sizes."""
 
+# pyright: reportAttributeAccessIssue=false, reportReturnType=false, reportArgumentType=false
+# Flax types the result of `apply` as a union with its variables.
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from typing import Any
 
 import jax
 import numpy as np
@@ -72,12 +73,8 @@ def test_resuming_continues_the_whole(model, voice):
     reports = []
     frames = list(model.generate_audio_stream(voice, TEXT, 20, seed=5, on_chunk=reports.append))
     assert len(reports) == 3
-    rest = list(
-        model.generate_audio_stream(voice, TEXT, 20, seed=5, first_chunk=1)
-    )
-    np.testing.assert_array_equal(
-        np.concatenate(frames[reports[0].frames :]), np.concatenate(rest)
-    )
+    rest = list(model.generate_audio_stream(voice, TEXT, 20, seed=5, first_chunk=1))
+    np.testing.assert_array_equal(np.concatenate(frames[reports[0].frames :]), np.concatenate(rest))
     with pytest.raises(TextError, match="chunk"):
         model.generate_audio_stream(voice, TEXT, 20, first_chunk=99)
 
@@ -153,7 +150,7 @@ def test_speech_that_outgrows_its_cache_goes_on(folder, voice):
     endless = TTSModel.load_model(model=folder, eos_threshold=1e9, compilation_cache=False)
     long_voice = tiny_voice(endless.config, length=CAPACITY_STEP - 40)
     audio = endless.generate_audio(long_voice, "Some words to speak for a while.", seed=1)
-    limit = next(iter(endless.prompts("Some words to speak for a while."))).max_frames
+    limit = next(iter(endless.prompts("Some words to speak for a while."))).max_frames  # pyright: ignore
     assert audio.size == limit * 1920 and np.isfinite(audio).all()
 
 
@@ -213,6 +210,7 @@ def test_options_that_cannot_hold_are_refused(model, voice):
 
 def test_temperature_and_steps_change_the_speech(folder, model, voice):
     usual = speak(model, voice)
+    options: dict[str, Any]
     for options in ({"temp": 0.9}, {"sampler_decode_steps": 3}, {"noise_clamp": 0.2}):
         other = TTSModel.load_model(
             model=folder, eos_threshold=-6.5, compilation_cache=False, **options

@@ -20,7 +20,7 @@ from tests.tiny_model import tiny_config
 pytestmark = pytest.mark.usefixtures("strict")
 
 FRAMES = 40  # 640 steps at 200 Hz: beyond the window of 250, and beyond its double
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:

@@ -1,6 +1,9 @@
 """FlowLM in steps: prefixes in pieces, padding and ragged rows change nothing, and JAX's
 transformations work on a step."""
 
+# pyright: reportAttributeAccessIssue=false, reportReturnType=false, reportArgumentType=false
+# Flax types the result of `apply` as a union with its variables.
+
 import functools
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,8 @@
 """The opt-in steps in their order, down to prompts and pauses."""
 
+# pyright: reportAttributeAccessIssue=false
+# Prompts and pauses come in one list; the tests know which is which.
+
 import pytest
 
 from pocket_tts_jax.errors import TextError

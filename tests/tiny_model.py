@@ -55,7 +55,7 @@ def tiny_config(flow: str = "lsd") -> Config:
 
 
 def write_model(folder: Path, flow: str = "lsd", **sidecar: Any) -> Path:
-    """Write the folder: config.yaml, model.safetensors, tokenizer.model, voices/tiny.safetensors."""
+    """Write config.yaml, model.safetensors, tokenizer.model and voices/tiny.safetensors."""
     config = tiny_config(flow)
     (folder / "voices").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(_plain(config)), encoding="utf-8")

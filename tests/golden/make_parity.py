@@ -7,6 +7,7 @@ them from the seed; a fingerprint tells whether it still draws the same.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def fingerprint(tensors: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([tensors[name].reshape(-1)[:4] for name in sorted(tensors)[::20]])
 
 
-def make(name: str, steps: int) -> dict[str, np.ndarray]:
+def make(name: str, steps: int) -> dict[str, Any]:
     config = load_config(packaged_config(name))
     tensors = random_tensors(config, SEED)
     audio, tokens, drawn = prompt(config, SEED, steps)
