@@ -23,7 +23,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 60
 # The model in JAX, from the bottom up: each may import those before it.
 MODEL = (
     *("linear", "rope", "attention", "transformer", "conv", "seanet", "mimi", "flow_net"),
-    *("flow_lm", "engine", "model", "batch"),
+    *("flow_lm", "engine", "batch", "model"),
 )
 LEAVES = (
     *("errors", "config", "parameters", "checkpoint", "hub", "tokenizer", "text", "audio"),
