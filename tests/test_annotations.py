@@ -1,0 +1,30 @@
+"""The shapes in the annotations are those that pass through the model."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = (
+    *("linear", "rope", "attention", "transformer", "conv", "seanet", "mimi", "flow_net"),
+    *("flow_lm", "parameters", "checkpoint"),
+)
+
+
+@pytest.mark.slow
+def test_annotations_hold():
+    """The model's tests once more, in a process where jaxtyping checks every call.
+
+    Only the model's own files: others hand NumPy arrays to it, which JAX takes as well.
+    """
+    pytest.importorskip("beartype")
+    checked = ",".join(f"pocket_tts_jax.{name}" for name in MODULES)
+    command = [
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        f"--jaxtyping-packages={checked},beartype.beartype",
+        *("tests/test_ladder.py", "tests/test_streaming_lm.py", "tests/test_streaming.py"),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
