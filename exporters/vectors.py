@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from exporters.compare import Difference
-from pocket_tts_jax.litert_engine import LiteRTDecoder, LiteRTEngine, run_prefix
+from pocket_tts_jax.litert_engine import LiteRTEngine
 from pocket_tts_jax.noise import chunk_key, noise
 from pocket_tts_jax.text import TextRules, iter_chunks, make_prompt
 from pocket_tts_jax.tokenizer import load_tokenizer
@@ -54,10 +54,11 @@ def _record(engine: LiteRTEngine, max_tokens: int) -> dict[str, Any]:
     chunks = list(iter_chunks(TEXT, tokenizer, rules, max_tokens))
     prompts = [make_prompt(chunk, tokenizer, rules) for chunk in chunks]
     draws = noise(chunk_key(SEED, 0), 0, STEPS, engine.latent_dim, config.default_temperature)
-    session = run_prefix(engine, prompts[0].ids)
+    flow_steps = engine.flow_steps[0]
+    session = engine.start(None, prompts[0], flow_steps)
     steps = [session.step(draw) for draw in draws]
     latents = np.stack([latent for latent, _ in steps])
-    audio = LiteRTDecoder(engine).decode(latents)
+    audio = engine.decoder().decode(latents)
     return {
         "text": TEXT,
         "max_tokens": max_tokens,
@@ -72,8 +73,8 @@ def _record(engine: LiteRTEngine, max_tokens: int) -> dict[str, Any]:
         ],
         "seed": SEED,
         "temperature": config.default_temperature,
-        "flow_steps": session.flow_steps,
-        "first_latent": np.asarray(engine.bos).tolist(),
+        "flow_steps": flow_steps,
+        "first_latent": np.asarray(engine.flow_lm.bos).tolist(),
         "noise": draws.tolist(),
         "latents": latents.tolist(),
         "eos_logits": [logit for _, logit in steps],

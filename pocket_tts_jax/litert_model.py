@@ -10,6 +10,7 @@ import numpy as np
 
 from pocket_tts_jax import litert_c
 from pocket_tts_jax.errors import GenerationError
+from pocket_tts_jax.thread_budget import ThreadBudget
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class LiteRTModel:
     Args:
         path: the model file; it is memory-mapped.
         threads: how many threads a run uses, the calling one included.
+        budget: what the threads of a run are taken from; its own where models share none.
         weight_cache: file of packed weights, written when it is missing and memory-mapped
             afterwards, or `weight_cache.IN_MEMORY`. Without one of them every signature would
             pack its own copy.
@@ -45,10 +47,13 @@ class LiteRTModel:
         GenerationError: the file is not a model that LiteRT can run.
     """
 
-    def __init__(self, path: Path, *, threads: int, weight_cache: str) -> None:
+    def __init__(
+        self, path: Path, *, threads: int, weight_cache: str, budget: ThreadBudget | None = None
+    ) -> None:
         if threads < 1:
             raise GenerationError(f"got threads={threads}, expected 1 or more")
         self.path = path
+        self._threads, self._budget = threads, budget or ThreadBudget(threads)
         self._run_lock = threading.Lock()
         self._compiled: ctypes.c_void_p | None = None
         self._model = litert_c.pointer(
@@ -103,7 +108,7 @@ class LiteRTModel:
 
     def run(self, index: int, inputs: ctypes.Array, outputs: ctypes.Array) -> None:
         """Run one signature; calls from several threads take turns."""
-        with self._run_lock:
+        with self._run_lock, self._budget.lend(self._threads):
             litert_c.call(
                 "LiteRtRunCompiledModel",
                 self._handle(),
