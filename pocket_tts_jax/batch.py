@@ -7,9 +7,9 @@ their own positions, voices and ends. Row i equals a single run up to float roun
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -39,8 +39,7 @@ from pocket_tts_jax.text import Prompt
 from pocket_tts_jax.voices import VoiceState
 
 if TYPE_CHECKING:
-    from pocket_tts_jax.model import TTSModel
-    from pocket_tts_jax.text_options import TextOptions
+    from pocket_tts_jax.text_options import Item, TextOptions
 
 ROWS = (1, 2, 4, 8, 16)  # compiled batch sizes
 DECODER_FRAMES = 8
@@ -58,8 +57,19 @@ class Job:
     sampling: Sampling
 
 
+class BatchModel(Protocol):
+    """What batching needs of a `TTSModel`."""
+
+    engine: JaxEngine
+
+    def prompts(
+        self, text: str, max_tokens: int | None, options: "TextOptions | None"
+    ) -> "Iterator[Item]": ...
+    def sampling(self, seed: int | None) -> Sampling: ...
+
+
 def generate_batch(
-    model: "TTSModel",
+    model: "BatchModel",
     voices: Sequence[VoiceState],
     texts: Sequence[str],
     seeds: Iterable[int] | None = None,
