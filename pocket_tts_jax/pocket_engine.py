@@ -18,7 +18,6 @@ from safetensors import SafetensorError, safe_open
 
 import pocket_tts_jax
 from pocket_tts_jax import generate, phone_folder
-from pocket_tts_jax.errors import AudioError, ConfigError, TextError, TTSError, VoiceError
 from pocket_tts_jax.export_folder import is_export_folder
 from pocket_tts_jax.generate import Sampling
 from pocket_tts_jax.litert_speaker import LiteRTSpeaker
@@ -39,6 +38,7 @@ from pocket_tts_jax.pocket_types import (
     TokenizationFailed,
     TTSConfig,
     TTSEventHandler,
+    translated_errors,
 )
 from pocket_tts_jax.source import EMBEDDED
 from pocket_tts_jax.stretch import TimeStretch
@@ -75,7 +75,7 @@ class PocketTTSEngine:
         self._lock = threading.Lock()
         self._running: set[threading.Event] = set()
         self._reference: VoiceState | None = None
-        with _errors(ModelLoadFailed):
+        with translated_errors(ModelLoadFailed):
             if not self._path.exists():
                 raise IoError(f"There is no folder {self._path}.")
             folder = self._path
@@ -165,7 +165,7 @@ class PocketTTSEngine:
         Raises InvalidVoice where the recording or the model does not allow it.
         """
         speaker = self._loaded()
-        with _errors(InvalidVoice):
+        with translated_errors(InvalidVoice):
             if len(audio) % 4 or sample_rate <= 0:
                 raise InvalidVoice(
                     f"expected float32 samples and a rate above 0, got {len(audio)} bytes at "
@@ -191,7 +191,7 @@ class PocketTTSEngine:
                 f"got {len(latents)}"
             )
         frames = np.frombuffer(latents, "<f4").astype(np.float32).reshape(n, -1)
-        with _errors(InferenceFailed):
+        with translated_errors(InferenceFailed):
             return _bytes(engine.decoder().decode(frames))
 
     def unload(self) -> None:
@@ -225,7 +225,7 @@ class PocketTTSEngine:
             pieces = [piece for piece, _ in self._stream(text, config, stop, use_reference)]
         samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
         file = io.BytesIO()
-        with _errors(AudioEncodingFailed):
+        with translated_errors(AudioEncodingFailed):
             write_audio(file, samples, rate)
         return SynthesisResult(file.getvalue(), rate, 1, samples.size / rate)
 
@@ -234,12 +234,12 @@ class PocketTTSEngine:
     ) -> Iterator[tuple[Samples, float]]:
         """(samples, share of the text spoken) until the end, or until `stop`."""
         speaker = self._loaded()
-        with _errors(InvalidVoice):
+        with translated_errors(InvalidVoice):
             voice = self._reference if use_reference else None
             if voice is None:
                 name = self._voice_name(config.voice_index)
                 voice = speaker.get_state_for_audio_prompt(name)
-        with _errors(InferenceFailed):
+        with translated_errors(InferenceFailed):
             items = list(speaker.prompts(text))
             if not any(isinstance(item, Prompt) for item in items):
                 raise TokenizationFailed("There is nothing to speak in the text.")
@@ -281,23 +281,6 @@ def _sampling(speaker: LiteRTSpeaker, config: TTSConfig) -> Sampling:
         frames_after_eos=speaker.config.model_recommended_frames_after_eos,
         flow_steps=config.consistency_steps,
     )
-
-
-@contextlib.contextmanager
-def _errors(otherwise: type[PocketTTSError]) -> Iterator[None]:
-    """Raise the errors of this package as those of the interface."""
-    try:
-        yield
-    except PocketTTSError:
-        raise
-    except TextError as error:
-        raise TokenizationFailed(str(error)) from error
-    except VoiceError as error:
-        raise InvalidVoice(str(error)) from error
-    except (ConfigError, AudioError, TTSError) as error:
-        raise otherwise(str(error)) from error
-    except OSError as error:
-        raise IoError(str(error)) from error
 
 
 def _describe(index: int, path: Path) -> PocketVoiceInfo:

@@ -3,11 +3,13 @@
 Fields, ranges and defaults are that interface's; every field does what it says, or is refused.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pocket_tts_jax.errors import TTSError
+from pocket_tts_jax.errors import TextError, TTSError, VoiceError
 
 
 class PocketTTSError(TTSError):
@@ -141,3 +143,20 @@ class TTSEventHandler(Protocol):
 
     def on_complete(self) -> None: ...
     def on_error(self, message: str) -> None: ...
+
+
+@contextlib.contextmanager
+def translated_errors(otherwise: type[PocketTTSError]) -> Iterator[None]:
+    """Raise the errors of this package as those of the interface."""
+    try:
+        yield
+    except PocketTTSError:
+        raise
+    except TextError as error:
+        raise TokenizationFailed(str(error)) from error
+    except VoiceError as error:
+        raise InvalidVoice(str(error)) from error
+    except TTSError as error:
+        raise otherwise(str(error)) from error
+    except OSError as error:
+        raise IoError(str(error)) from error
