@@ -58,7 +58,8 @@ def write_manifest(
             "voice_start": None if start is None else start.tolist(),
         },
         "signatures": {
-            file: {s.name: _describe(s) for s in entries} for file, entries in signatures.items()
+            file: {s.name: describe_signature(s) for s in entries}
+            for file, entries in signatures.items()
         },
         "converter": {"route": route} | {n: importlib.metadata.version(n) for n in CONVERTERS},
         "files": describe_files(folder),
@@ -86,7 +87,8 @@ def refresh_files(folder: Path) -> None:
     path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def _describe(signature: Signature) -> dict[str, Any]:
+def describe_signature(signature: Signature) -> dict[str, Any]:
+    """Inputs, outputs and state of a signature, as the manifest and StableHLO exports list them."""
     return {
         "inputs": [_tensor(tensor) for tensor in signature.inputs],
         "outputs": [_tensor(tensor) for tensor in signature.outputs],
