@@ -1,9 +1,9 @@
 """Quantisation of a converted file. Nothing else in the exporter knows the quantiser.
 
-A recipe is a list of (scope, bits, block): products whose name contains the scope get weights of
-that many bits with one scale per output channel, or per `block` inputs; activations stay float
-and are quantised on the fly, one scale per row. Later entries override earlier ones. The scopes
-are those of `graph`: attention, feed_forward, flow, convolution; the rest is small.
+A recipe is a list of (scope, bits): products whose name contains the scope get weights of that
+many bits with one scale per output channel; activations stay float and are quantised on the fly,
+one scale per row. Later entries override earlier ones. The scopes are those of `graph` and
+`signatures`: attention, feed_forward, condition, flow, convolution; the rest is small.
 """
 
 from pathlib import Path
@@ -23,16 +23,18 @@ class Rule(NamedTuple):
 # The convolutions of Mimi are left in float everywhere: XNNPACK's int8 kernels are no faster at
 # their sizes (measured: 5.3 ms a frame against 5.5), and the ear hears them last in the chain.
 _FLOAT_CONVOLUTIONS = Rule("convolution", 32)
-# The flow head is run on its own output, and its errors are audible at once: never below int8.
-_FLOW_INT8 = Rule("flow", 8)
+# What the flow head is told of the text stays in float: it is one small product, used once for
+# each evaluation of the head, and the quantiser spoils a weight that one graph uses twice.
+_FLOAT = (_FLOAT_CONVOLUTIONS, Rule("condition", 32))
 
 RECIPES: dict[Precision, tuple[Rule, ...]] = {
     "fp32": (),
     "fp16": (Rule("", 16),),
-    "int8": (Rule("", 8), _FLOAT_CONVOLUTIONS),
+    "int8": (Rule("", 8), *_FLOAT),
     # Three quarters of FlowLM's bytes are in its feed-forward layers.
-    "mixed": (Rule("", 8), Rule("feed_forward", 4), _FLOAT_CONVOLUTIONS),
-    "int4": (Rule("", 8), Rule("attention", 4), Rule("feed_forward", 4), _FLOAT_CONVOLUTIONS),
+    "mixed": (Rule("", 8), Rule("feed_forward", 4), *_FLOAT),
+    # The flow head runs on its own output, where errors are heard at once: it keeps 8 bits.
+    "int4": (Rule("", 8), Rule("attention", 4), Rule("feed_forward", 4), *_FLOAT),
 }
 # Mimi's transformer keeps 8 bits: it is small, and its errors are in every sample.
 DECODER_RECIPES = RECIPES | {"mixed": RECIPES["int8"], "int4": RECIPES["int8"]}

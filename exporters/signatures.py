@@ -170,7 +170,8 @@ def _decode(weights: Tree, config: Config, steps: int, capacity: int) -> Signatu
             weights, x, position, _paired(caches), lm.max_period, rows_only=False
         )
         hidden = graph.normalise(x, 1e-5, centred=True)
-        condition = graph.linear(hidden, *flow["condition"])
+        with jax.named_scope("condition"):
+            condition = graph.linear(hidden, *flow["condition"])
         latent = noise
         for offset in flow["offsets"][str(steps)]:
             v = graph.velocity(flow, condition + offset[None], latent)
