@@ -1,0 +1,44 @@
+"""Every precision of a whole export passes its gate, and speaks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporters.build import Options
+from exporters.quantize import DECODER_RECIPES, PRECISIONS, quantize
+from exporters.tflite import export
+from pocket_tts_jax.litert_engine import LiteRTEngine
+from pocket_tts_jax.litert_model import LiteRTModel
+from pocket_tts_jax.source import EMBEDDED
+from pocket_tts_jax.weight_cache import IN_MEMORY
+from tests.exported import tiny_export
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_embedded_voice_in_every_precision(tmp_path: Path, precision: str) -> None:
+    if not (EMBEDDED / "model.safetensors").is_file():
+        pytest.skip("this checkout has no embedded voice")
+    options = Options(precision, max_frames=320, prefill_lengths=(16,), decoder_frames=(1,))
+    assert export(None, tmp_path / "out", options) == []
+    size = (tmp_path / "out" / "flow_lm.tflite").stat().st_size
+    assert size > 0 and (tmp_path / "out" / "vectors.json").is_file()
+    engine = LiteRTEngine(tmp_path / "out", threads=1)
+    audio = engine.decoder().decode(np.zeros((1, engine.latent_dim), np.float32))
+    assert np.isfinite(audio).all()
+
+
+def test_quantised_weights_are_smaller_and_close(tmp_path: Path) -> None:
+    """On weights too few to pass a gate: the file shrinks, the numbers stay near."""
+    source, target = tiny_export() / "mimi_decoder.tflite", tmp_path / "mimi_decoder.tflite"
+    quantize(source, target, DECODER_RECIPES["int8"])
+    assert target.stat().st_size < source.stat().st_size
+    outputs = []
+    for path in (source, target):
+        call = LiteRTModel(path, threads=1, weight_cache=IN_MEMORY).bind("decode_1")
+        call.inputs["latents"][...] = np.random.default_rng(0).standard_normal((1, 1, 32))
+        call()
+        outputs.append(call.outputs["audio"])
+    noise = np.square(outputs[1] - outputs[0]).mean() / np.square(outputs[0]).mean()
+    assert 0 < noise < 10 ** (-20 / 10)
