@@ -11,6 +11,7 @@ Four kinds of source, all giving the same `ModelSource`:
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from pocket_tts_jax.hub import is_remote, resolve
 from pocket_tts_jax.parameters import parameter_shapes
 from pocket_tts_jax.text import MAX_TOKENS
 
+_log = logging.getLogger(__name__)
+
 EMBEDDED = Path(__file__).parent / "embedded"
 WEIGHTS = "model.safetensors"
 Notice = Callable[[str], None]
@@ -48,6 +51,7 @@ class Sidecar:
     default_voice: str | None = None
     has_voice_cloning: bool = True
     normalize: bool = False
+    notice: str | None = None  # what a user must know before using the model
 
     @classmethod
     def read(cls, folder: Path) -> "Sidecar":
@@ -103,7 +107,7 @@ def open_source(
     model: str | Path | None = None,
     checkpoint: str | Path | None = None,
     offline: bool = False,
-    on_notice: Notice = print,
+    on_notice: Notice = _log.warning,
 ) -> ModelSource:
     """Find one model. At most one of `language`, `config` and `model`; none is the embedded voice.
 

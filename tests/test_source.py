@@ -88,6 +88,10 @@ def test_the_sidecar(folder):
     (folder / "voice.json").write_text(json.dumps({"max_tokens": 7, "has_voice_cloning": False}))
     source = open_source(model=folder)
     assert source.sidecar.max_tokens == 7 and not source.has_voice_cloning
+    heard: list[str] = []
+    (folder / "voice.json").write_text(json.dumps({"notice": "Mind the gap."}))
+    open_source(model=folder, on_notice=heard.append)
+    assert heard == ["Mind the gap."]
     (folder / "voice.json").write_text(json.dumps({"max_token": 7}))
     with pytest.raises(ConfigError, match="max_tokens"):
         open_source(model=folder)
@@ -111,8 +115,9 @@ def test_without_a_network_the_error_says_how_to_get_the_weights(monkeypatch, tm
 
 
 def test_nothing_given_is_the_embedded_voice():
-    if (EMBEDDED / "model.safetensors").exists():
-        assert open_source().name == "embedded"
-    else:
-        with pytest.raises(ConfigError, match="--model FOLDER"):
-            open_source()
+    source = open_source(on_notice=lambda _: None)
+    assert source.name == "embedded" and source.voice_names() == ["joe"]
+    assert source.load_tensors()["flow_lm.emb_std"].shape == (32,)
+    assert not source.has_voice_cloning
+    size = sum(path.stat().st_size for path in EMBEDDED.rglob("*") if path.is_file())
+    assert size <= 15e6
