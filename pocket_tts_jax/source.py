@@ -122,7 +122,10 @@ def open_source(
         if checkpoint is not None:
             raise ConfigError("checkpoint goes with language or config; model names its weights.")
         folder = EMBEDDED if model is None else Path(model).expanduser()
-        return dataclasses.replace(_from_folder(folder), offline=offline)
+        source = _from_folder(folder)
+        if source.sidecar.notice is not None:
+            on_notice(source.sidecar.notice)
+        return dataclasses.replace(source, offline=offline)
     fetch = _Fetch(offline, on_notice)
     if language is not None:
         return _from_config(packaged_config(language), fetch, checkpoint)
