@@ -63,7 +63,7 @@ def _embedded() -> list[ListedModel]:
     cloning = "yes" if Sidecar.read(EMBEDDED).has_voice_cloning else "no"
     count = _parameters(load_config(EMBEDDED / "config.yaml"))
     size = weights.stat().st_size
-    return [ListedModel("embedded", str(EMBEDDED), count, cloning, "MIT", True, size)]
+    return [ListedModel("embedded", str(EMBEDDED), count, cloning, "CC0 1.0", True, size)]
 
 
 def _published(name: str) -> ListedModel:
