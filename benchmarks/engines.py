@@ -7,6 +7,7 @@ pieces, as they are made. No engine may end a text by itself (see `workload`).
 import importlib.util
 import itertools
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -138,6 +139,8 @@ def _open_reference(precision: str, threads: int, folder: Path) -> Speak:
 
     torch.set_num_threads(threads)  # of each operation; its model and decoder run in two threads
     torch.manual_seed(SEED)
+    # Where torchao is installed its int8 products are preferred, and much slower than torch's own.
+    sys.modules["torchao"] = None  # type: ignore[assignment]
     model = TTSModel.load_model(
         config=folder / "config.yaml", quantize=precision == "int8", eos_threshold=NEVER_ENDS
     )

@@ -32,7 +32,7 @@ def markdown(report: dict[str, Any]) -> str:
         if result["batch"] > 1:
             cells[0] += f", batch of {result['batch']}"
         lines.append(_row(cells))
-    return "\n".join([*lines, "", _caption(report), *_skipped(report)])
+    return "\n".join([*lines, "", _caption(report), *_skipped(report), *_notes(report)])
 
 
 def fill(readme: str, table: str) -> str:
@@ -73,6 +73,11 @@ def _skipped(report: dict[str, Any]) -> list[str]:
     if not report["skipped"]:
         return []
     return ["", *(f"Not measured: {s['engine']} ({s['reason']})." for s in report["skipped"])]
+
+
+def _notes(report: dict[str, Any]) -> list[str]:
+    """What a reader has to know about a run that its figures do not say."""
+    return [line for note in report.get("notes", []) for line in ("", note)]
 
 
 def main() -> None:
