@@ -4,15 +4,18 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from training.data.everyday import everyday_sentences
 from training.data.sentences import clean, is_readable, split_sentences
-from training.data.teacher import read_shard
+from training.data.phonemes import IPA, MARKS, read_dictionary, spell, teacher_symbols
+from training.data.teacher import check_tokens, on_grid, read_shard
 from training.features import FRAME
 from training.frames import TAIL, append_shard, open_streams
 from training.judge import plain_words
-from training.lm_data import BUCKETS, Bucket, Example, collate, frame_words, join
-from training.tokens import train_tokenizer, word_spans
+from training.lm_data import BUCKETS, Bucket, Example, collate, frame_tokens, join
+from training.tokens import reading_tokenizer, train_tokenizer, word_spans
 
 
 def test_cleaning_and_filtering():
@@ -68,11 +71,95 @@ def test_tokenizer_folds_case_and_covers_digits(tmp_path):
     assert ["".join(pieces[a:b]) for a, b in word_spans(pieces)] == ["\u2581one", "\u2581two."]
 
 
-def test_frame_words_follow_the_ends_and_keep_the_last():
-    words = frame_words([0.1, 0.3], [(0, 2), (2, 5)], 5)
-    assert words is not None
-    np.testing.assert_array_equal(words[:, 0], [0, 2, 2, 2, 2])
-    assert frame_words([0.1], [(0, 2), (2, 5)], 5) is None
+DICTIONARY = """;;; a comment
+HELLO  HH AH0 L OW1
+HELLO(1)  HH EH0 L OW1
+BETTER  B EH1 T ER0
+THE  DH AH1
+BOAT  B OW1 T
+A  AH0
+OF  AH1 V
+ONE  W AH1 N
+B  B IY1
+"""
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    import sentencepiece
+
+    path = tmp_path_factory.mktemp("reader") / "t.model"
+    reading_tokenizer(read_dictionary(DICTIONARY.splitlines()), path)
+    return sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+
+def read(reader, text: str) -> str:
+    return "".join(reader.encode(text, out_type=str))
+
+
+def test_words_are_read_by_the_dictionary_in_any_case(reader):
+    hello = "\u2581" + spell("HH AH0 L OW1")
+    assert read(reader, "hello") == read(reader, "Hello") == read(reader, "HELLO") == hello
+    assert read(reader, "Better!") == "\u2581" + spell("B EH1 T ER0") + "!"
+    assert "\u027e" in read(reader, "better")  # a tap, not a T
+
+
+def test_short_words_are_words_only_where_they_end(reader):
+    assert read(reader, "A boat of one.") == "\u2581ə\u2581bÖt\u2581əv\u2581wɅn."
+    assert "əv" not in read(reader, "offal of")[:-2]
+    assert read(reader, "Boat b.").endswith(spell("B IY1") + ".")
+
+
+def test_what_no_dictionary_knows_is_read_by_its_letters(reader):
+    assert read(reader, "Night.") == "\u2581n" + spell("AY1") + "t."
+    assert read(reader, "boathello") == "\u2581" + spell("B OW1 T HH AH0 L OW1")
+    assert read(reader, "1") == read(reader, "one")
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
+def test_every_ascii_text_is_read_without_unknown_tokens(reader, text):
+    known = {*IPA, *MARKS, "\u2581"}
+    odd = set("<>^`{|}~\\")  # not for reading
+    assert {c for c in read(reader, text) if c not in known} <= odd
+
+
+def test_every_vowel_has_its_stress_for_the_teacher():
+    assert teacher_symbols(spell("AY1")) == ["ˈ", "a", "ɪ"]
+    assert teacher_symbols(spell("AY2")) == ["ˌ", "a", "ɪ"]
+    assert teacher_symbols(spell("AY0")) == ["a", "ɪ"]
+    assert teacher_symbols("\u2581") == [" "] and teacher_symbols(",") == [","]
+    assert len(set(IPA)) == 25 + 3 * 15
+
+
+def test_the_teacher_refuses_a_tokenizer_of_letters(reader, tmp_path):
+    import sentencepiece
+
+    check_tokens(reader)
+    train_tokenizer(["Hello there."] * 20, tmp_path / "t.model")
+    letters = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "t.model"))
+    with pytest.raises(ValueError, match="training.tokens --dictionary"):
+        check_tokens(letters)
+
+
+def test_words_take_whole_frames():
+    durations = np.array([3, 2, 5, 1, 9, 4])
+    owners, spaces = [0, 0, 1, 2, 3, 4], [True, False, True, False, False]
+    placed = on_grid(durations, owners, spaces, unit=4.0)
+    # the start (5 units), a word with its space (6) and the last word (13), in frames of 4
+    assert [placed[:2].sum(), placed[2:4].sum(), placed[4:].sum()] == [4, 8, 12]
+    assert (placed >= 0).all()
+    assert on_grid(np.array([1]), [0], [True], 6.9)[0] == 7
+
+
+def test_frame_tokens_follow_the_ends_and_keep_the_last():
+    tokens = frame_tokens([0.0, 0.1, 0.16, 0.3, 0.4], [(0, 3), (3, 5)], 7)
+    assert tokens is not None
+    np.testing.assert_array_equal(tokens[:, 0], [0, 0, 3, 3, 3, 3, 3])
+    np.testing.assert_array_equal(tokens[:2, 2:], [[1, 2], [1, 3]])
+    np.testing.assert_array_equal(tokens[-1], [3, 5, 4, 5])
+    assert frame_tokens(None, [(0, 2), (2, 5)], 5) is None
+    with pytest.raises(ValueError, match="another tokenizer"):
+        frame_tokens([0.1], [(0, 2), (2, 5)], 5)
 
 
 def example(tokens: int, frames: int) -> Example:

@@ -10,6 +10,7 @@ from pocket_tts_jax.errors import CheckpointError
 from tests.training_setup import synthetic_batch, tiny_config
 from training.adapters import UP, merge_adapters, new_adapters
 from training.export import gather_tensors, start_voice
+from training.flow_lm import is_hidden
 from training.initialise import initial_tensors, select
 from training.lm_loss import LMObjective, corrupt_history, lm_loss
 from training.log import TrainingLog
@@ -29,7 +30,8 @@ def make_trainer(steps: int, devices: int = 1) -> Trainer:
         return lm_loss(fixed | params, batch, key, CONFIG, OBJECTIVE)
 
     schedule = Schedule(steps, 3e-3, warmup=5, decay=5)
-    return Trainer({"plain": loss}, free, Optimisation(schedule, ema=0.9), devices=devices)
+    optimisation = Optimisation(schedule, orthogonal=is_hidden, ema=0.9)
+    return Trainer({"plain": loss}, free, optimisation, devices=devices)
 
 
 def next_batch(step: int):
@@ -84,7 +86,7 @@ def test_padding_does_not_change_the_loss_terms():
     batch = synthetic_batch(0)
     pad = {
         n: getattr(batch, n)
-        for n in ("latents", "tokens", "word_start", "word_end", "letter_start", "letter_end")
+        for n in ("latents", "tokens", "word_start", "word_end", "token_start", "token_end")
     }
     pad = {n: np.pad(x, [(0, 0), (0, 3)] + [(0, 0)] * (x.ndim - 2)) for n, x in pad.items()}
     _, short = lm_loss(params, batch, jax.random.key(0), CONFIG, quiet)

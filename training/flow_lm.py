@@ -47,6 +47,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def is_hidden(name: str) -> bool:
+    """Matrices between hidden states; Muon is for those, not for tables and projections in or out
+    of the model."""
+    if name.startswith("flow_net."):
+        return "input_proj" not in name and "final_layer" not in name
+    return name.startswith("transformer.layers.")
+
+
 def train(args: argparse.Namespace) -> None:
     """Reads the data, builds the losses and runs; imports JAX only here, after the flags."""
     from dataclasses import replace
@@ -83,7 +91,7 @@ def train(args: argparse.Namespace) -> None:
     trainer = Trainer(
         {name: loss_of(objective) for name, objective in objectives.items()},
         {name: tensor for name, tensor in tensors.items() if name not in fixed},
-        Optimisation(Schedule(args.steps, args.rate, warmup=150, decay=args.decay)),
+        Optimisation(Schedule(args.steps, args.rate, warmup=150, decay=args.decay), is_hidden),
         seed=args.seed,
         devices=args.devices,
     )

@@ -20,6 +20,7 @@ from training.data.teacher import read_shard
 from training.features import FRAME
 
 TAIL = 4
+SLACK = 240  # samples beyond a whole frame that are cut: the teacher's grid is a little coarse
 LATENT_DIM = 32
 
 
@@ -51,8 +52,9 @@ def append_shard(shard: Path, out: Path) -> int:
         audio_file.seek(0, 2)
         for row in rows:
             audio = pcm[row["offset"] : row["offset"] + row["samples"]]
-            speech = -(-len(audio) // FRAME)
+            speech = max(1, -(-(len(audio) - SLACK) // FRAME))
             frames = speech + TAIL
+            audio = audio[: speech * FRAME]
             audio_file.write(np.pad(audio, (0, frames * FRAME - len(audio))).tobytes())
             entry = {k: row[k] for k in ("text", "source", "held_out", "ends")}
             entry |= {"first": first, "frames": frames, "speech": speech}

@@ -23,7 +23,7 @@ END_LEAD = 2
 # Texts of at most so many tokens are also joined in pairs, with so many frames of silence.
 SHORT_TEXT = 45
 PAUSE = 2
-NEAR = 1.5  # tokens
+EDGE = 0.006  # seconds of a token in a frame that do not count
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Batch(NamedTuple):
     end: Int[np.ndarray, " b"]  # first frame at which speech has ended
     word_start: Int[np.ndarray, "b a"]  # positions of the word being spoken in each frame
     word_end: Int[np.ndarray, "b a"]  # 0 where unknown
-    letter_start: Int[np.ndarray, "b a"]  # a few tokens around the place within the word
-    letter_end: Int[np.ndarray, "b a"]
+    token_start: Int[np.ndarray, "b a"]  # positions of the tokens heard in each frame
+    token_end: Int[np.ndarray, "b a"]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One utterance in memory. `words` are per frame the token span of the word and that of the
-    letters being spoken; None where unknown."""
+    """One utterance in memory. `words` are per frame the token span of the word and that of what
+    is heard of it; None where unknown."""
 
     text: str
     tokens: Int[np.ndarray, " n"]
@@ -66,25 +66,26 @@ class Example:
     words: Int[np.ndarray, "a 4"] | None
 
 
-def frame_words(
+def frame_tokens(
     ends: Sequence[float] | None, spans: Sequence[tuple[int, int]], frames: int
 ) -> Int[np.ndarray, "a 4"] | None:
-    """Per frame the token span of the word being spoken, and of the letters: `NEAR` to either
-    side of where a steady pace through the word would be. None where words and ends do not match.
-    """
-    if ends is None or len(ends) != len(spans):
+    """Per frame the token span of the word in its middle, and of all tokens heard in it. `ends` are
+    the seconds at which the tokens end; None where they are unknown."""
+    if ends is None:
         return None
-    middles = (np.arange(frames) + 0.5) * FRAME / SAMPLE_RATE
-    spoken = np.minimum(np.searchsorted(ends, middles), len(spans) - 1)
-    stop = np.asarray(ends)[spoken]
-    start = np.concatenate([[0.0], ends])[spoken]
-    share = np.clip((middles - start) / np.maximum(stop - start, 1e-3), 0, 1)
-    word = np.asarray(spans, np.int32)[spoken]
-    first, last = word[:, 0] + 1, word[:, 1]  # the first token of a word is its space
-    place = first + share * (last - first)
-    low = np.clip(np.floor(place - NEAR), first - 1, last - 1)
-    high = np.clip(np.ceil(place + NEAR), low + 1, last)
-    return np.stack([word[:, 0], word[:, 1], low, high], axis=1).astype(np.int32)
+    if len(ends) != spans[-1][1]:
+        raise ValueError(
+            f"{len(ends)} token ends for {spans[-1][1]} tokens: these frames were made with another "
+            "tokenizer. Give the one that the teacher read with."
+        )
+    start = np.arange(frames) * FRAME / SAMPLE_RATE
+    length, last = FRAME / SAMPLE_RATE, len(ends) - 1
+    first = np.minimum(np.searchsorted(ends, start + EDGE, side="right"), last)
+    stop = np.minimum(np.searchsorted(ends, start + length - EDGE), last) + 1
+    middle = np.minimum(np.searchsorted(ends, start + length / 2), last)
+    word = np.searchsorted([stop for _, stop in spans], middle, side="right")
+    words = np.asarray(spans, np.int32)[word]
+    return np.concatenate([words, np.stack([first, stop], axis=1)], axis=1).astype(np.int32)
 
 
 class Examples:
@@ -121,7 +122,7 @@ class Examples:
     def _add(self, utterance: Utterance, latents: Float[np.ndarray, "a z"]) -> None:
         tokens = np.asarray(self.tokenizer.encode(utterance.text), np.int32)
         pieces = self.tokenizer.encode(utterance.text, out_type=str)
-        words = frame_words(utterance.ends, word_spans(pieces), utterance.frames)
+        words = frame_tokens(utterance.ends, word_spans(pieces), utterance.frames)
         end = max(0, utterance.speech - END_LEAD)
         example = Example(utterance.text, tokens, latents, end, words)
         if utterance.held_out:
@@ -187,8 +188,8 @@ def collate(examples: Sequence[Example], bucket: Bucket) -> Batch:
         end=np.array([e.end for e in examples], np.int32),
         word_start=np.zeros((b, a), np.int32),
         word_end=np.zeros((b, a), np.int32),
-        letter_start=np.zeros((b, a), np.int32),
-        letter_end=np.zeros((b, a), np.int32),
+        token_start=np.zeros((b, a), np.int32),
+        token_end=np.zeros((b, a), np.int32),
     )
     for i, example in enumerate(examples):
         n, frames = len(example.tokens), len(example.latents)
@@ -197,6 +198,6 @@ def collate(examples: Sequence[Example], bucket: Bucket) -> Batch:
         if example.words is not None:
             batch.word_start[i, :frames] = np.maximum(example.words[:, 0] - 1, 0) + 1
             batch.word_end[i, :frames] = np.minimum(example.words[:, 1] + 1, n) + 1
-            batch.letter_start[i, :frames] = example.words[:, 2] + 1
-            batch.letter_end[i, :frames] = example.words[:, 3] + 1
+            batch.token_start[i, :frames] = example.words[:, 2] + 1
+            batch.token_end[i, :frames] = example.words[:, 3] + 1
     return batch

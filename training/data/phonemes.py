@@ -1,0 +1,129 @@
+"""English text to phonemes as rewriting rules, for a tokenizer that reads.
+
+A SentencePiece model carries rules that rewrite text, longest match first. Here every word of a
+pronouncing dictionary (CMUdict, BSD licence) is such a rule, and graphemes (`tion`, `igh`, `a`)
+are the rules for what no dictionary knows. So the published tokenizer format does the work of a
+phonemiser, in every engine alike, and a small model need not learn English spelling. One phoneme
+is one character; a vowel has one for each of no, primary and secondary stress.
+"""
+
+from collections.abc import Iterable, Iterator
+
+CONSONANTS = {
+    "B": "b", "CH": "ʧ", "D": "d", "DH": "ð", "F": "f", "G": "ɡ", "HH": "h", "JH": "ʤ", "K": "k",
+    "L": "l", "M": "m", "N": "n", "NG": "ŋ", "P": "p", "R": "ɹ", "S": "s", "SH": "ʃ", "T": "t",
+    "TH": "θ", "V": "v", "W": "w", "Y": "j", "Z": "z", "ZH": "ʒ", "DX": "ɾ",
+}  # fmt: skip
+# ARPAbet vowel: its characters by stress (none, primary, secondary), and its sound in IPA.
+VOWELS = {
+    "AA": ("ɑ", "A", "á", "ɑː"),
+    "AE": ("æ", "Æ", "ǽ", "æ"),
+    "AH": ("ə", "Ʌ", "ʌ", "ʌ"),
+    "AO": ("ɔ", "Ɔ", "ó", "ɔː"),
+    "AW": ("ȧ", "Ȧ", "ā", "aʊ"),
+    "AY": ("ä", "Ä", "ǎ", "aɪ"),
+    "EH": ("ɛ", "Ɛ", "é", "ɛ"),
+    "ER": ("ɚ", "Ɜ", "ɝ", "ɜː"),
+    "EY": ("ë", "Ë", "ě", "eɪ"),
+    "IH": ("ɪ", "Ɪ", "ĭ", "ɪ"),
+    "IY": ("i", "I", "í", "iː"),
+    "OW": ("ö", "Ö", "ǒ", "oʊ"),
+    "OY": ("ȯ", "Ȯ", "ō", "ɔɪ"),
+    "UH": ("ʊ", "Ʊ", "ŭ", "ʊ"),
+    "UW": ("u", "U", "ú", "uː"),
+}
+REDUCED = {"ə": "ə", "ɚ": "ɚ", "i": "i"}  # sounds of unstressed vowels that differ
+IPA = {c: {"ʧ": "tʃ", "ʤ": "dʒ"}.get(c, c) for c in CONSONANTS.values()}
+for _plain, _primary, _secondary, _sound in VOWELS.values():
+    IPA |= {_plain: REDUCED.get(_plain, _sound), _primary: "ˈ" + _sound, _secondary: "ˌ" + _sound}
+WORD_START = "\u2581"
+MARKS = ".,;:?!"  # are tokens too: they are heard as pauses and tunes
+
+WEAK = set(
+    "a an and are as at be been but by can could did do does for from had has have he her him his "
+    "i if in into is it its may me must my of on or our shall she should so than that the their "
+    "them then there these they this those to us was we were what when which who will with would "
+    "you your i'm i'll i've it's we're we'll you're you'll they're he's she's".split()
+)
+PREFERRED = {"to": "T AH0", "for": "F AO0 R", "was": "W AH0 Z", "an": "AE0 N", "and": "AE0 N D"}
+GRAPHEMES = """
+tion SH AH0 N/sion ZH AH0 N/ture CH ER0/ough AO1/augh AO1/eigh EY1/igh AY1/tch CH/sch S K/ch CH
+sh SH/th TH/ph F/wh W/ck K/ng NG/qu K W/gh G/wr R/ee IY1/ea IY1/ai EY1/ay EY1/ei EY1/ey IY0/ie IY1
+oa OW1/oo UW1/ou AW1/ow OW1/oi OY1/oy OY1/au AO1/aw AO1/ew UW1/ue UW1/ar AA1 R/er ER0/ir ER1
+ur ER1/or AO1 R/ss S/ll L/tt T/pp P/bb B/dd D/ff F/gg G/mm M/nn N/rr R/zz Z/cc K/ce S EH0/ci S IH0
+cy S IY0/ge JH EH0/gi JH IH0/'s Z/a AE1/b B/c K/d D/e EH0/f F/g G/h HH/i IH1/j JH/k K/l L/m M/n N
+o AA1/p P/q K/r R/s S/t T/u AH1/v V/w W/x K S/y IY0/z Z/é EY1/è EH1/á AA1/à AA1/â AA1/ä EH1/å OW1
+ç S/ê EH1/ë EH0/í IY1/î IY1/ï IY1/ñ N Y/ó OW1/ô OW1/ö ER1/ø ER1/ú UW1/û UW1/ü UW1/æ EH1/œ ER1/ß S
+"""
+ENDINGS = "e /es Z/ed D/y IY0/o OW0/a AH0/i IY0"  # at the end of a word only
+SPOKEN_CHARACTERS = dict(
+    zip("0123456789", "zero one two three four five six seven eight nine".split(), strict=True)
+) | {"&": "and", "%": "percent", "$": "dollars", "+": "plus", "=": "equals", "@": "at", "/": ""}
+REWRITTEN = {"—": ",", "–": ",", "…": ".", "-": " ", "_": " "} | dict.fromkeys("'\"()[]’‘“”*#", "")
+
+
+def spell(pronunciation: str) -> str:
+    """ARPAbet with stress digits ("HH AH0 L OW1") to our characters ("həlÖ")."""
+    sounds = pronunciation.split()
+    if len(sounds) > 2:
+        sounds = [_flapped(sounds, i) for i in range(len(sounds))]
+    return "".join(
+        VOWELS[s[:-1]][int(s[-1])] if s[-1].isdigit() else CONSONANTS[s] for s in sounds
+    )
+
+
+def _flapped(sounds: list[str], i: int) -> str:
+    """American English: a T between a vowel and an unstressed one is a tap."""
+    inside = 0 < i < len(sounds) - 1 and sounds[i] == "T"
+    if inside and sounds[i - 1][-1].isdigit() and sounds[i + 1].endswith("0"):
+        return "DX"
+    return sounds[i]
+
+
+def read_dictionary(lines: Iterable[str]) -> dict[str, str]:
+    """First pronunciation of each word of a file in CMUdict's form; weak words lose their stress."""
+    words: dict[str, str] = {}
+    for line in lines:
+        word, _, sounds = line.split("#")[0].strip().lower().partition(" ")
+        if word and word.replace("'", "").isalpha() and word.isascii():
+            words.setdefault(word, sounds.strip().upper())
+    words |= {word: sounds for word, sounds in PREFERRED.items() if word in words}
+    for word in WEAK & words.keys():
+        words[word] = words[word].replace("1", "0")
+    return words
+
+
+def rules(words: dict[str, str]) -> dict[str, str]:
+    """What to rewrite into what. Short words count at a word's end only: "of" is not in "offal"."""
+    spoken = {word: spell(sounds) for word, sounds in words.items()}
+    found = dict(_pairs(GRAPHEMES.replace("\n", "/")))
+    found |= {stem + mark: s + mark for stem, s in _pairs(ENDINGS) for mark in " " + MARKS}
+    for word, sounds in spoken.items():
+        if len(word.replace("'", "")) > 2 or "'" in word:
+            found[word] = sounds
+        elif len(word) == 2 or word in ("a", "i"):
+            found |= {word + mark: sounds + mark for mark in " " + MARKS}
+        else:  # the name of a letter
+            found |= {f" {word}{mark}": f" {sounds}{mark}" for mark in " " + MARKS}
+    found |= {c: f" {spoken.get(word, '')}" for c, word in SPOKEN_CHARACTERS.items()}
+    found |= REWRITTEN
+    forms = {form: sounds for text, sounds in found.items() for form in _cases(text)}
+    return {form: sounds for form, sounds in forms.items() if form != sounds}
+
+
+def _pairs(table: str) -> Iterator[tuple[str, str]]:
+    for entry in filter(None, table.split("/")):
+        text, _, sounds = entry.partition(" ")
+        yield text, spell(sounds)
+
+
+def _cases(text: str) -> set[str]:
+    first = 1 if text.startswith(" ") else 0
+    return {text, text[:first] + text[first:].capitalize(), text.upper()}
+
+
+def teacher_symbols(piece: str) -> list[str]:
+    """The symbols with which the teacher speaks a token; none for what is not heard."""
+    if piece in MARKS:
+        return [piece]
+    return [" "] if piece == WORD_START else list(IPA.get(piece, ""))
