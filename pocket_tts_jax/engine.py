@@ -6,7 +6,7 @@ arguments of the compiled functions: all sessions of all threads share one copy.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import jax
@@ -27,6 +27,7 @@ from pocket_tts_jax.voices import VoiceState
 PREFIX_LENGTHS = (16, 32, 64, 128)  # tokens, or frames of a voice, per prefill call
 CAPACITY_STEP = 256  # positions; a cache grows by this much when it is full
 ENCODER_FRAMES = 8  # per encoder call
+ENCODER = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
 Params = dict[str, Any]
 
 
@@ -110,10 +111,18 @@ class JaxEngine:
     """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
 
     def __init__(self, config: Config, tensors: dict[str, np.ndarray]):
-        tree = parameter_tree({name: _copied(tensor) for name, tensor in tensors.items()})
+        self._encoder = {n: t for n, t in tensors.items() if n.startswith(ENCODER)}
+        used = {n: _copied(t) for n, t in tensors.items() if n not in self._encoder}
+        tree = parameter_tree(used)
         self.config = config
         self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
         self.functions = compiled_functions(FlowLM.of(config), Mimi(config.mimi))  # pyright: ignore
+
+    @cached_property
+    def encoder_params(self) -> Params:
+        """Mimi's encoder, a tenth of the model. It stays in the file until there is a recording:
+        ready-made voices do without."""
+        return parameter_tree({n: _copied(t) for n, t in self._encoder.items()})["mimi"]
 
     @property
     def frame_size(self) -> int:
@@ -141,10 +150,11 @@ class JaxEngine:
         block = ENCODER_FRAMES * self.frame_size
         padded = np.zeros((1, calls * block), np.float32)
         padded[0, : audio.size] = audio
+        params = self.encoder_params
         state, latents = mimi.init_encoder_state(self.config.mimi, 1), []
         for i in range(calls):
             piece = padded[:, i * block : (i + 1) * block]
-            encoded, state = self.functions.encode(self.mimi_params, state, piece)
+            encoded, state = self.functions.encode(params, state, piece)
             latents.append(np.asarray(encoded[0]))
         return np.concatenate(latents)[:frames]
 

@@ -24,6 +24,13 @@ from training.checkpoint import read_training, write_training
 from training.log import TrainingLog
 
 Tensors = dict[str, Array]
+# Newton-Schulz steps for Muon: the best polynomials for three steps by Amsel et al. 2025
+# (https://arxiv.org/abs/2505.16932).
+POLAR = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+)
 # loss(trainable tensors, batch, key) -> (scalar, named terms)
 Loss = Callable[[Tensors, Any, Array], tuple[Array, Any]]
 
@@ -147,7 +154,9 @@ def _directions(o: Optimisation) -> optax.GradientTransformation:
     def as_matrices(updates: Any) -> Any:
         return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(), updates)
 
-    muon = optax.contrib.scale_by_muon(weight_dimension_numbers=as_matrices)
+    muon = optax.contrib.scale_by_muon(
+        POLAR, ns_steps=len(POLAR), weight_dimension_numbers=as_matrices
+    )
     muon = optax.chain(muon, optax.stateless(adam_sized))
     adam = optax.scale_by_adam(b1=o.b1, b2=o.b2)
     return optax.partition({"muon": muon, "adam": adam}, kinds)
