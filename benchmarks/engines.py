@@ -86,7 +86,7 @@ def import_engine(name: str) -> None:
     elif name == "pocket-tts":
         import pocket_tts  # noqa: F401
     else:
-        import ptts  # noqa: F401
+        import ptts  # noqa: F401  # pyright: ignore[reportMissingImports]
 
 
 def open_engine(name: str, precision: str, threads: int, folder: Path) -> Speak:
@@ -158,7 +158,7 @@ def _open_reference(precision: str, threads: int, folder: Path) -> Speak:
 
 
 def _open_ptts(precision: str, threads: int, folder: Path) -> Speak:
-    import ptts
+    import ptts  # pyright: ignore[reportMissingImports]
 
     ptts.set_num_threads(threads)
     model = ptts.TTS(

@@ -15,29 +15,20 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.machine import commit, describe_machine
 from benchmarks.workload import TEXT
 
+if TYPE_CHECKING:
+    from pocket_tts_jax.speech_model import SpeechModel
+
 SCHEMA = 1
 PERCENTILES = (50, 90, 95, 99)
 FRAME_MS = 80.0
 SEED = 7
-
-
-class Speaking(Protocol):
-    """What is measured: `TTSModel` or `LiteRTSpeaker`."""
-
-    @property
-    def sample_rate(self) -> int: ...
-
-    def default_voice(self) -> str: ...
-    def get_state_for_audio_prompt(self, audio_conditioning: Any) -> Any: ...
-    def generate_audio(self, model_state: Any, text_to_generate: str, **options: Any) -> Any: ...
-    def generate_audio_stream(self, model_state: Any, text_to_generate: str, **o: Any) -> Any: ...
 
 
 def main() -> None:
@@ -91,21 +82,21 @@ def measure_process(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def open_model(engine: str, folder: Path, threads: int) -> Speaking:
+def open_model(engine: str, folder: Path, threads: int) -> "SpeechModel":
     """The model behind either engine."""
     if engine == "litert":
         from pocket_tts_jax.litert_speaker import LiteRTSpeaker
 
-        return LiteRTSpeaker(folder, threads=threads)  # pyright: ignore[reportReturnType]
+        return LiteRTSpeaker(folder, threads=threads)
     from pocket_tts_jax.threads import limit_threads
 
     limit_threads(threads)
     from pocket_tts_jax.model import TTSModel
 
-    return TTSModel.load_model(model=folder)  # pyright: ignore[reportReturnType]
+    return TTSModel.load_model(model=folder)
 
 
-def time_stream(model: Speaking, voice: Any, text: str) -> dict[str, Any]:
+def time_stream(model: "SpeechModel", voice: Any, text: str) -> dict[str, Any]:
     """One streaming request. Arrivals are those of each frame, in ms after the text."""
     start, arrivals, samples = time.perf_counter(), [], 0
     for frame in model.generate_audio_stream(voice, text, seed=SEED):
@@ -119,7 +110,7 @@ def time_stream(model: Speaking, voice: Any, text: str) -> dict[str, Any]:
     }
 
 
-def time_whole(model: Speaking, voice: Any, text: str) -> float:
+def time_whole(model: "SpeechModel", voice: Any, text: str) -> float:
     """One synchronous request, in ms."""
     start = time.perf_counter()
     model.generate_audio(voice, text, seed=SEED)

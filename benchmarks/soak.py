@@ -16,11 +16,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.latency import Speaking, open_model
+from benchmarks.latency import open_model
+
+if TYPE_CHECKING:
+    from pocket_tts_jax.speech_model import SpeechModel
 
 TEXT = "We walked home."
 SLOPE_LIMIT_KB = 50.0
@@ -89,7 +92,7 @@ def parallel(speak: Callable[[int], np.ndarray], count: int) -> dict[str, Any]:
     }
 
 
-def cancel(model: Speaking, voice: Any, text: str, count: int) -> dict[str, Any]:
+def cancel(model: "SpeechModel", voice: Any, text: str, count: int) -> dict[str, Any]:
     """Stop `count` streams in the middle, by closing and by the event in turn."""
     expected = model.generate_audio(voice, text, seed=SEED)
     wrong, late, slowest = 0, 0, 0.0

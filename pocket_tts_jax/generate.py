@@ -13,7 +13,7 @@ import logging
 import math
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -118,7 +118,7 @@ def stream(
     first_chunk: int = 0,
     stop: threading.Event | None = None,
     on_chunk: OnChunk | None = None,
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """Yield the frames of all prompts, `frame_size` samples each (a pause may end in a shorter).
 
     `first_chunk` is the index of the first prompt, which its noise depends on: a text resumed at
@@ -129,11 +129,12 @@ def stream(
     try:
         while True:
             item = producer.take()
+            for frame in _frames_of(item, engine, producer):
+                if producer.stopped:
+                    return
+                yield frame
             if isinstance(item, Silence):
-                yield from _silent_frames(item.samples, engine.frame_size)
                 continue
-            if isinstance(item, np.ndarray):
-                yield from _decode_chunk(engine, producer, item)
             report = producer.report
             if report is None:  # the end of everything, or stopped
                 return
@@ -142,6 +143,14 @@ def stream(
                 on_chunk(report)
     finally:
         producer.close()
+
+
+def _frames_of(
+    item: "np.ndarray | Silence | None", engine: Engine, producer: "_Producer"
+) -> Iterator[Frame]:
+    if isinstance(item, Silence):
+        return _silent_frames(item.samples, engine.frame_size)
+    return iter(()) if item is None else _decode_chunk(engine, producer, item)
 
 
 def _decode_chunk(engine: Engine, producer: "_Producer", latent: np.ndarray) -> Iterator[Frame]:

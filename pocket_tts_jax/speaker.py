@@ -1,51 +1,18 @@
 """One model behind either engine, opened from what a command line says."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
-from jaxtyping import Float
+from typing import TYPE_CHECKING
 
 from pocket_tts_jax.engines import EngineName
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.export_folder import is_export_folder
-from pocket_tts_jax.generate import OnChunk
-from pocket_tts_jax.voice_source import VoiceSource
-from pocket_tts_jax.voices import VoiceState
 
 if TYPE_CHECKING:
-    from pocket_tts_jax.text_options import TextOptions
+    from pocket_tts_jax.speech_model import SpeechModel
 
 Notice = Callable[[str], None]
-
-
-class Speaker(Protocol):
-    """What a command needs of a model; `TTSModel` is one."""
-
-    @property
-    def sample_rate(self) -> int: ...
-    def default_voice(self) -> str: ...
-    def get_state_for_audio_prompt(
-        self, audio_conditioning: VoiceSource, truncate: bool = False
-    ) -> VoiceState: ...
-    def generate_audio_stream(
-        self,
-        model_state: VoiceState,
-        text_to_generate: str,
-        max_tokens: int | None = None,
-        frames_after_eos: int | None = None,
-        copy_state: bool = True,
-        stop: threading.Event | None = None,
-        *,
-        seed: int | None = None,
-        text: "TextOptions | None" = None,
-        first_chunk: int = 0,
-        on_chunk: OnChunk | None = None,
-    ) -> Iterator[Float[np.ndarray, " samples"]]: ...
-    def warmup(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +35,7 @@ class ModelChoice:
     eos_threshold: float | None = None
 
 
-def open_speaker(choice: ModelChoice, on_notice: Notice) -> tuple[EngineName, Speaker]:
+def open_speaker(choice: ModelChoice, on_notice: Notice) -> "tuple[EngineName, SpeechModel]":
     """Load the model. ConfigError for options that do not go together or cannot be honoured."""
     if choice.device != "cpu":
         raise ConfigError(
@@ -87,7 +54,7 @@ def open_speaker(choice: ModelChoice, on_notice: Notice) -> tuple[EngineName, Sp
     return engine, _open_jax(choice, on_notice)
 
 
-def _open_jax(choice: ModelChoice, on_notice: Notice) -> Speaker:
+def _open_jax(choice: ModelChoice, on_notice: Notice) -> "SpeechModel":
     if choice.quantize:
         raise ConfigError(
             "The JAX engine computes in float32, because int8 products are slower than float32 "
@@ -124,7 +91,7 @@ def _open_jax(choice: ModelChoice, on_notice: Notice) -> Speaker:
     )
 
 
-def _open_litert(choice: ModelChoice, exported: bool) -> Speaker:
+def _open_litert(choice: ModelChoice, exported: bool) -> "SpeechModel":
     given = [
         name for name in ("language", "config", "checkpoint") if getattr(choice, name) is not None
     ]

@@ -22,7 +22,7 @@ from pocket_tts_jax.voices import VoiceState
 from pocket_tts_jax.writer import Writer, open_writer
 
 if TYPE_CHECKING:
-    from pocket_tts_jax.speaker import Speaker
+    from pocket_tts_jax.speech_model import SpeechModel
     from pocket_tts_jax.text_options import TextOptions
 
 TAIL_SECONDS = 0.2  # of silence: some players swallow the end of a file; the reference adds it too
@@ -50,7 +50,7 @@ def targets(path: str | None, format: str | None, play: bool, default: str) -> T
 class Speech:
     """A text with everything that decides how it sounds. `run` speaks it."""
 
-    speaker: "Speaker"
+    speaker: "SpeechModel"
     engine: str
     text: str
     voice: str | None

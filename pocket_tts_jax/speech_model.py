@@ -3,7 +3,7 @@ voice from whatever names one, sampling, and the stream of audio."""
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,6 +119,10 @@ class SpeechModel:
             flow_steps=self.sampler_decode_steps,
         )
 
+    def warmup(self) -> None:
+        """Make ready all that generation runs, so that no request waits for it."""
+        raise NotImplementedError
+
     def generate_audio(
         self,
         model_state: VoiceState,
@@ -152,7 +156,7 @@ class SpeechModel:
         text: TextOptions | None = None,
         first_chunk: int = 0,
         on_chunk: OnChunk | None = None,
-    ) -> Iterator[Audio]:
+    ) -> Generator[Audio, None, None]:
         """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
 
         max_tokens: longest chunk that a text is cut into (50, or what the model says).

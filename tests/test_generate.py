@@ -118,6 +118,16 @@ def test_first_frame_needs_one_step_and_one_decoder_call():
     frames.close()
 
 
+@pytest.mark.parametrize("taken", [5, 9, 20])
+def test_nothing_is_heard_after_a_stop_not_even_what_was_decoded(taken):
+    stop = threading.Event()
+    frames = stream(StubEngine(), VOICE, [prompt(40), Silence(20 * FRAME)], sampling(), stop=stop)
+    for _ in range(taken):
+        next(frames)
+    stop.set()
+    assert list(frames) == []
+
+
 def test_chunks_fade_in_and_nothing_else_does():
     frames = list(stream(StubEngine(), VOICE, [prompt(7), prompt(7)], sampling()))
     for start in (0, 10):

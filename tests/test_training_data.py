@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.data.everyday import everyday_sentences
-from training.data.sentences import clean, is_readable, split_sentences
 from training.data.phonemes import IPA, MARKS, read_dictionary, spell, teacher_symbols
+from training.data.sentences import clean, is_readable, split_sentences
 from training.data.teacher import check_tokens, on_grid, read_shard
 from training.features import FRAME
 from training.frames import TAIL, append_shard, open_streams

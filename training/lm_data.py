@@ -75,8 +75,8 @@ def frame_tokens(
         return None
     if len(ends) != spans[-1][1]:
         raise ValueError(
-            f"{len(ends)} token ends for {spans[-1][1]} tokens: these frames were made with another "
-            "tokenizer. Give the one that the teacher read with."
+            f"{len(ends)} token ends for {spans[-1][1]} tokens: these frames were made with "
+            "another tokenizer. Give the one that the teacher read with."
         )
     start = np.arange(frames) * FRAME / SAMPLE_RATE
     length, last = FRAME / SAMPLE_RATE, len(ends) - 1

@@ -67,9 +67,7 @@ def spell(pronunciation: str) -> str:
     sounds = pronunciation.split()
     if len(sounds) > 2:
         sounds = [_flapped(sounds, i) for i in range(len(sounds))]
-    return "".join(
-        VOWELS[s[:-1]][int(s[-1])] if s[-1].isdigit() else CONSONANTS[s] for s in sounds
-    )
+    return "".join(VOWELS[s[:-1]][int(s[-1])] if s[-1].isdigit() else CONSONANTS[s] for s in sounds)
 
 
 def _flapped(sounds: list[str], i: int) -> str:
@@ -81,7 +79,7 @@ def _flapped(sounds: list[str], i: int) -> str:
 
 
 def read_dictionary(lines: Iterable[str]) -> dict[str, str]:
-    """First pronunciation of each word of a file in CMUdict's form; weak words lose their stress."""
+    """First pronunciation of each word of a file in CMUdict's form, weak words without stress."""
     words: dict[str, str] = {}
     for line in lines:
         word, _, sounds = line.split("#")[0].strip().lower().partition(" ")

@@ -187,7 +187,9 @@ def main() -> None:
     rows = [json.loads(line) for line in args.sentences.read_text().splitlines()]
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"part{args.part}of{args.parts}"
-    write_shard(rows[args.part :: args.parts], path, Teacher(args.noise_scale), tokenizer, args.hours)
+    write_shard(
+        rows[args.part :: args.parts], path, Teacher(args.noise_scale), tokenizer, args.hours
+    )
 
 
 if __name__ == "__main__":
