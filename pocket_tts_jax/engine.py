@@ -5,6 +5,7 @@ decoder call, batch sizes), so that after a warm-up no text compiles anything ne
 arguments of the compiled functions: all sessions of all threads share one copy.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -117,6 +118,7 @@ class JaxEngine:
         self.config = config
         self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
         self.functions = compiled_functions(FlowLM.of(config), Mimi(config.mimi))  # pyright: ignore
+        self._first_start = threading.Lock()  # is never released
 
     @cached_property
     def encoder_params(self) -> Params:
@@ -138,6 +140,8 @@ class JaxEngine:
 
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "JaxLatents":
         check_flow_steps(self.config, flow_steps)
+        if self._first_start.acquire(blocking=False):
+            threading.Thread(target=self._warm_decoder, name="pocket-tts compiling").start()
         return JaxLatents(self, voice, prompt.ids, flow_steps)
 
     def decoder(self) -> "JaxDecoder":
@@ -193,13 +197,17 @@ class JaxEngine:
                 latent = np.zeros((1, self.latent_dim), np.float32)
                 self.functions.step(self.flow_lm_params, state, latent, latent, flow_steps)
         grow(voice_state(voice, CAPACITY_STEP))
+        self._warm_decoder()
+
+    def _warm_decoder(self) -> None:
+        """Compile Mimi's decoder. The first text has this done beside FlowLM's compilation."""
         for frames in sorted(set(SCHEDULE)):
             self.decoder().decode(np.zeros((frames, self.latent_dim), np.float32))
 
 
 def _copied(tensor: np.ndarray) -> Any:
     """On the device, and no longer in the pages of the file."""
-    array = jax.block_until_ready(jnp.array(tensor, copy=True))
+    array = jax.device_put(np.array(tensor))  # jnp.array would compile a copy for every shape
     release(tensor)
     return array
 
