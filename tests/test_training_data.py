@@ -105,13 +105,13 @@ def test_words_are_read_by_the_dictionary_in_any_case(reader):
 
 
 def test_short_words_are_words_only_where_they_end(reader):
-    assert read(reader, "A boat of one.") == "\u2581ə\u2581bÖt\u2581əv\u2581wɅn."
-    assert "əv" not in read(reader, "offal of")[:-2]
+    assert read(reader, "A boat of one.") == "\u2581ə\u2581ƀōŧ\u2581əʋ\u2581ŵɘɳ."
+    assert "əʋ" not in read(reader, "offal of")[:-2]
     assert read(reader, "Boat b.").endswith(spell("B IY1") + ".")
 
 
 def test_what_no_dictionary_knows_is_read_by_its_letters(reader):
-    assert read(reader, "Night.") == "\u2581n" + spell("AY1") + "t."
+    assert read(reader, "Night.") == "\u2581" + spell("N AY1 T") + "."
     assert read(reader, "boathello") == "\u2581" + spell("B OW1 T HH AH0 L OW1")
     assert read(reader, "1") == read(reader, "one")
 
@@ -121,6 +121,15 @@ def test_every_ascii_text_is_read_without_unknown_tokens(reader, text):
     known = {*IPA, *MARKS, "\u2581"}
     odd = set("<>^`{|}~\\")  # not for reading
     assert {c for c in read(reader, text) if c not in known} <= odd
+
+
+@given(st.text(st.sampled_from("ab cdehilnorst'.!4"), min_size=1, max_size=40))
+def test_what_has_been_read_is_not_read_again(reader, text):
+    """Chunks are cut from decoded tokens, and begin with a capital letter."""
+    ids = reader.encode(text)
+    again = reader.decode(ids)
+    assert reader.encode(again) == ids
+    assert reader.encode(again[:1].upper() + again[1:]) == ids
 
 
 def test_every_vowel_has_its_stress_for_the_teacher():

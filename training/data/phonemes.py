@@ -9,31 +9,36 @@ is one character; a vowel has one for each of no, primary and secondary stress.
 
 from collections.abc import Iterable, Iterator
 
+# None of these characters occurs in English text, so that what has been read once (a chunk is cut
+# from decoded tokens) is not read again.
 CONSONANTS = {
-    "B": "b", "CH": "ʧ", "D": "d", "DH": "ð", "F": "f", "G": "ɡ", "HH": "h", "JH": "ʤ", "K": "k",
-    "L": "l", "M": "m", "N": "n", "NG": "ŋ", "P": "p", "R": "ɹ", "S": "s", "SH": "ʃ", "T": "t",
-    "TH": "θ", "V": "v", "W": "w", "Y": "j", "Z": "z", "ZH": "ʒ", "DX": "ɾ",
+    "B": "ƀ", "CH": "č", "D": "đ", "DH": "ð", "F": "ƒ", "G": "ɡ", "HH": "ħ", "JH": "ɉ", "K": "ķ",
+    "L": "ł", "M": "ɱ", "N": "ɳ", "NG": "ŋ", "P": "ƥ", "R": "ɹ", "S": "ş", "SH": "ʃ", "T": "ŧ",
+    "TH": "θ", "V": "ʋ", "W": "ŵ", "Y": "ƴ", "Z": "ƶ", "ZH": "ʒ", "DX": "ɾ",
 }  # fmt: skip
 # ARPAbet vowel: its characters by stress (none, primary, secondary), and its sound in IPA.
 VOWELS = {
-    "AA": ("ɑ", "A", "á", "ɑː"),
-    "AE": ("æ", "Æ", "ǽ", "æ"),
-    "AH": ("ə", "Ʌ", "ʌ", "ʌ"),
-    "AO": ("ɔ", "Ɔ", "ó", "ɔː"),
-    "AW": ("ȧ", "Ȧ", "ā", "aʊ"),
-    "AY": ("ä", "Ä", "ǎ", "aɪ"),
-    "EH": ("ɛ", "Ɛ", "é", "ɛ"),
-    "ER": ("ɚ", "Ɜ", "ɝ", "ɜː"),
-    "EY": ("ë", "Ë", "ě", "eɪ"),
-    "IH": ("ɪ", "Ɪ", "ĭ", "ɪ"),
-    "IY": ("i", "I", "í", "iː"),
-    "OW": ("ö", "Ö", "ǒ", "oʊ"),
-    "OY": ("ȯ", "Ȯ", "ō", "ɔɪ"),
-    "UH": ("ʊ", "Ʊ", "ŭ", "ʊ"),
-    "UW": ("u", "U", "ú", "uː"),
+    "AA": ("ă", "ā", "ǎ", "ɑː"),
+    "AE": ("ǟ", "ǣ", "ǽ", "æ"),
+    "AH": ("ə", "ɘ", "ʌ", "ʌ"),
+    "AO": ("ɔ", "ɒ", "ɵ", "ɔː"),
+    "AW": ("ȧ", "ą", "ȃ", "aʊ"),
+    "AY": ("ȁ", "ǡ", "ǻ", "aɪ"),
+    "EH": ("ĕ", "ē", "ě", "ɛ"),
+    "ER": ("ɚ", "ɝ", "ɜ", "ɜː"),
+    "EY": ("ę", "ė", "ȩ", "eɪ"),
+    "IH": ("ĭ", "ī", "ǐ", "ɪ"),
+    "IY": ("į", "ɨ", "ȉ", "iː"),
+    "OW": ("ŏ", "ō", "ǒ", "oʊ"),
+    "OY": ("ȍ", "ȭ", "ȱ", "ɔɪ"),
+    "UH": ("ŭ", "ū", "ǔ", "ʊ"),
+    "UW": ("ų", "ů", "ű", "uː"),
 }
-REDUCED = {"ə": "ə", "ɚ": "ɚ", "i": "i"}  # sounds of unstressed vowels that differ
-IPA = {c: {"ʧ": "tʃ", "ʤ": "dʒ"}.get(c, c) for c in CONSONANTS.values()}
+# Sounds in IPA where they are not the vowel's or the symbol in small letters.
+REDUCED = {"ə": "ə", "ɚ": "ɚ", "į": "i"}
+SOUNDS = {"CH": "tʃ", "DH": "ð", "G": "ɡ", "HH": "h", "JH": "dʒ", "NG": "ŋ", "R": "ɹ", "SH": "ʃ"}
+SOUNDS |= {"TH": "θ", "Y": "j", "ZH": "ʒ", "DX": "ɾ"}
+IPA = {c: SOUNDS.get(name, name.lower()) for name, c in CONSONANTS.items()}
 for _plain, _primary, _secondary, _sound in VOWELS.values():
     IPA |= {_plain: REDUCED.get(_plain, _sound), _primary: "ˈ" + _sound, _secondary: "ˌ" + _sound}
 WORD_START = "\u2581"
@@ -63,7 +68,7 @@ REWRITTEN = {"—": ",", "–": ",", "…": ".", "-": " ", "_": " "} | dict.from
 
 
 def spell(pronunciation: str) -> str:
-    """ARPAbet with stress digits ("HH AH0 L OW1") to our characters ("həlÖ")."""
+    """ARPAbet with stress digits ("HH AH0 L OW1") to our characters ("ħəłō")."""
     sounds = pronunciation.split()
     if len(sounds) > 2:
         sounds = [_flapped(sounds, i) for i in range(len(sounds))]
@@ -104,7 +109,7 @@ def rules(words: dict[str, str]) -> dict[str, str]:
         else:  # the name of a letter
             found |= {f" {word}{mark}": f" {sounds}{mark}" for mark in " " + MARKS}
     found |= {c: f" {spoken.get(word, '')}" for c, word in SPOKEN_CHARACTERS.items()}
-    found |= REWRITTEN
+    found |= REWRITTEN | {c.upper(): c for c in IPA}  # a chunk's first letter is made a capital
     forms = {form: sounds for text, sounds in found.items() for form in _cases(text)}
     return {form: sounds for form, sounds in forms.items() if form != sounds}
 
