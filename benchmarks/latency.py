@@ -24,6 +24,7 @@ from benchmarks.workload import TEXT
 
 if TYPE_CHECKING:
     from pocket_tts_jax.speech_model import SpeechModel
+    from pocket_tts_jax.voices import VoiceState
 
 SCHEMA = 1
 PERCENTILES = (50, 90, 95, 99)
@@ -66,8 +67,7 @@ def _start_process(arguments: Sequence[str]) -> dict[str, Any]:
 def measure_process(options: argparse.Namespace) -> dict[str, Any]:
     """One process: how long until it speaks, then warm requests of both kinds."""
     start = time.perf_counter()
-    model = open_model(options.engine, options.model, options.threads)
-    voice = model.get_state_for_audio_prompt(options.voice or model.default_voice())
+    model, voice = open_model(options)
     loaded = time.perf_counter()
     cold = time_stream(model, voice, options.text)
     time_stream(model, voice, options.text)  # all shapes of the text have run once
@@ -82,8 +82,26 @@ def measure_process(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def open_model(engine: str, folder: Path, threads: int) -> "SpeechModel":
-    """The model behind either engine."""
+def model_parser(description: str | None, text: str) -> argparse.ArgumentParser:
+    """The options of `open_model`, and a text to speak."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True, help="an export, or a model folder")
+    parser.add_argument("--engine", choices=("litert", "jax"), default="litert")
+    parser.add_argument("--voice", help="name of a voice; the model's default")
+    parser.add_argument("--text", default=text)
+    parser.add_argument("--threads", type=int, default=2, help="of the engine")
+    return parser
+
+
+def open_model(options: argparse.Namespace) -> "tuple[SpeechModel, VoiceState]":
+    """The model behind either engine, and a voice."""
+    model = _open(options.engine, options.model, options.threads)
+    return model, model.get_state_for_audio_prompt(options.voice or model.default_voice())
+
+
+def _open(engine: str, folder: Path, threads: int) -> "SpeechModel":
     if engine == "litert":
         from pocket_tts_jax.litert_speaker import LiteRTSpeaker
 
@@ -175,14 +193,7 @@ def late_frames(arrivals: Sequence[float], frame_ms: float = FRAME_MS) -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, required=True, help="an export, or a model folder")
-    parser.add_argument("--engine", choices=("litert", "jax"), default="litert")
-    parser.add_argument("--voice", help="name of a voice; the model's default")
-    parser.add_argument("--text", default=TEXT)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = model_parser(__doc__, TEXT)
     parser.add_argument("--processes", type=int, default=3, help="cold starts")
     parser.add_argument("--requests", type=int, default=20, help="warm requests per process")
     parser.add_argument("--json", type=Path, help="also write the report here")

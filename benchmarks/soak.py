@@ -15,12 +15,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.latency import open_model
+from benchmarks.latency import model_parser, open_model
 
 if TYPE_CHECKING:
     from pocket_tts_jax.speech_model import SpeechModel
@@ -36,8 +35,7 @@ SEED = 7
 
 def main() -> None:
     options = _parse()
-    model = open_model(options.engine, options.model, options.threads)
-    voice = model.get_state_for_audio_prompt(options.voice or model.default_voice())
+    model, voice = open_model(options)
 
     def speak(seed: int) -> np.ndarray:
         return model.generate_audio(voice, options.text, seed=seed)
@@ -126,14 +124,7 @@ def resident_kb() -> float:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, required=True, help="an export, or a model folder")
-    parser.add_argument("--engine", choices=("litert", "jax"), default="litert")
-    parser.add_argument("--voice", help="name of a voice; the model's default")
-    parser.add_argument("--text", default=TEXT)
-    parser.add_argument("--threads", type=int, default=2, help="of the engine")
+    parser = model_parser(__doc__, TEXT)
     parser.add_argument("--syntheses", type=int, default=500)
     parser.add_argument("--parallel", type=int, default=8)
     parser.add_argument("--cancels", type=int, default=200)

@@ -1,4 +1,4 @@
-"""The JAX engine: FlowLM and Mimi compiled for streaming, behind `generate.Engine`.
+"""The JAX engine: FlowLM and Mimi compiled for streaming, behind `Engine`.
 
 Everything compiled has a shape from a short list (prefix lengths, cache capacities, frames per
 decoder call, batch sizes), so that after a warm-up no text compiles anything new. Weights are
@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from pocket_tts_jax import flow_lm, mimi
 from pocket_tts_jax.checkpoint import parameter_tree, release
 from pocket_tts_jax.config import Config
+from pocket_tts_jax.engine_interface import EngineSizes
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.flow_lm import FlowLM, FlowLMState, StepOutput
 from pocket_tts_jax.generate import SCHEDULE
@@ -108,7 +109,7 @@ def compiled_functions(flow_lm_module: FlowLM, mimi_module: Mimi) -> Functions:
     return Functions(flow_lm_module, mimi_module)
 
 
-class JaxEngine:
+class JaxEngine(EngineSizes):
     """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
 
     def __init__(self, config: Config, tensors: dict[str, np.ndarray]):
@@ -125,18 +126,6 @@ class JaxEngine:
         """Mimi's encoder, a tenth of the model. It stays in the file until there is a recording:
         ready-made voices do without."""
         return parameter_tree({n: _copied(t) for n, t in self._encoder.items()})["mimi"]
-
-    @property
-    def frame_size(self) -> int:
-        return self.config.mimi.frame_size
-
-    @property
-    def sample_rate(self) -> int:
-        return self.config.mimi.sample_rate
-
-    @property
-    def latent_dim(self) -> int:
-        return self.config.latent_dim
 
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "JaxLatents":
         check_flow_steps(self.config, flow_steps)
@@ -213,7 +202,7 @@ def _copied(tensor: np.ndarray) -> Any:
 
 
 class JaxLatents:
-    """FlowLM at one place of one chunk: `generate.Latents`."""
+    """FlowLM at one place of one chunk: `Latents`."""
 
     def __init__(
         self, engine: JaxEngine, voice: VoiceState, tokens: Sequence[int], flow_steps: int
@@ -243,7 +232,7 @@ class JaxLatents:
 
 
 class JaxDecoder:
-    """Mimi's decoder at one place of one chunk: `generate.Decoder`."""
+    """Mimi's decoder at one place of one chunk: `Decoder`."""
 
     def __init__(self, engine: JaxEngine):
         self._params = engine.flow_lm_params, engine.mimi_params

@@ -6,7 +6,8 @@
    gives the same bytes; the first frame leaves after one step and one decoder call.
 3. Closing the generator, or setting `stop`, ends the thread within a frame.
 
-An engine is anything with the methods of `Engine`: JAX and LiteRT here, a stub in the tests.
+An engine is anything with the methods of `engine_interface.Engine`: JAX and LiteRT here, a stub in
+the tests.
 """
 
 import logging
@@ -15,11 +16,12 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from pocket_tts_jax.engine_interface import Engine
 from pocket_tts_jax.errors import ConfigError, GenerationError
 from pocket_tts_jax.noise import chunk_key, noise
 from pocket_tts_jax.text import Prompt
@@ -35,33 +37,6 @@ SCHEDULE = (1, 1, 2, 4, 8)
 FADE_IN_SECONDS = 0.005  # a fresh decoder starts with a small step, heard as a click
 _QUEUE_FRAMES = 64
 _NOISE_FRAMES = 16  # drawn at once: one call for many frames is cheaper
-
-
-class Latents(Protocol):
-    """FlowLM after the prefill of one chunk."""
-
-    def step(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
-        """The next latent (as the decoder takes it) and its EOS logit. Noise in, no randomness."""
-        ...
-
-
-class Decoder(Protocol):
-    """Mimi's decoder at one place of one chunk."""
-
-    def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
-        """The samples of the next `n` frames, n one of 1, 2, 4, 8."""
-        ...
-
-
-class Engine(Protocol):
-    @property
-    def frame_size(self) -> int: ...
-    @property
-    def sample_rate(self) -> int: ...
-    @property
-    def latent_dim(self) -> int: ...
-    def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> Latents: ...
-    def decoder(self) -> Decoder: ...
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The LiteRT engine: an exported folder behind `generate.Engine`, with NumPy and LiteRT alone.
+"""The LiteRT engine: an exported folder behind `Engine`, with NumPy and LiteRT alone.
 
 Sessions own their caches; models are shared. A session's caches are host buffers that LiteRT
 reads in place, and into which the session writes the rows that a call returns.
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pocket_tts_jax import weight_cache
+from pocket_tts_jax.engine_interface import EngineSizes
 from pocket_tts_jax.errors import ConfigError, VoiceCloningUnavailable
 from pocket_tts_jax.export_folder import ExportFolder, open_folder
 from pocket_tts_jax.litert_flow_lm import LiteRTFlowLM, LiteRTLatents
@@ -21,7 +22,7 @@ from pocket_tts_jax.thread_budget import ThreadBudget
 from pocket_tts_jax.voices import VoiceState
 
 
-class LiteRTEngine:
+class LiteRTEngine(EngineSizes):
     """One exported model in memory. Thread-safe: calls of one model take turns.
 
     Args:
@@ -50,18 +51,6 @@ class LiteRTEngine:
         self.mimi = self._load("mimi_decoder.tflite")
         self._encoder: LiteRTModel | None = None
         self._encoder_lock = threading.Lock()
-
-    @property
-    def frame_size(self) -> int:
-        return self.config.mimi.frame_size
-
-    @property
-    def sample_rate(self) -> int:
-        return self.config.mimi.sample_rate
-
-    @property
-    def latent_dim(self) -> int:
-        return self.config.latent_dim
 
     @property
     def can_clone(self) -> bool:

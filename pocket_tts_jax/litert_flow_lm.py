@@ -91,7 +91,7 @@ class LiteRTFlowLM:
 
 
 class LiteRTLatents:
-    """FlowLM at one place of one chunk: `generate.Latents`. `voice` None speaks without one."""
+    """FlowLM at one place of one chunk: `Latents`. `voice` None speaks without one."""
 
     def __init__(
         self,

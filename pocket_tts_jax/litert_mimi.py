@@ -14,7 +14,7 @@ _AT_ONCE = 4
 
 
 class LiteRTDecoder:
-    """Mimi's decoder at one place of one chunk: `generate.Decoder`.
+    """Mimi's decoder at one place of one chunk: `Decoder`.
 
     Its state alternates between two sets of buffers: what one call writes, the next one reads.
     """

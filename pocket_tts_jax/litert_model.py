@@ -2,6 +2,7 @@
 
 import ctypes
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,17 +57,21 @@ class LiteRTModel:
         self._threads, self._budget = threads, budget or ThreadBudget(threads)
         self._run_lock = threading.Lock()
         self._compiled: ctypes.c_void_p | None = None
-        self._model = litert_c.pointer(
+        model = litert_c.pointer(
             "LiteRtCreateModelFromFile", litert_c.environment(), str(path).encode()
         )
+        handles = [("LiteRtDestroyModel", model)]
+        # Unlike `__del__`, it runs before the interpreter takes its modules apart.
+        self._destroy = weakref.finalize(self, _destroy, handles)
         options = litert_c.cpu_options(threads, weight_cache)
         try:
             self._compiled = litert_c.pointer(
-                "LiteRtCreateCompiledModel", litert_c.environment(), self._model, options
+                "LiteRtCreateCompiledModel", litert_c.environment(), model, options
             )
+            handles.insert(0, ("LiteRtDestroyCompiledModel", self._compiled))
         finally:
             litert_c.destroy_options(options)
-        self.signatures = _read_signatures(self._model)
+        self.signatures = _read_signatures(model)
 
     def bind(
         self,
@@ -122,21 +127,13 @@ class LiteRTModel:
     def close(self) -> None:
         """Free the model; using it afterwards raises."""
         with self._run_lock:
-            compiled, self._compiled = self._compiled, None
-            model, self._model = self._model, None
-            if compiled is not None:
-                litert_c.library().LiteRtDestroyCompiledModel(compiled)
-            if model is not None:
-                litert_c.library().LiteRtDestroyModel(model)
+            self._compiled = None
+            self._destroy()
 
     def _handle(self) -> ctypes.c_void_p:
         if self._compiled is None:
             raise GenerationError(f"{self.path.name} is closed; open the engine again")
         return self._compiled
-
-    def __del__(self) -> None:
-        if getattr(self, "_model", None) is not None:
-            self.close()
 
 
 class Call:
@@ -153,9 +150,10 @@ class Call:
         self._index = spec.index
         self.inputs = dict(inputs)
         self.outputs = dict(outputs)
-        self._buffers = [litert_c.host_buffer(inputs[tensor.name]) for tensor in spec.inputs]
-        self._buffers += [litert_c.host_buffer(outputs[tensor.name]) for tensor in spec.outputs]
-        handles = [buffer.value for buffer in self._buffers]
+        buffers = [litert_c.host_buffer(inputs[tensor.name]) for tensor in spec.inputs]
+        buffers += [litert_c.host_buffer(outputs[tensor.name]) for tensor in spec.outputs]
+        weakref.finalize(self, _destroy, [("LiteRtDestroyTensorBuffer", b) for b in buffers])
+        handles = [buffer.value for buffer in buffers]
         count = len(spec.inputs)
         self._input_handles = (ctypes.c_void_p * count)(*handles[:count])
         self._output_handles = (ctypes.c_void_p * len(spec.outputs))(*handles[count:])
@@ -163,9 +161,10 @@ class Call:
     def __call__(self) -> None:
         self._model.run(self._index, self._input_handles, self._output_handles)
 
-    def __del__(self) -> None:
-        for buffer in getattr(self, "_buffers", []):
-            litert_c.library().LiteRtDestroyTensorBuffer(buffer)
+
+def _destroy(handles: list[tuple[str, ctypes.c_void_p]]) -> None:
+    for function, handle in handles:
+        getattr(litert_c.library(), function)(handle)
 
 
 def _complete(
