@@ -1,4 +1,4 @@
-"""Every precision of a whole export passes its gate, and speaks."""
+"""Whole exports of the embedded voice: those that pass their gate speak, the others are refused."""
 
 from pathlib import Path
 
@@ -6,27 +6,38 @@ import numpy as np
 import pytest
 
 from exporters.build import Options
-from exporters.quantize import DECODER_RECIPES, PRECISIONS, quantize
+from exporters.quantize import DECODER_RECIPES, PRECISIONS, Precision, quantize
 from exporters.tflite import export
 from pocket_tts_jax.litert_engine import LiteRTEngine
 from pocket_tts_jax.litert_model import LiteRTModel
-from pocket_tts_jax.source import EMBEDDED
 from pocket_tts_jax.weight_cache import IN_MEMORY
 from tests.exported import tiny_export
 
+FOUR_BITS = ("int4", "mixed")
+
+
+def options_for(precision: Precision) -> Options:
+    return Options(precision, max_frames=320, prefill_lengths=(16,), decoder_frames=(1,))
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_embedded_voice_in_every_precision(tmp_path: Path, precision: str) -> None:
-    if not (EMBEDDED / "model.safetensors").is_file():
-        pytest.skip("this checkout has no embedded voice")
-    options = Options(precision, max_frames=320, prefill_lengths=(16,), decoder_frames=(1,))
-    assert export(None, tmp_path / "out", options) == []
+@pytest.mark.parametrize("precision", [p for p in PRECISIONS if p not in FOUR_BITS])
+def test_the_embedded_voice_speaks(tmp_path: Path, precision: Precision) -> None:
+    assert export(None, tmp_path / "out", options_for(precision)) == []
     size = (tmp_path / "out" / "flow_lm.tflite").stat().st_size
     assert size > 0 and (tmp_path / "out" / "vectors.json").is_file()
     engine = LiteRTEngine(tmp_path / "out", threads=1)
     audio = engine.decoder().decode(np.zeros((1, engine.latent_dim), np.float32))
     assert np.isfinite(audio).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", FOUR_BITS)
+def test_four_bits_are_too_few_for_so_small_a_model(tmp_path: Path, precision: Precision) -> None:
+    """The gate says so, names what is off, and leaves nothing."""
+    failed = export(None, tmp_path / "out", options_for(precision))
+    assert {check.what for check in failed} == {"next_latent: SNR dB"}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_quantised_weights_are_smaller_and_close(tmp_path: Path) -> None:
