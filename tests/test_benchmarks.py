@@ -241,6 +241,7 @@ def test_a_drifting_output_fails():
 def test_parallel_seeds_must_equal_serial_ones_and_differ():
     assert soak.parallel(lambda seed: np.array([seed]), 4)["passed"]
     assert not soak.parallel(lambda seed: np.array([0]), 4)["passed"]
+    assert soak.parallel(lambda seed: np.array([0]), 4, noisy=False)["passed"]
 
 
 @pytest.mark.parametrize("count", [50, 500, 4000])
