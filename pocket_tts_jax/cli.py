@@ -1,5 +1,9 @@
 """`pocket-tts-jax`: the commands. Nothing heavy is imported before a command needs it."""
 
+import os
+import sys
+import threading
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -43,4 +47,18 @@ def _options(
 
 
 def main() -> None:
-    app(prog_name="pocket-tts-jax")
+    """Run a command and leave. Python's own way out stops threads that are inside XLA, and that
+    aborts the process now and then."""
+    code: object = 0
+    try:
+        app(prog_name="pocket-tts-jax")
+    except SystemExit as ended:
+        code = ended.code
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody may read it any more
+            stream.flush()
+    if code == 0:  # what is compiled in the background is kept for the next time
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not threading.main_thread():
+                thread.join()
+    os._exit(code if isinstance(code, int) else int(code is not None))

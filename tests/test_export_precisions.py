@@ -36,7 +36,7 @@ def test_the_embedded_voice_speaks(tmp_path: Path, precision: Precision) -> None
 def test_four_bits_are_too_few_for_so_small_a_model(tmp_path: Path, precision: Precision) -> None:
     """The gate says so, names what is off, and leaves nothing."""
     failed = export(None, tmp_path / "out", options_for(precision))
-    assert {check.what for check in failed} == {"next_latent: SNR dB"}
+    assert "next_latent: SNR dB" in {check.what for check in failed}
     assert list(tmp_path.iterdir()) == []
 
 
