@@ -186,6 +186,7 @@ class JaxEngine(EngineSizes):
                 latent = np.zeros((1, self.latent_dim), np.float32)
                 self.functions.step(self.flow_lm_params, state, latent, latent, flow_steps)
         grow(voice_state(voice, CAPACITY_STEP))
+        self._first_start.acquire(blocking=False)  # nothing is left for it to compile
         self._warm_decoder()
 
     def _warm_decoder(self) -> None:

@@ -78,12 +78,12 @@ def frame_tokens(
             f"{len(ends)} token ends for {spans[-1][1]} tokens: these frames were made with "
             "another tokenizer. Give the one that the teacher read with."
         )
-    start = np.arange(frames) * FRAME / SAMPLE_RATE
     length, last = FRAME / SAMPLE_RATE, len(ends) - 1
+    start = np.arange(frames) * length
     first = np.minimum(np.searchsorted(ends, start + EDGE, side="right"), last)
     stop = np.minimum(np.searchsorted(ends, start + length - EDGE), last) + 1
     middle = np.minimum(np.searchsorted(ends, start + length / 2), last)
-    word = np.searchsorted([stop for _, stop in spans], middle, side="right")
+    word = np.searchsorted([span[1] for span in spans], middle, side="right")
     words = np.asarray(spans, np.int32)[word]
     return np.concatenate([words, np.stack([first, stop], axis=1)], axis=1).astype(np.int32)
 

@@ -35,7 +35,7 @@ def reading_tokenizer(pronunciations: Mapping[str, str], out: Path) -> None:
         table = Path(folder) / "rules.tsv"
         lines = (
             f"{_code_points(text)}\t{_code_points(sounds)}\n"
-            for text, sounds in rules(dict(pronunciations)).items()
+            for text, sounds in rules(pronunciations).items()
         )
         table.write_text("".join(lines))
         some = list(pronunciations)[:100]

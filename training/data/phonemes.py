@@ -7,7 +7,7 @@ phonemiser, in every engine alike, and a small model need not learn English spel
 is one character; a vowel has one for each of no, primary and secondary stress.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 # None of these characters occurs in English text, so that what has been read once (a chunk is cut
 # from decoded tokens) is not read again.
@@ -96,7 +96,7 @@ def read_dictionary(lines: Iterable[str]) -> dict[str, str]:
     return words
 
 
-def rules(words: dict[str, str]) -> dict[str, str]:
+def rules(words: Mapping[str, str]) -> dict[str, str]:
     """What to rewrite into what. Short words count at a word's end only: "of" is not in "offal"."""
     spoken = {word: spell(sounds) for word, sounds in words.items()}
     found = dict(_pairs(GRAPHEMES.replace("\n", "/")))

