@@ -3,13 +3,15 @@
 1. A thread reads the chunks one by one: prefill, then latents until EOS, into a bounded queue.
 2. The caller's thread takes latents from the queue and decodes them, 1, 1, 2, 4, then 8 frames a
    call. The schedule counts frames and not what the queue happens to hold, so that the same seed
-   gives the same bytes; the first frame leaves after one step and one decoder call.
+   gives the same bytes. The first frame leaves after one step and one decoder call, which have the
+   processor to themselves: the second step waits for them.
 3. Closing the generator, or setting `stop`, ends the thread within a frame.
 
 An engine is anything with the methods of `engine_interface.Engine`: JAX and LiteRT here, a stub in
 the tests.
 """
 
+import itertools
 import logging
 import math
 import queue
@@ -21,7 +23,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from pocket_tts_jax.engine_interface import Engine
+from pocket_tts_jax.engine_interface import Decoder, Engine
 from pocket_tts_jax.errors import ConfigError, GenerationError
 from pocket_tts_jax.noise import chunk_key, noise
 from pocket_tts_jax.text import Prompt
@@ -102,9 +104,11 @@ def stream(
     """
     producer = _Producer(engine, voice, prompts, sampling, first_chunk, stop)
     try:
+        # A fresh one for each chunk, the first of them ready before its latents are.
+        decoders = itertools.chain([engine.decoder()], iter(engine.decoder, None))
         while True:
             item = producer.take()
-            for frame in _frames_of(item, engine, producer):
+            for frame in _frames_of(item, decoders, engine, producer):
                 if producer.stopped:
                     return
                 yield frame
@@ -121,17 +125,23 @@ def stream(
 
 
 def _frames_of(
-    item: "np.ndarray | Silence | None", engine: Engine, producer: "_Producer"
+    item: "np.ndarray | Silence | None",
+    decoders: Iterator[Decoder],
+    engine: Engine,
+    producer: "_Producer",
 ) -> Iterator[Frame]:
     if isinstance(item, Silence):
         return _silent_frames(item.samples, engine.frame_size)
-    return iter(()) if item is None else _decode_chunk(engine, producer, item)
+    if item is None:
+        return iter(())
+    return _decode_chunk(next(decoders), engine.sample_rate, producer, item)
 
 
-def _decode_chunk(engine: Engine, producer: "_Producer", latent: np.ndarray) -> Iterator[Frame]:
+def _decode_chunk(
+    decoder: Decoder, sample_rate: int, producer: "_Producer", latent: np.ndarray
+) -> Iterator[Frame]:
     """Decode latents from the queue until the chunk's report comes."""
-    decoder = engine.decoder()
-    fade = np.linspace(0, 1, int(engine.sample_rate * FADE_IN_SECONDS), dtype=np.float32)
+    fade = np.linspace(0, 1, int(sample_rate * FADE_IN_SECONDS), dtype=np.float32)
     pending, calls = [latent], 0
     open_chunk = True
     while pending or open_chunk:
@@ -147,6 +157,7 @@ def _decode_chunk(engine: Engine, producer: "_Producer", latent: np.ndarray) -> 
         # At the end of a chunk fewer are left: the largest compiled size that they fill.
         size = max(n for n in SCHEDULE if n <= min(wanted, len(pending)))
         audio = decoder.decode(np.stack(pending[:size]))
+        producer.go_on()
         del pending[:size]
         if calls == 0:
             audio = np.concatenate([audio[: fade.size] * fade, audio[fade.size :]])
@@ -185,15 +196,18 @@ class _Producer:
         self._engine, self._voice, self._sampling = engine, voice, sampling
         self._prompts, self._first_chunk = prompts, first_chunk
         self._asked = stop or threading.Event()
-        self._closed = threading.Event()
+        self._closed, self._first_decoded = threading.Event(), threading.Event()
         self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
         self._thread = threading.Thread(target=self._run, name="pocket-tts latents", daemon=True)
-
         self._thread.start()
 
     @property
     def stopped(self) -> bool:
         return self._asked.is_set() or self._closed.is_set()
+
+    def go_on(self) -> None:
+        """The first latent has been decoded: make the others."""
+        self._first_decoded.set()
 
     def close(self) -> None:
         """Stop, and wait for the thread: no work goes on after the generator is closed."""
@@ -266,6 +280,8 @@ class _Producer:
             if policy.ends(frame, eos_logit):
                 return ChunkReport(index, prompt.text, len(prompt.ids), frame, True)
             self._put(latent)
+            while not (self._first_decoded.wait(0.05) or self.stopped):
+                pass
         eos = policy.eos_frame is not None
         return ChunkReport(index, prompt.text, len(prompt.ids), prompt.max_frames, eos)
 

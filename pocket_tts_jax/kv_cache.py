@@ -4,6 +4,7 @@ Keys lie there with the two channels of a rotary pair half a head apart; voices,
 else in the package, have them side by side.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -71,12 +72,11 @@ class HostCache:
                 f"a voice of {voice.shape} (layers, heads, width) was given to a model of "
                 f"{voice_shape(self._config)}; use a voice made for this model"
             )
-        end = self.position + voice.length
-        k, v = to_halves(voice.k), voice.v
+        written = slice(self.position, self.position + voice.length)
         for i in range(self._layers):
-            self.arrays[f"k_{i}"][0, :, self.position : end] = k[i]
-            self.arrays[f"v_{i}"][0, :, self.position : end] = v[i]
-        self.position = end
+            self.arrays[f"k_{i}"][0, :, written] = to_halves(voice.k[i])
+            self.arrays[f"v_{i}"][0, :, written] = voice.v[i]
+        self.position = written.stop
 
     def rows(self) -> tuple[Rows, Rows]:
         """Copies of the keys and values written so far."""
@@ -89,12 +89,37 @@ class HostCache:
         return k, v
 
 
-def to_halves(k: Rows) -> Rows:
+class CachePool:
+    """Caches that were used and can be used again: to zero one takes as long as a step.
+
+    What is stale in one is masked, but it must be finite.
+    """
+
+    def __init__(self, config: Config, capacity: int) -> None:
+        self._config, self._capacity = config, capacity
+        self._free: deque[HostCache] = deque(maxlen=1)  # what is used one after another
+
+    def take(self) -> HostCache:
+        """A cache of the pool's capacity, at position 0."""
+        try:
+            cache = self._free.pop()
+        except IndexError:
+            return HostCache(self._config, self._capacity)
+        cache.position = 0
+        return cache
+
+    def give(self, cache: HostCache) -> None:
+        """Nobody uses this cache any more; one of another capacity is not kept."""
+        if cache.capacity == self._capacity:
+            self._free.append(cache)
+
+
+def to_halves(k: Float[np.ndarray, "*n d"]) -> Float[np.ndarray, "*n d"]:
     """Keys with rotary pairs side by side → half a head apart."""
     return np.concatenate([k[..., 0::2], k[..., 1::2]], axis=-1)
 
 
-def from_halves(k: Rows) -> Rows:
+def from_halves(k: Float[np.ndarray, "*n d"]) -> Float[np.ndarray, "*n d"]:
     """The inverse of `to_halves`."""
     first, second = np.split(k, 2, axis=-1)
     return np.stack([first, second], axis=-1).reshape(k.shape)

@@ -1,6 +1,7 @@
 """FlowLM of an export: text, voices, prefills, and the steps of one chunk."""
 
 import re
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float
 
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.export_folder import ExportFolder
-from pocket_tts_jax.kv_cache import HostCache, from_halves
+from pocket_tts_jax.kv_cache import CachePool, HostCache, from_halves
 from pocket_tts_jax.litert_model import Call, LiteRTModel
 from pocket_tts_jax.voices import VoiceState
 
@@ -24,6 +25,7 @@ class LiteRTFlowLM:
     def __init__(self, model: LiteRTModel, folder: ExportFolder) -> None:
         self.model, self.config = model, folder.config
         self.capacities = folder.capacities
+        self.caches = CachePool(self.config, self.capacities[0])
         self.bos = folder.constant("bos")
         self._voice_start = folder.constant("voice_start")
         self._prefills = _by_capacity(model, _PREFILL)
@@ -101,7 +103,7 @@ class LiteRTLatents:
         flow_steps: int,
     ) -> None:
         self._flow_lm, self._flow_steps = flow_lm, flow_steps
-        cache = HostCache(flow_lm.config, flow_lm.capacities[0])
+        cache = flow_lm.caches.take()
         before = 0 if voice is None else voice.length
         cache = cache.grown(before + len(tokens) + 1, flow_lm.capacities)
         if voice is not None:
@@ -109,19 +111,23 @@ class LiteRTLatents:
         cache = flow_lm.prefill(cache, flow_lm.embed_text(tokens))
         self._cache, self._call = flow_lm.bind_step(cache, flow_steps)
         self._latent = flow_lm.bos
+        self._done = weakref.finalize(self, flow_lm.caches.give, self._cache)
 
     def step(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
         if self._cache.position == self._cache.capacity:
             cache = self._cache.grown(self._cache.position + 1, self._flow_lm.capacities)
             self._cache, self._call = self._flow_lm.bind_step(cache, self._flow_steps)
+            self._done()
         call = self._call
         call.inputs["latent"][0] = self._latent
         call.inputs["noise"][0] = noise
         call.inputs["position"][0] = self._cache.position
         call()
         self._cache.append(call.outputs, 1)
-        self._latent = call.outputs["next_latent"][0].copy()
-        return self._latent, float(call.outputs["eos_logit"][0, 0])
+        self._latent, eos_logit = call.outputs["next_latent"][0].copy(), call.outputs["eos_logit"]
+        if not np.isfinite(eos_logit).all():
+            self._done.detach()  # this cache must not be used again
+        return self._latent, float(eos_logit[0, 0])
 
 
 def _run_prefill(model: LiteRTModel, name: str, cache: HostCache, piece: np.ndarray) -> None:

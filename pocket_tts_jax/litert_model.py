@@ -1,7 +1,6 @@
 """One `.tflite` file: its signatures, run on host buffers that the caller owns."""
 
 import ctypes
-import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 
 from pocket_tts_jax import litert_c
 from pocket_tts_jax.errors import GenerationError
-from pocket_tts_jax.thread_budget import ThreadBudget
+from pocket_tts_jax.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class LiteRTModel:
     Args:
         path: the model file; it is memory-mapped.
         threads: how many threads a run uses, the calling one included.
-        budget: what the threads of a run are taken from; its own where models share none.
+        turns: held during a run; models that share it run one at a time.
         weight_cache: file of packed weights, written when it is missing and memory-mapped
             afterwards, or `weight_cache.IN_MEMORY`. Without one of them every signature would
             pack its own copy.
@@ -49,13 +48,12 @@ class LiteRTModel:
     """
 
     def __init__(
-        self, path: Path, *, threads: int, weight_cache: str, budget: ThreadBudget | None = None
+        self, path: Path, *, threads: int, weight_cache: str, turns: Turns | None = None
     ) -> None:
         if threads < 1:
             raise GenerationError(f"got threads={threads}, expected 1 or more")
         self.path = path
-        self._threads, self._budget = threads, budget or ThreadBudget(threads)
-        self._run_lock = threading.Lock()
+        self._turns = turns or Turns()
         self._compiled: ctypes.c_void_p | None = None
         model = litert_c.pointer(
             "LiteRtCreateModelFromFile", litert_c.environment(), str(path).encode()
@@ -113,7 +111,7 @@ class LiteRTModel:
 
     def run(self, index: int, inputs: ctypes.Array, outputs: ctypes.Array) -> None:
         """Run one signature; calls from several threads take turns."""
-        with self._run_lock, self._budget.lend(self._threads):
+        with self._turns:
             litert_c.call(
                 "LiteRtRunCompiledModel",
                 self._handle(),
@@ -126,7 +124,7 @@ class LiteRTModel:
 
     def close(self) -> None:
         """Free the model; using it afterwards raises."""
-        with self._run_lock:
+        with self._turns:
             self._compiled = None
             self._destroy()
 

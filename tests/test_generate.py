@@ -100,6 +100,18 @@ def test_decoder_calls_follow_the_schedule_whatever_the_queue_holds():
     np.testing.assert_array_equal(heard[0], heard[1])
 
 
+def test_second_step_waits_for_the_first_decoder_call():
+    class SlowDecoder(StubEngine):
+        def decode(self, latents):
+            if not self.calls:
+                time.sleep(0.05)
+                assert self.steps == [0]
+            return super().decode(latents)
+
+    engine = SlowDecoder()
+    assert len(list(stream(engine, VOICE, [prompt(9)], sampling()))) == 9 + 3
+
+
 def test_first_frame_needs_one_step_and_one_decoder_call():
     gate = threading.Event()
 

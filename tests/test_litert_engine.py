@@ -52,6 +52,20 @@ def test_same_speech_as_jax(engine: LiteRTEngine, reference: JaxEngine) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
+def test_a_cache_is_used_again_unless_it_is_damaged(engine: LiteRTEngine) -> None:
+    voice, noise = tiny_voice(engine.config), np.zeros(engine.latent_dim, np.float32)
+    first, again = speak(engine, voice), speak(engine, voice)
+    np.testing.assert_array_equal(first, again)
+    used = engine.flow_lm.caches.take()
+    assert used.position == 0 and np.any(used.arrays["k_0"])
+    engine.flow_lm.caches.give(used)
+    latents = engine.start(voice, PROMPT, 1)
+    _, eos_logit = latents.step(np.full_like(noise, np.nan))
+    assert not np.isfinite(eos_logit) or not np.isfinite(latents.step(noise)[1])
+    del latents
+    assert not np.any(engine.flow_lm.caches.take().arrays["k_0"])
+
+
 def test_same_voice_from_a_recording_as_jax(engine: LiteRTEngine, reference: JaxEngine) -> None:
     audio = 0.1 * np.random.default_rng(0).standard_normal(30 * engine.frame_size + 7)
     encoded = engine.encode(audio.astype(np.float32))

@@ -1,0 +1,60 @@
+"""One run at a time, in the order of asking."""
+
+import itertools
+import threading
+import time
+
+from pocket_tts_jax.turns import Turns
+
+
+def test_one_at_a_time_in_the_order_of_asking() -> None:
+    turns, inside, served = Turns(), [0], []
+
+    def work(number: int) -> None:
+        with turns:
+            inside[0] += 1
+            assert inside[0] == 1
+            served.append(number)
+            inside[0] -= 1
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    with turns:
+        for waiting, thread in enumerate(threads):
+            thread.start()
+            while len(turns._waiting) <= waiting:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert served == list(range(8))
+
+
+def test_two_that_ask_again_and_again_alternate() -> None:
+    turns, served = Turns(), []
+    both = threading.Barrier(2)
+
+    def work(name: str) -> None:
+        both.wait()
+        for _ in range(20):
+            with turns:
+                served.append(name)
+                time.sleep(0.001)  # the other asks meanwhile
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert served.count("a") == served.count("b") == 20
+    longest = max(len(list(run)) for _, run in itertools.groupby(served))
+    assert longest <= 3
+
+
+def test_an_error_ends_a_turn() -> None:
+    turns = Turns()
+    try:
+        with turns:
+            raise ValueError("in the middle of a run")
+    except ValueError:
+        pass
+    with turns:
+        pass
