@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 import numpy as np
 
+from exporters.prompt import Start
 from exporters.signatures import Signature
 from pocket_tts_jax.litert_model import LiteRTModel
 
@@ -56,18 +57,30 @@ Inputs = Callable[[int], dict[str, np.ndarray]]
 
 
 def run_chain(
-    model: LiteRTModel, signature: Signature, inputs: Inputs, steps: int, keep: tuple[str, ...] = ()
+    model: LiteRTModel,
+    signature: Signature,
+    inputs: Inputs,
+    steps: int,
+    keep: tuple[str, ...] = (),
+    start: Start | None = None,
 ) -> Chain:
     """Feed both sides the same inputs and each side its own state, for up to `steps` calls.
+
+    `start` is where the chain begins, if not at zeros.
 
     Caches are filled like an app fills them: rows are written behind each other, until no more
     fit. Outputs named in `keep` are kept whole.
     """
     chain = Chain(signature.name)
     call, function = model.bind(signature.name), signature.compiled
-    latent: np.ndarray | None = None
+    latent = None if start is None else start.latent
     states = {tensor.name: np.zeros(tensor.shape, tensor.dtype) for tensor in signature.inputs}
-    for step, position in zip(range(steps), _positions(signature), strict=False):
+    if start is not None:
+        states |= start.expected
+        for name, array in start.found.items():
+            call.inputs[name][...] = array
+    begin = 0 if start is None else start.position
+    for step, position in zip(range(steps), _positions(signature, begin), strict=False):
         given = inputs(step) | {"position": np.array([position], np.float32)}
         if latent is not None:
             given["latent"] = latent
@@ -91,13 +104,13 @@ def run_chain(
     return chain
 
 
-def _positions(signature: Signature) -> Iterator[int]:
+def _positions(signature: Signature, begin: int) -> Iterator[int]:
     """Positions of successive calls: as far as the caches reach, or the transformer's steps."""
     shapes = {tensor.name: tensor.shape for tensor in signature.inputs}
     rows = {tensor.name: tensor.shape for tensor in signature.outputs}
     if "k_0" in shapes:
         count, slots = rows["k_0_rows"][2], shapes["k_0"][2]
-        yield from range(0, slots - count + 1, count)
+        yield from range(begin, slots - count + 1, count)
         return
     frames = shapes["latents"][1] if "latents" in shapes else rows.get("latents", (1, 1))[1]
     position = 0

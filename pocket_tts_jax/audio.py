@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.errors import AudioError
+from pocket_tts_jax.shapes import Float
 
 AudioSource = str | Path | bytes | BinaryIO | tuple[np.ndarray, int]
 """A local path, the bytes of a file, an open binary file, or (samples, rate)."""

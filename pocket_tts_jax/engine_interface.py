@@ -3,9 +3,9 @@
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.config import Config
+from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.text import Prompt
 from pocket_tts_jax.voices import VoiceState
 

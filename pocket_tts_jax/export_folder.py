@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.shapes import Float
 
 FORMAT = "pocket-tts-jax export"
 FORMAT_VERSION = 1

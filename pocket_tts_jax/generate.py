@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.engine_interface import Decoder, Engine
 from pocket_tts_jax.errors import ConfigError, GenerationError
 from pocket_tts_jax.noise import chunk_key, noise
+from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.text import Prompt
 from pocket_tts_jax.voices import VoiceState
 

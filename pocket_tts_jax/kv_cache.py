@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.litert_c import aligned_zeros
+from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voices import VoiceState, voice_shape
 
 Rows = Float[np.ndarray, "layers kv_heads t head_dim"]

@@ -8,7 +8,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax import weight_cache
 from pocket_tts_jax.engine_interface import EngineSizes
@@ -17,6 +16,7 @@ from pocket_tts_jax.export_folder import ExportFolder, open_folder
 from pocket_tts_jax.litert_flow_lm import LiteRTFlowLM, LiteRTLatents
 from pocket_tts_jax.litert_mimi import LiteRTDecoder, encode
 from pocket_tts_jax.litert_model import LiteRTModel
+from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.text import Prompt
 from pocket_tts_jax.turns import Turns
 from pocket_tts_jax.voices import VoiceState

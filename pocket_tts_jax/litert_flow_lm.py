@@ -5,12 +5,12 @@ import weakref
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.export_folder import ExportFolder
 from pocket_tts_jax.kv_cache import CachePool, HostCache, from_halves
 from pocket_tts_jax.litert_model import Call, LiteRTModel
+from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voices import VoiceState
 
 _PREFILL = re.compile(r"prefill_(\d+)_c(\d+)")

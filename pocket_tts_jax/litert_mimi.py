@@ -3,10 +3,10 @@
 import re
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.litert_model import Call, LiteRTModel
+from pocket_tts_jax.shapes import Float
 
 _FRAMES = re.compile(r"(?:decode|encode)_(\d+)")
 # Eight frames in one call take as long as in two, and 8 MB more.

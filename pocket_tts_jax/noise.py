@@ -12,10 +12,10 @@ import functools
 import math
 
 import numpy as np
-from jaxtyping import Float, UInt64
 from numpy.random import Philox
 
 from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.shapes import Float, UInt64
 
 Key = tuple[int, int]
 """The two 64-bit words of a Philox4x64 key."""

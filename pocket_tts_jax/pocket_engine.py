@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
 import pocket_tts_jax
@@ -40,6 +39,7 @@ from pocket_tts_jax.pocket_types import (
     TTSEventHandler,
     translated_errors,
 )
+from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.source import EMBEDDED
 from pocket_tts_jax.stretch import TimeStretch
 from pocket_tts_jax.text import Prompt

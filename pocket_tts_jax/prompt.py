@@ -8,10 +8,10 @@ reference does it.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.audio import resample
 from pocket_tts_jax.errors import AudioError
+from pocket_tts_jax.shapes import Float
 
 LONGEST_SECONDS = 30.0
 _SHORTEST_SECONDS = 0.08  # one latent frame

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.atomic import remove_abandoned
 from pocket_tts_jax.errors import VoiceError
 from pocket_tts_jax.hub import cache_folder
+from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voices import VoiceState, read_voice, write_voice
 
 _log = logging.getLogger(__name__)

@@ -7,13 +7,13 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax import generate
 from pocket_tts_jax.engine_interface import Engine
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.generate import OnChunk, Sampling
 from pocket_tts_jax.prompt_cache import PromptCache
+from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.source import ModelSource
 from pocket_tts_jax.text_options import Item, TextOptions, iter_prompts
 from pocket_tts_jax.tokenizer import load_tokenizer

@@ -7,9 +7,9 @@ before it best. It works on a stream with about 40 ms of delay.
 """
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.shapes import Float
 
 SLOWEST, FASTEST = 0.5, 2.0
 _HOP_SECONDS = 0.015  # half a window: the two halves of neighbouring windows add up to one

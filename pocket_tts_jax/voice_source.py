@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float
 
 from pocket_tts_jax.audio import read_audio
 from pocket_tts_jax.catalog import PREDEFINED, default_voice, predefined_voice
@@ -14,6 +13,7 @@ from pocket_tts_jax.errors import VoiceCloningUnavailable, VoiceError
 from pocket_tts_jax.hub import is_remote, resolve
 from pocket_tts_jax.prompt import prepare_prompt
 from pocket_tts_jax.prompt_cache import PromptCache, prompt_key
+from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.source import ModelSource
 from pocket_tts_jax.voices import VoicePrompt, VoiceState, read_voice
 

@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pocket_tts_jax.atomic import atomic_file
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import VoiceError
+from pocket_tts_jax.shapes import Float
 
 FORMAT = "pocket-tts-jax voice"
 FORMAT_VERSION = "1"

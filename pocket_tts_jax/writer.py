@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Float, Int16
 
 from pocket_tts_jax.errors import AudioError
+from pocket_tts_jax.shapes import Float, Int16
 from pocket_tts_jax.sink import Target, is_disk_file, open_sink, rewindable
 
 _COMPRESSED = {

@@ -196,7 +196,8 @@ def test_engine_imports_no_framework() -> None:
         "engine = LiteRTEngine(Path(sys.argv[1]), threads=1)\n"
         "engine.decoder().decode(__import__('numpy').zeros((1, engine.latent_dim), 'float32'))\n"
         "loaded = {name.split('.')[0] for name in sys.modules}\n"
-        "print(sorted(loaded & {'jax', 'jaxlib', 'flax', 'tensorflow', 'torch'}))\n"
+        "heavy = {'jax', 'jaxlib', 'jaxtyping', 'flax', 'tensorflow', 'torch'}\n"
+        "print(sorted(loaded & heavy))\n"
     )
     command = [sys.executable, "-c", program, str(tiny_export())]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -4,9 +4,11 @@
     python -m training.evaluate --what codec ...     # real latents through the decoder
     python -m training.evaluate --what teacher ...   # the teacher's own recordings
     python -m training.evaluate --what forced ...    # one-step prediction from the true history
+    python -m training.evaluate --what engine --model folder/ --sentences file.txt
 
-`--model` is a folder as `training.export` writes it. The sentences are the held-out ones of
-`--frames`; `--run` reads training checkpoints instead of the folder's tensors.
+`--model` is a folder as `training.export` writes it; with `--what engine` also an export for LiteRT
+or a name (english; without `--model` the embedded voice), spoken by the package's own engines. The
+sentences are the held-out ones of `--frames`, or the lines of `--sentences`.
 """
 
 import argparse
@@ -23,6 +25,8 @@ from training.export import gather_tensors
 from training.features import SAMPLE_RATE
 from training.frames import FrameStream, Utterance, open_streams
 from training.judge import Judge, Verdict
+
+SUBJECTS = ("model", "codec", "teacher", "forced", "engine")
 
 
 def held_out(folder: Path, count: int) -> list[tuple[FrameStream, Utterance]]:
@@ -76,6 +80,27 @@ def synthesise(
     return [decode(s.latents) for s in spoken], facts
 
 
+def speak(texts: list[str], args: argparse.Namespace) -> tuple[list[np.ndarray], dict[str, float]]:
+    """The texts by the package's engines, in the model's default voice."""
+    from pocket_tts_jax.config import available_configs
+    from pocket_tts_jax.generate import ChunkReport
+    from pocket_tts_jax.speaker import ModelChoice, open_speaker
+
+    name = None if args.model is None else str(args.model)
+    named = name in available_configs() and not args.model.exists()
+    choice = ModelChoice(language=name) if named else ModelChoice(model=args.model)
+    _, speaker = open_speaker(choice, print)
+    voice = speaker.get_state_for_audio_prompt(args.voice or speaker.default_voice())
+    chunks: list[ChunkReport] = []
+    audios = [
+        np.concatenate(
+            list(speaker.generate_audio_stream(voice, text, seed=args.seed, on_chunk=chunks.append))
+        )
+        for text in texts
+    ]
+    return audios, {"eos_failures": sum(not chunk.eos for chunk in chunks)}
+
+
 def report(verdict: Verdict, facts: dict[str, float], seconds: float) -> dict[str, float]:
     words = sum(len(r.split()) for r in verdict.references)
     result = {"wer": verdict.wer, "cer": verdict.cer, "sentences": len(verdict.heard)}
@@ -86,15 +111,19 @@ def report(verdict: Verdict, facts: dict[str, float], seconds: float) -> dict[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="word error rate on held-out sentences")
-    parser.add_argument("--what", choices=["model", "codec", "teacher", "forced"], default="model")
+    parser.add_argument("--what", choices=SUBJECTS, default="model")
     parser.add_argument("--model", type=Path, help="exported folder")
+    parser.add_argument("--voice", help="for --what engine: the voice, if not the model's own")
+    parser.add_argument("--seed", type=int, default=0, help="for --what engine")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--flow-lm", type=Path)
     parser.add_argument("--mimi", type=Path)
     parser.add_argument("--last", action="store_true", help="FlowLM's last tensors, no averages")
     parser.add_argument("--codec", type=Path)
     parser.add_argument("--tokenizer", type=Path)
-    parser.add_argument("--frames", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--frames", type=Path, help="held-out sentences of this folder")
+    source.add_argument("--sentences", type=Path, help="for --what engine: one sentence a line")
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--eos-threshold", type=float)
@@ -106,9 +135,14 @@ def main() -> None:
     args = parser.parse_args()
     if args.model and not args.tokenizer:
         args.tokenizer = args.model / "tokenizer.model"
-    rows = held_out(args.frames, args.count)
-    audios, facts = synthesise(args, rows)
-    texts = [u.text for _, u in rows]
+    if args.sentences and args.what != "engine":
+        parser.error("--sentences goes with --what engine; the others need the frames' recordings")
+    if args.sentences:
+        texts = args.sentences.read_text(encoding="utf-8").splitlines()[: args.count]
+    else:
+        rows = held_out(args.frames, args.count)
+        texts = [u.text for _, u in rows]
+    audios, facts = speak(texts, args) if args.what == "engine" else synthesise(args, rows)
     verdict = Judge(args.threads).verdict(audios, texts)
     result = report(verdict, facts, sum(map(len, audios)) / SAMPLE_RATE)
     for reference, heard in list(zip(verdict.references, verdict.heard, strict=True))[: args.show]:

@@ -1,0 +1,22 @@
+"""Shapes for annotations: jaxtyping's names where it is loaded, plain arrays where it is not.
+
+The shapes are there to be read, and tests check them (pytest's `--jaxtyping-packages` loads
+jaxtyping first). What runs on a phone-sized budget does not pay 50 ms and 4 MB for the import.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or "jaxtyping" in sys.modules:
+    from jaxtyping import Float as Float
+    from jaxtyping import Int16 as Int16
+    from jaxtyping import UInt64 as UInt64
+else:
+
+    class Float:
+        """`Float[np.ndarray, "t d"]` is `np.ndarray`."""
+
+        def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
+            return item[0]
+
+    Int16 = UInt64 = Float
