@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+
+from pocket_tts_jax.shapes import Float
 
 NEVER_ENDS = 1e9
 """An EOS threshold that no logit reaches."""

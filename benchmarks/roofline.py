@@ -12,13 +12,12 @@ from benchmarks.limits import Limits
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.parameters import Shape, parameter_shapes
 
-_BLOCKS = 0.5 + 2 / 32  # four bits, and a scale of two bytes for each block of 32
 # Bytes per weight by precision and by what the exporter's recipes distinguish.
 _BYTES = {
     "fp32": {},
     "int8": {"attention": 1.0, "feed_forward": 1.0, "flow": 1.0, "mimi": 1.0},
-    "mixed": {"attention": 1.0, "feed_forward": _BLOCKS, "flow": 1.0, "mimi": 1.0},
-    "int4": {"attention": _BLOCKS, "feed_forward": _BLOCKS, "flow": 1.0, "mimi": 1.0},
+    "mixed": {"attention": 1.0, "feed_forward": 0.5, "flow": 1.0, "mimi": 1.0},
+    "int4": {"attention": 0.5, "feed_forward": 0.5, "flow": 1.0, "mimi": 1.0},
 }
 PRECISIONS = tuple(_BYTES)
 _FLOAT = 4.0

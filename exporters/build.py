@@ -77,7 +77,6 @@ class Export:
             raise ConfigError(
                 f"{self.source.name} has no encoder for recordings: leave out --with-encoder."
             )
-        quantize.check_widths(cast(Precision, options.precision), self.config)
         self.tensors = self.source.load_tensors()
 
     def run(self) -> list[Check]:

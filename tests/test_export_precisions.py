@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from exporters.build import Options
-from exporters.quantize import DECODER_RECIPES, PRECISIONS, Precision, check_widths, quantize
+from exporters.quantize import DECODER_RECIPES, PRECISIONS, Precision, quantize
 from exporters.tflite import export
-from pocket_tts_jax.config import load_config, packaged_config
-from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.litert_engine import LiteRTEngine
 from pocket_tts_jax.litert_model import LiteRTModel
 from pocket_tts_jax.weight_cache import IN_MEMORY
@@ -29,15 +27,6 @@ def test_the_embedded_voice_speaks(tmp_path: Path, precision: Precision) -> None
     engine = LiteRTEngine(tmp_path / "out", threads=1)
     audio = engine.decoder().decode(np.zeros((1, engine.latent_dim), np.float32))
     assert np.isfinite(audio).all()
-
-
-@pytest.mark.parametrize("precision", ["int4", "mixed"])
-def test_four_bits_come_in_blocks(precision: Precision) -> None:
-    """The smallest published models are too narrow for them, and are told so at once."""
-    check_widths(precision, load_config(packaged_config("english_2026-10")))
-    with pytest.raises(ConfigError, match="112.*choose int8"):
-        check_widths(precision, load_config(packaged_config("english_2m_2026-10")))
-    check_widths("int8", load_config(packaged_config("english_2m_2026-10")))
 
 
 def test_quantised_weights_are_smaller_and_close(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 
 Takes the teacher's shards (or any folder in their form) and appends what is new: `pcm.i16`
 (int16, 1920 samples a frame) and `index.jsonl` (text, source, held_out, first, frames, speech,
-ends). Each utterance is followed by `TAIL` silent frames, so that a model learns what to say when
+ends, pieces). Each utterance is followed by `TAIL` silent frames, so that a model learns what to say when
 nothing is left. Latents, once there is a mel codec, lie beside in `latents.f32`.
 """
 
@@ -32,7 +32,8 @@ class Utterance:
     first: int  # frame in the stream
     frames: int  # with the silent tail
     speech: int  # without it
-    ends: tuple[float, ...] | None  # seconds at which the spoken words end
+    ends: tuple[float, ...] | None  # seconds at which the spoken tokens end
+    pieces: tuple[str, ...] | None  # the tokens that were spoken
 
 
 def append_shard(shard: Path, out: Path) -> int:
@@ -57,6 +58,7 @@ def append_shard(shard: Path, out: Path) -> int:
             audio = audio[: speech * FRAME]
             audio_file.write(np.pad(audio, (0, frames * FRAME - len(audio))).tobytes())
             entry = {k: row[k] for k in ("text", "source", "held_out", "ends")}
+            entry["pieces"] = row.get("pieces")  # recordings that were not synthesised have none
             entry |= {"first": first, "frames": frames, "speech": speech}
             index_file.write(json.dumps(entry) + "\n")
             first += frames
@@ -80,8 +82,9 @@ class FrameStream:
         for line in (folder / f"{name}.jsonl").read_text().splitlines():
             row = json.loads(line)
             if row["first"] + row["frames"] <= len(self.pcm):
-                ends = row.pop("ends")
-                self.utterances.append(Utterance(**row, ends=ends and tuple(ends)))
+                for name in ("ends", "pieces"):
+                    row[name] = row.get(name) and tuple(row[name])
+                self.utterances.append(Utterance(**row))
 
     def audio(self, first: int, frames: int) -> Float[np.ndarray, " samples"]:
         return self.pcm[first : first + frames].reshape(-1).astype(np.float32) / 32768

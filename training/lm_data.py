@@ -120,8 +120,9 @@ class Examples:
         return sum(map(len, self.train.values()))
 
     def _add(self, utterance: Utterance, latents: Float[np.ndarray, "a z"]) -> None:
-        tokens = np.asarray(self.tokenizer.encode(utterance.text), np.int32)
-        pieces = self.tokenizer.encode(utterance.text, out_type=str)
+        # What was spoken, also where the tokenizer has learned to read better since.
+        pieces = utterance.pieces or self.tokenizer.encode(utterance.text, out_type=str)
+        tokens = np.array([self.tokenizer.piece_to_id(piece) for piece in pieces], np.int32)
         words = frame_tokens(utterance.ends, word_spans(pieces), utterance.frames)
         end = max(0, utterance.speech - END_LEAD)
         example = Example(utterance.text, tokens, latents, end, words)

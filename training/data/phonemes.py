@@ -50,7 +50,18 @@ WEAK = set(
     "them then there these they this those to us was we were what when which who will with would "
     "you your i'm i'll i've it's we're we'll you're you'll they're he's she's".split()
 )
-PREFERRED = {"to": "T AH0", "for": "F AO0 R", "was": "W AH0 Z", "an": "AE0 N", "and": "AE0 N D"}
+# Where the dictionary's first pronunciation is not the likelier one in running text.
+PREFERRED = {
+    "to": "T AH0",
+    "for": "F AO0 R",
+    "was": "W AH1 Z",
+    "an": "AE0 N",
+    "and": "AE0 N D",
+    "because": "B IH0 K AH1 Z",
+    "lead": "L IY1 D",
+    "live": "L IH1 V",
+    "read": "R IY1 D",
+}
 GRAPHEMES = """
 tion SH AH0 N/sion ZH AH0 N/ture CH ER0/ough AO1/augh AO1/eigh EY1/igh AY1/tch CH/sch S K/ch CH
 sh SH/th TH/ph F/wh W/ck K/ng NG/qu K W/gh G/wr R/ee IY1/ea IY1/ai EY1/ay EY1/ei EY1/ey IY0/ie IY1
@@ -69,22 +80,33 @@ REWRITTEN = {"—": ",", "–": ",", "…": ".", "-": " ", "_": " "} | dict.from
 
 def spell(pronunciation: str) -> str:
     """ARPAbet with stress digits ("HH AH0 L OW1") to our characters ("ħəłō")."""
-    sounds = pronunciation.split()
+    sounds = _linked(pronunciation.split())
     if len(sounds) > 2:
         sounds = [_flapped(sounds, i) for i in range(len(sounds))]
     return "".join(VOWELS[s[:-1]][int(s[-1])] if s[-1].isdigit() else CONSONANTS[s] for s in sounds)
 
 
+def _linked(sounds: list[str]) -> list[str]:
+    """An ER before a vowel ends in an R: "corrupt" is K ER R AH P T."""
+    linked = []
+    for sound, following in zip(sounds, [*sounds[1:], ""], strict=False):
+        linked += [sound, "R"] if sound.startswith("ER") and following[-1:].isdigit() else [sound]
+    return linked
+
+
 def _flapped(sounds: list[str], i: int) -> str:
-    """American English: a T between a vowel and an unstressed one is a tap."""
+    """American English: a T behind a vowel or R and before an unstressed vowel is a tap."""
     inside = 0 < i < len(sounds) - 1 and sounds[i] == "T"
-    if inside and sounds[i - 1][-1].isdigit() and sounds[i + 1].endswith("0"):
-        return "DX"
+    if inside and sounds[i + 1].endswith("0"):
+        before = sounds[i - 2] if sounds[i - 1] == "R" and i > 1 else sounds[i - 1]
+        if before[-1].isdigit():
+            return "DX"
     return sounds[i]
 
 
 def read_dictionary(lines: Iterable[str]) -> dict[str, str]:
-    """First pronunciation of each word of a file in CMUdict's form, weak words without stress."""
+    """First pronunciation of each word of a file in CMUdict's form. Weak words lose their stress,
+    or keep a secondary one where the vowel would be reduced without: "these" is not "this"."""
     words: dict[str, str] = {}
     for line in lines:
         word, _, sounds = line.split("#")[0].strip().lower().partition(" ")
@@ -92,6 +114,8 @@ def read_dictionary(lines: Iterable[str]) -> dict[str, str]:
             words.setdefault(word, sounds.strip().upper())
     words |= {word: sounds for word, sounds in PREFERRED.items() if word in words}
     for word in WEAK & words.keys():
+        for vowel in ("AH", "ER", "IY"):
+            words[word] = words[word].replace(f"{vowel}1", f"{vowel}2")
         words[word] = words[word].replace("1", "0")
     return words
 

