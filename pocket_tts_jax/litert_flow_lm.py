@@ -49,6 +49,7 @@ class LiteRTFlowLM:
             call.inputs["tokens"][0, : len(piece)] = piece
             call()
             pieces.append(call.outputs["embeddings"][0, : len(piece)].copy())
+        self.model.release_pages()  # each row of the table came with up to 2 MB around it
         return np.concatenate(pieces)
 
     def embed_voice(self, encoded: Float[np.ndarray, "frames encoded"]) -> Float[np.ndarray, "t d"]:

@@ -16,7 +16,6 @@ from itertools import chain
 from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.generate import Silence
 from pocket_tts_jax.lexicon import Lexicon
-from pocket_tts_jax.normalize import CODES, normalize
 from pocket_tts_jax.pauses import Pause, split_pauses
 from pocket_tts_jax.source import ModelSource
 from pocket_tts_jax.text import Prompt, TextRules, iter_chunks, make_prompt
@@ -51,6 +50,8 @@ class TextOptions:
 
 def language_of(source: ModelSource) -> str:
     """The language of a model by its name, English where that does not say."""
+    from pocket_tts_jax.normalize import CODES  # 30 ms, which most texts can do without
+
     return next((code for name, code in CODES.items() if name in source.name), "en")
 
 
@@ -113,6 +114,8 @@ def _rewritten(text: str, source: ModelSource, options: TextOptions) -> str:
         text = fold_typography(text)
     wanted = source.sidecar.normalize if options.normalize is None else options.normalize
     if wanted:
+        from pocket_tts_jax.normalize import normalize
+
         language = options.language or language_of(source)
         # A model that wants words for numbers has no characters for the rest either.
         text = normalize(text, language, ascii_only=source.sidecar.normalize)

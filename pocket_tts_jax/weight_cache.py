@@ -1,13 +1,12 @@
 """XNNPACK's packed weights, kept in a file that later processes map instead of packing again.
 
 Packing takes a second and, without a file, as much memory again for every signature. One file
-serves one model file, one version of LiteRT and one kind of processor; its name says which. It is
+serves one model file, one installation of LiteRT and one kind of processor; its name says which. It is
 built aside by one process and renamed, so that a reader never meets half a file; a stamp beside
 it records its size and time, so that a file changed afterwards is built again.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pocket_tts_jax.errors import GenerationError
+from pocket_tts_jax.litert_c import library_path
 
 _log = logging.getLogger(__name__)
 Model = TypeVar("Model")
@@ -112,7 +112,9 @@ def _stamp(path: Path) -> Path:
 
 
 def _key(sha256: str) -> str:
-    version = importlib.metadata.version("ai-edge-litert")
+    # The library's file and not its package's version, whose look-up costs 30 ms and 3 MB.
+    library = library_path().stat()
+    version = f"{library.st_size} {library.st_mtime_ns}"
     described = "\n".join([sha256, version, platform.machine(), _processor()])
     return hashlib.sha256(described.encode()).hexdigest()[:32]
 
