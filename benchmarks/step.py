@@ -2,7 +2,9 @@
 
 Times each part (see `parts`) per engine, precision and number of threads, each in a process of
 its own, measures the machine's limits in the same run (see `limits`), and prints for each part
-the bytes it reads, its multiply-adds (see `roofline`), its floor, and the share of it reached.
+the bytes it reads, its multiply-adds (see `roofline`), its floor, and the share of it reached. The
+limit of arithmetic is that of float32: products of int8 may pass it on processors that have
+instructions for them (VNNI, AMX), and what a cache holds may pass that of memory.
 """
 
 import argparse

@@ -28,7 +28,7 @@ class LiteRTEngine(EngineSizes):
     Args:
         folder: an export, opened or not.
         threads: how many threads compute at any time, over all sessions. FlowLM and the decoder
-            have all of them, in turns: with half each the first audio takes 1.6 times as long,
+            have all of them, in turns: with half each the first audio takes half as long again,
             and speech as a whole no less, on a quiet machine and on a busy one.
         cache_folder: where packed weights are kept between processes; None packs into memory.
 

@@ -1,9 +1,9 @@
 """XNNPACK's packed weights, kept in a file that later processes map instead of packing again.
 
 Packing takes a second and, without a file, as much memory again for every signature. One file
-serves one model file, one installation of LiteRT and one kind of processor; its name says which. It is
-built aside by one process and renamed, so that a reader never meets half a file; a stamp beside
-it records its size and time, so that a file changed afterwards is built again.
+serves one model file, one installation of LiteRT and one kind of processor; its name says which.
+It is built aside by one process and renamed, so that a reader never meets half a file; a stamp
+beside it records its size and time, so that a file changed afterwards is built again.
 """
 
 import hashlib

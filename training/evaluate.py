@@ -87,7 +87,7 @@ def speak(texts: list[str], args: argparse.Namespace) -> tuple[list[np.ndarray],
     from pocket_tts_jax.speaker import ModelChoice, open_speaker
 
     name = None if args.model is None else str(args.model)
-    named = name in available_configs() and not args.model.exists()
+    named = name is not None and name in available_configs() and not Path(name).exists()
     choice = ModelChoice(language=name) if named else ModelChoice(model=args.model)
     _, speaker = open_speaker(choice, print)
     voice = speaker.get_state_for_audio_prompt(args.voice or speaker.default_voice())
