@@ -1,7 +1,6 @@
 """Where the gate's chain of steps begins: behind a voice and a text, as in speech.
 
-From an empty cache a trained model says nothing sensible, and what is nothing comes out of the
-smallest differences.
+From an empty cache a trained model says nothing sensible, and the smallest difference decides what.
 """
 
 from collections.abc import Sequence
@@ -70,8 +69,8 @@ def _embeddings(folder: ExportFolder, embed: Signature, length: int) -> tuple[np
     """Of the text's first tokens, with zeros up to `length`; and how many there are."""
     kind, path = folder.tokenizer()
     tokenizer = load_tokenizer(kind, path, folder.config.flow_lm.lookup_table.n_bins)
-    tokens = np.zeros(embed.inputs[0].shape, np.int32)
-    count = min(len(ids := tokenizer.encode(TEXT)), length, tokens.shape[1])
+    tokens, ids = np.zeros(embed.inputs[0].shape, np.int32), tokenizer.encode(TEXT)
+    count = min(len(ids), length, tokens.shape[1])
     tokens[0, :count] = ids[:count]
     embedded = np.zeros((1, length, embed.outputs[0].shape[2]), np.float32)
     embedded[:, :count] = np.asarray(embed.compiled(tokens)[0])[:, :count]

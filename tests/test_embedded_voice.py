@@ -1,6 +1,8 @@
 """The voice that comes with the package: what it sounds like, and whether it is understood."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +61,15 @@ def test_it_is_understood(speech):
     verdict = Judge(threads=2).verdict(speech, SENTENCES)
     pairs = list(zip(verdict.references, verdict.heard, strict=True))
     assert verdict.wer <= MOST_WRONG, pairs
+
+
+@pytest.mark.slow
+def test_evaluation_takes_any_sentences_and_engine(tmp_path):
+    pytest.importorskip("faster_whisper", reason="pip install -r requirements/judge.txt")
+    (tmp_path / "sentences.txt").write_text("\n".join(SENTENCES))
+    command = [sys.executable, "-m", "training.evaluate", "--what", "engine", "--count", "2"]
+    command += ["--sentences", str(tmp_path / "sentences.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["sentences"] == 2 and result["eos_failures"] == 0
+    assert result["wer"] <= MOST_WRONG
