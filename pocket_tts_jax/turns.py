@@ -13,23 +13,23 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._taken = False
-        self._waiting: deque[threading.Lock] = deque()
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
 
     def __enter__(self) -> None:
-        with self._lock:
-            if not self._taken:
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                while self._taken or self._waiting[0] is not ticket:
+                    self._changed.wait()
                 self._taken = True
-                return
-            mine = threading.Lock()
-            mine.acquire()
-            self._waiting.append(mine)
-        mine.acquire()  # until `__exit__` of the turn before releases it
+            finally:  # also where Ctrl-C ends the wait: nobody may wait for one that is gone
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
 
     def __exit__(self, *error: object) -> None:
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._taken = False
+        with self._changed:
+            self._taken = False
+            self._changed.notify_all()

@@ -4,6 +4,8 @@ import itertools
 import threading
 import time
 
+import pytest
+
 from pocket_tts_jax.turns import Turns
 
 
@@ -47,6 +49,27 @@ def test_two_that_ask_again_and_again_alternate() -> None:
     assert served.count("a") == served.count("b") == 20
     longest = max(len(list(run)) for _, run in itertools.groupby(served))
     assert longest <= 3
+
+
+def test_one_that_stops_waiting_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends the wait of a program's main thread; the model's thread must go on."""
+    turns, served = Turns(), []
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    def give_up() -> None:
+        with pytest.raises(KeyboardInterrupt), turns:
+            served.append("interrupted")
+
+    with turns:
+        with monkeypatch.context() as patch:
+            patch.setattr(turns._changed, "wait", interrupted)
+            give_up()
+    other = threading.Thread(target=lambda: turns.__enter__(), daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive() and served == []
 
 
 def test_an_error_ends_a_turn() -> None:
