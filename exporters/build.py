@@ -26,11 +26,11 @@ from exporters.signatures import (
 from exporters.transform import decoder_weights, encoder_weights, flow_lm_weights
 from exporters.validate import Check, Part, validate
 from exporters.vectors import write_vectors
-from pocket_tts_jax.config import Config, available_configs
+from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, VoiceError
 from pocket_tts_jax.litert_engine import LiteRTEngine
 from pocket_tts_jax.prompt_cache import fingerprint
-from pocket_tts_jax.source import ModelSource, open_source
+from pocket_tts_jax.source import ModelSource, is_published, open_source
 from pocket_tts_jax.voices import read_voice
 
 _log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class Export:
 
 def open_model(model: str | None) -> ModelSource:
     """A packaged name, a folder, or (None) the embedded voice."""
-    if model is not None and model in available_configs() and not Path(model).exists():
+    if model is not None and is_published(model):
         return open_source(language=model)
     return open_source(model=model)
 

@@ -73,13 +73,13 @@ def run_chain(
     """
     chain = Chain(signature.name)
     call, function = model.bind(signature.name), signature.compiled
-    latent = None if start is None else start.latent
+    latent, begin = None, 0
     states = {tensor.name: np.zeros(tensor.shape, tensor.dtype) for tensor in signature.inputs}
     if start is not None:
-        states |= start.expected
-        for name, array in start.found.items():
+        latent, begin = start.latent, start.found.position
+        states |= start.expected.arrays
+        for name, array in start.found.arrays.items():
             call.inputs[name][...] = array
-    begin = 0 if start is None else start.position
     for step, position in zip(range(steps), _positions(signature, begin), strict=False):
         given = inputs(step) | {"position": np.array([position], np.float32)}
         if latent is not None:

@@ -3,6 +3,7 @@
 From an empty cache a trained model says nothing sensible, and the smallest difference decides what.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,43 +17,43 @@ from pocket_tts_jax.tokenizer import load_tokenizer
 from pocket_tts_jax.voices import VoiceState, read_voice
 
 TEXT = "The train was late again, so we walked home."
-Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Start:
-    """The caches of both sides, how many of their slots are written, and the first latent."""
+    """The first latent, and the caches of both sides, written as far as each other."""
 
-    position: int
     latent: np.ndarray
-    expected: Arrays
-    found: Arrays
+    expected: HostCache
+    found: HostCache
 
 
 def read_prompt(
     folder: ExportFolder, model: LiteRTModel, signatures: Sequence[Signature], capacity: int
 ) -> Start:
     """The folder's first voice, if it has one that fits, and `TEXT`, in caches of `capacity`."""
-    named = {signature.name: signature for signature in signatures}
-    lengths = [
-        int(name.split("_")[1])
-        for name in named
-        if name.startswith("prefill_") and name.endswith(f"_c{capacity}")
+    embed = next(s for s in signatures if s.name == "embed_text")
+    prefills = [
+        s for s in signatures if s.name.startswith("prefill_") and s.name.endswith(f"_c{capacity}")
     ]
-    prefill = named[f"prefill_{max(lengths)}_c{capacity}"]
-    before = _voice_cache(folder, capacity, room=capacity // 2)
-    embeddings, count = _embeddings(folder, named["embed_text"], max(lengths))
-    given = {"embeddings": embeddings, "position": np.array([before.position], np.float32)}
-    call = model.bind(prefill.name, before.arrays)
+    prefill = max(prefills, key=_length)
+    found = _voice_cache(folder, capacity, room=capacity // 2)
+    expected = copy.deepcopy(found)
+    embeddings, count = _embeddings(folder, embed, _length(prefill))
+    given = {"embeddings": embeddings, "position": np.array([found.position], np.float32)}
+    call = model.bind(prefill.name, found.arrays)
     for name, value in given.items():
         call.inputs[name][...] = value
     call()
-    arguments = [(given | before.arrays)[tensor.name] for tensor in prefill.inputs]
+    found.append(call.outputs, count)
+    arguments = [(given | expected.arrays)[tensor.name] for tensor in prefill.inputs]
     rows = [np.asarray(result) for result in prefill.compiled(*arguments)]
-    expected = dict(zip((tensor.name for tensor in prefill.outputs), rows, strict=True))
-    caches = [_append(before, outputs, count) for outputs in (expected, call.outputs)]
-    latent = np.asarray(folder.constant("bos"))[None]
-    return Start(before.position + count, latent, *caches)
+    expected.append(dict(zip((t.name for t in prefill.outputs), rows, strict=True)), count)
+    return Start(np.asarray(folder.constant("bos"))[None], expected, found)
+
+
+def _length(prefill: Signature) -> int:
+    return prefill.inputs[0].shape[1]
 
 
 def _voice_cache(folder: ExportFolder, capacity: int, room: int) -> HostCache:
@@ -75,11 +76,3 @@ def _embeddings(folder: ExportFolder, embed: Signature, length: int) -> tuple[np
     embedded = np.zeros((1, length, embed.outputs[0].shape[2]), np.float32)
     embedded[:, :count] = np.asarray(embed.compiled(tokens)[0])[:, :count]
     return embedded, count
-
-
-def _append(cache: HostCache, outputs: Arrays, count: int) -> Arrays:
-    written = slice(cache.position, cache.position + count)
-    arrays = {name: array.copy() for name, array in cache.arrays.items()}
-    for name, array in arrays.items():
-        array[:, :, written] = outputs[f"{name}_rows"][:, :, :count]
-    return arrays

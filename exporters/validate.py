@@ -93,9 +93,10 @@ def validate(
         checks += check_shape(path, shapes)
         model = LiteRTModel(path, threads=1, weight_cache=IN_MEMORY)
         try:
+            starts = _starts(folder, model, part)
             for signature in part.signatures:
                 keep = ("next_latent", "eos_logit", "audio")
-                start = _start(folder, model, part, signature)
+                start = starts.get(signature.name)
                 chain = run_chain(model, signature, part.inputs(signature), STEPS, keep, start)
                 checks += _judge(part.file, chain, config, precision)
         finally:
@@ -103,12 +104,19 @@ def validate(
     return checks
 
 
-def _start(folder: Path, model: LiteRTModel, part: Part, signature: Signature) -> Start | None:
-    """Steps follow a text; everything else begins at zeros."""
-    capacities = [t.shape[2] for t in signature.inputs if t.name == "k_0"]
-    if "noise" not in {t.name for t in signature.inputs}:
-        return None
-    return read_prompt(open_folder(folder), model, part.signatures, capacities[0])
+def _starts(folder: Path, model: LiteRTModel, part: Part) -> dict[str, Start]:
+    """Where the steps begin, by signature: behind a text, which is read once for each capacity.
+    Everything else begins at zeros."""
+    slots = {
+        signature.name: shapes["k_0"][2]
+        for signature in part.signatures
+        if "noise" in (shapes := {t.name: t.shape for t in signature.inputs})
+    }
+    read = {
+        capacity: read_prompt(open_folder(folder), model, part.signatures, capacity)
+        for capacity in set(slots.values())
+    }
+    return {name: read[capacity] for name, capacity in slots.items()}
 
 
 def _check_functions(part: Part, tensors: Any, config: Config) -> list[Check]:

@@ -100,6 +100,11 @@ class ModelSource:
         return sorted(path.stem for path in self.voices.glob("*.safetensors"))
 
 
+def is_published(model: str) -> bool:
+    """Whether `model` names a packaged configuration, and not a folder here of the same name."""
+    return model in available_configs() and not Path(model).exists()
+
+
 def open_source(
     *,
     language: str | None = None,

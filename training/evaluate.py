@@ -82,13 +82,12 @@ def synthesise(
 
 def speak(texts: list[str], args: argparse.Namespace) -> tuple[list[np.ndarray], dict[str, float]]:
     """The texts by the package's engines, in the model's default voice."""
-    from pocket_tts_jax.config import available_configs
     from pocket_tts_jax.generate import ChunkReport
+    from pocket_tts_jax.source import is_published
     from pocket_tts_jax.speaker import ModelChoice, open_speaker
 
-    name = None if args.model is None else str(args.model)
-    named = name is not None and name in available_configs() and not Path(name).exists()
-    choice = ModelChoice(language=name) if named else ModelChoice(model=args.model)
+    named = args.model is not None and is_published(str(args.model))
+    choice = ModelChoice(language=str(args.model)) if named else ModelChoice(model=args.model)
     _, speaker = open_speaker(choice, print)
     voice = speaker.get_state_for_audio_prompt(args.voice or speaker.default_voice())
     chunks: list[ChunkReport] = []

@@ -82,8 +82,8 @@ class FrameStream:
         for line in (folder / f"{name}.jsonl").read_text().splitlines():
             row = json.loads(line)
             if row["first"] + row["frames"] <= len(self.pcm):
-                for name in ("ends", "pieces"):
-                    row[name] = row.get(name) and tuple(row[name])
+                for key in ("ends", "pieces"):
+                    row[key] = row.get(key) and tuple(row[key])
                 self.utterances.append(Utterance(**row))
 
     def audio(self, first: int, frames: int) -> Float[np.ndarray, " samples"]:
