@@ -1,7 +1,8 @@
 """Shapes for annotations: jaxtyping's names where it is loaded, plain arrays where it is not.
 
-The shapes are there to be read, and tests check them (pytest's `--jaxtyping-packages` loads
-jaxtyping first). What runs on a phone-sized budget does not pay 50 ms and 4 MB for the import.
+The shapes are there to be read, and `tests/test_annotations.py` checks them (pytest's
+`--jaxtyping-packages` loads jaxtyping first). What runs on a phone-sized budget does not pay 50 ms
+and 4 MB for the import.
 """
 
 import sys

@@ -61,6 +61,8 @@ def test_a_broken_last_line_is_left_out_and_frames_are_appended_once(shard, tmp_
 
 
 def test_what_was_spoken_stays_when_the_tokenizer_learns_to_read_better(reader, shard, tmp_path):
+    import sentencepiece
+
     spoken = ["\u2581", *spell("W AH1 N"), "\u2581", *spell("B OW1 T"), "."]
     index = shard.with_suffix(".jsonl")
     rows = [json.loads(line) for line in index.read_text().splitlines()[:2]]
@@ -73,6 +75,15 @@ def test_what_was_spoken_stays_when_the_tokenizer_learns_to_read_better(reader, 
     np.zeros((2 * (2 + TAIL), LATENT_DIM), np.float32).tofile(stream.latents_path)
     examples = Examples(tmp_path / "frames", reader, np.zeros(LATENT_DIM), np.ones(LATENT_DIM))
     assert examples.held_out[0].tokens.tolist() == [reader.piece_to_id(p) for p in spoken]
+    letters = tmp_path / "letters.model"
+    train_tokenizer(["Hello there.", "What now?"] * 20, letters)
+    with pytest.raises(ValueError, match="spoken in tokens that this tokenizer lacks"):
+        Examples(
+            tmp_path / "frames",
+            sentencepiece.SentencePieceProcessor(model_file=str(letters)),
+            np.zeros(LATENT_DIM),
+            np.ones(LATENT_DIM),
+        )
 
 
 def test_tokenizer_folds_case_and_covers_digits(tmp_path):

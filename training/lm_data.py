@@ -123,6 +123,11 @@ class Examples:
         # What was spoken, also where the tokenizer has learned to read better since.
         pieces = utterance.pieces or self.tokenizer.encode(utterance.text, out_type=str)
         tokens = np.array([self.tokenizer.piece_to_id(piece) for piece in pieces], np.int32)
+        if utterance.pieces and self.tokenizer.unk_id() in tokens:
+            raise ValueError(
+                f"{utterance.text!r} was spoken in tokens that this tokenizer lacks. Give one with "
+                "the vocabulary that the teacher read with."
+            )
         words = frame_tokens(utterance.ends, word_spans(pieces), utterance.frames)
         end = max(0, utterance.speech - END_LEAD)
         example = Example(utterance.text, tokens, latents, end, words)
