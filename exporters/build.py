@@ -15,10 +15,10 @@ import yaml
 from exporters import convert, quantize, report
 from exporters.manifest import refresh_files, write_manifest
 from exporters.quantize import DECODER_RECIPES, PRECISIONS, RECIPES, Precision
+from exporters.signature import Signature
 from exporters.signatures import (
     DECODER_FRAMES,
     PREFILL_LENGTHS,
-    Signature,
     decoder_signatures,
     encoder_signatures,
     flow_lm_signatures,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from exporters.prompt import Start
-from exporters.signatures import Signature
+from exporters.signature import Signature
 from pocket_tts_jax.litert_model import LiteRTModel
 
 STEPS = 50

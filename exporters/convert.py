@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from exporters.signatures import Signature
+from exporters.signature import Signature
 
 
 def convert(signatures: Sequence[Signature], path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from exporters.signatures import Signature
+from exporters.signature import Signature
 from pocket_tts_jax.errors import ConfigError
 
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exporters.signatures import SHORT_CAPACITY, Signature, Tensor, flow_steps
+from exporters.signature import Signature, Tensor
+from exporters.signatures import SHORT_CAPACITY, flow_steps
 from exporters.transform import Tree
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.export_folder import FORMAT, FORMAT_VERSION, MANIFEST

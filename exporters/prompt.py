@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporters.signatures import Signature
+from exporters.signature import Signature
 from pocket_tts_jax.export_folder import ExportFolder
 from pocket_tts_jax.kv_cache import HostCache
 from pocket_tts_jax.litert_model import LiteRTModel

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from exporters.compare import Difference
-from exporters.signatures import COMPILE_FAST, SHORT_CAPACITY, Signature
+from exporters.signature import COMPILE_FAST, Signature
+from exporters.signatures import SHORT_CAPACITY
 from pocket_tts_jax import flow_lm, mimi
 from pocket_tts_jax.checkpoint import parameter_tree
 from pocket_tts_jax.config import Config
@@ -31,7 +32,7 @@ Row = tuple[str, str, float]
 def check_flow_lm(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:
     """(signature, output, relative difference) of every FlowLM function."""
     named = {s.name: s for s in signatures}
-    params = {"params": parameter_tree(_under(tensors, "flow_lm."))}
+    params = _params(tensors, "flow_lm.")
     model, rng = FlowLM.of(config), np.random.default_rng(0)
     yield from _check_embeddings(named, model, params, config, rng)
     prefills = [s for s in signatures if s.name.startswith("prefill")]
@@ -103,7 +104,7 @@ def _check_decode(
 
 def check_decoder(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:
     """(signature, output, relative difference) of every function of Mimi's decoder."""
-    params = {"params": parameter_tree(_under(tensors, "mimi."))}
+    params = _params(tensors, "mimi.")
     model, rng = Mimi(config.mimi), np.random.default_rng(0)
     mean, std = tensors["flow_lm.emb_mean"], tensors["flow_lm.emb_std"]
     for signature in signatures:
@@ -123,7 +124,7 @@ def check_decoder(signatures: list[Signature], tensors: Tensors, config: Config)
 
 def check_encoder(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:
     """(signature, output, relative difference) of the encoder's function."""
-    params = {"params": parameter_tree(_under(tensors, "mimi."))}
+    params = _params(tensors, "mimi.")
     model, rng = Mimi(config.mimi), np.random.default_rng(0)
     for signature in signatures:
         state, latents = mimi.init_encoder_state(config.mimi, 1), Difference()
@@ -150,5 +151,7 @@ def _relative(expected: Any, found: Any) -> float:
     return difference.relative
 
 
-def _under(tensors: Tensors, prefix: str) -> dict[str, np.ndarray]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+def _params(tensors: Tensors, prefix: str) -> Any:
+    """The model's variables, on the device once and not with each call."""
+    named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    return jax.tree.map(jnp.asarray, {"params": parameter_tree(named)})

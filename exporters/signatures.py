@@ -15,16 +15,14 @@ N · 1920 samples and back. Every other tensor is state: it goes in under the na
 came out, zeros at first, and `position` counts the transformer's steps before the call.
 """
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from exporters import graph
+from exporters.signature import INT, Signature, Tensor, Weights
 from exporters.transform import Tree, flow_steps
 from pocket_tts_jax.config import Config, MimiTransformerConfig
 from pocket_tts_jax.flow_lm import head_shape
@@ -35,69 +33,20 @@ VOICE_LENGTH = 32
 DECODER_FRAMES = (1, 2, 4, 8)
 SHORT_CAPACITY = 256  # most chunks fit; a step then reads a third of the default cache
 ENCODER_FRAMES = (8,)
-FLOAT, INT = "float32", "int32"
-# For functions that run some fifty times: compiling them took longer than all else.
-COMPILE_FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Name, shape and dtype of an input or output."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = FLOAT
-
-
-@dataclass(frozen=True)
-class Signature:
-    """One entry point: a function of weights and positional arrays, and what they are called."""
-
-    name: str
-    function: Callable[..., tuple]
-    weights: Tree
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-
-    def example(self) -> list[jax.ShapeDtypeStruct]:
-        return [jax.ShapeDtypeStruct(t.shape, np.dtype(t.dtype)) for t in self.inputs]
-
-    def bound(self) -> Callable[..., tuple]:
-        """The function with its weights as constants, which is what is exported."""
-        return functools.partial(self.function, self.weights)
-
-    @functools.cached_property
-    def compiled(self) -> Callable[..., tuple]:
-        """The function for use in JAX: the weights are arguments there, so that XLA does not
-        spend minutes on them."""
-        leaves, tree = jax.tree.flatten(self.weights)
-        arrays = [leaf if isinstance(leaf, np.ndarray) else None for leaf in leaves]
-
-        @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
-        def run(arrays: list, *inputs: Any) -> tuple:
-            pairs = zip(arrays, leaves, strict=True)
-            merged = [leaf if array is None else array for array, leaf in pairs]
-            return self.function(jax.tree.unflatten(tree, merged), *inputs)
-
-        return functools.partial(run, jax.tree.map(jnp.asarray, arrays))
-
-    def state_names(self) -> list[str]:
-        """Tensors that go in under the name under which they come out."""
-        names = {tensor.name for tensor in self.outputs}
-        return [tensor.name for tensor in self.inputs if tensor.name in names]
 
 
 def flow_lm_signatures(
     weights: Tree, config: Config, capacity: int, prefill: Sequence[int] = PREFILL_LENGTHS
 ) -> list[Signature]:
     """Every signature of `flow_lm.tflite`, for caches of up to `capacity` slots."""
+    shared = Weights(weights)
     steps, short = flow_steps(config), min(SHORT_CAPACITY, capacity)
-    found = [_embed_text(weights, config), _embed_voice(weights, config)]
-    found += [_prefill(weights, config, n, short) for n in prefill]
+    found = [_embed_text(shared, config), _embed_voice(shared, config)]
+    found += [_prefill(shared, config, n, short) for n in prefill]
     if capacity > short:
-        found.append(_prefill(weights, config, max(prefill), capacity))
-        found.append(_decode(weights, config, steps[0], short))
-    return found + [_decode(weights, config, s, capacity) for s in steps]
+        found.append(_prefill(shared, config, max(prefill), capacity))
+        found.append(_decode(shared, config, steps[0], short))
+    return found + [_decode(shared, config, s, capacity) for s in steps]
 
 
 def cache_tensors(config: Config, slots: int, suffix: str = "") -> tuple[Tensor, ...]:
@@ -108,7 +57,7 @@ def cache_tensors(config: Config, slots: int, suffix: str = "") -> tuple[Tensor,
     return tuple(Tensor(f"{kind}_{i}{suffix}", shape) for i in layers for kind in "kv")
 
 
-def _embed_text(weights: Tree, config: Config) -> Signature:
+def _embed_text(weights: Weights, config: Config) -> Signature:
     def function(weights: Tree, tokens: Any) -> tuple:
         text = weights["text"]
         rows = jnp.take(jnp.asarray(text["table"]), tokens[0], axis=0, mode="clip")
@@ -124,7 +73,7 @@ def _embed_text(weights: Tree, config: Config) -> Signature:
     )
 
 
-def _embed_voice(weights: Tree, config: Config) -> Signature:
+def _embed_voice(weights: Weights, config: Config) -> Signature:
     def function(weights: Tree, latents: Any) -> tuple:
         return (graph.linear(latents[0], weights["voice"])[None],)
 
@@ -137,7 +86,7 @@ def _embed_voice(weights: Tree, config: Config) -> Signature:
     )
 
 
-def _prefill(weights: Tree, config: Config, length: int, capacity: int) -> Signature:
+def _prefill(weights: Weights, config: Config, length: int, capacity: int) -> Signature:
     lm = config.flow_lm.transformer
 
     def function(weights: Tree, embeddings: Any, position: Any, *caches: Any) -> tuple:
@@ -160,7 +109,7 @@ def _prefill(weights: Tree, config: Config, length: int, capacity: int) -> Signa
     )
 
 
-def _decode(weights: Tree, config: Config, steps: int, capacity: int) -> Signature:
+def _decode(weights: Weights, config: Config, steps: int, capacity: int) -> Signature:
     lm, kind = config.flow_lm.transformer, config.flow_lm.flow.type
 
     def function(weights: Tree, latent: Any, noise: Any, position: Any, *caches: Any) -> tuple:
@@ -224,11 +173,12 @@ def decoder_signatures(
         audio = x.reshape(1, -1)
         return (audio, joined[-1:][None], *(a for pair in windows for a in pair), *histories)
 
+    shared = Weights(weights)
     return [
         Signature(
             f"decode_{n}",
             function,
-            weights,
+            shared,
             (Tensor("latents", (1, n, config.latent_dim)), Tensor("position", (1,)), *states),
             (Tensor("audio", (1, n * mimi.frame_size)), *states),
         )
@@ -265,11 +215,12 @@ def encoder_signatures(
             state,
         )
 
+    shared = Weights(weights)
     return [
         Signature(
             f"encode_{n}",
             function,
-            weights,
+            shared,
             (Tensor("audio", (1, n * mimi.frame_size)), Tensor("position", (1,)), *states),
             (Tensor("latents", (1, n, mimi.encoded_dim)), *states),
         )

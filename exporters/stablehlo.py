@@ -23,7 +23,7 @@ from jax import export as jax_export
 from exporters.build import MAX_FRAMES, Options, make_parts, open_model
 from exporters.compare import Difference
 from exporters.manifest import describe_signature
-from exporters.signatures import Signature
+from exporters.signature import Signature
 from exporters.transform import flow_lm_weights
 from exporters.validate import FP32_RELATIVE
 from pocket_tts_jax.errors import CheckpointError, ConfigError, TTSError

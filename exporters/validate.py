@@ -18,7 +18,7 @@ from exporters import flatbuffer, reference
 from exporters.compare import STEPS, Chain, Difference, run_chain
 from exporters.prompt import Start, read_prompt
 from exporters.quantize import Precision
-from exporters.signatures import Signature
+from exporters.signature import Signature
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.export_folder import open_folder
 from pocket_tts_jax.generate import FRAMES_BEFORE_EOS

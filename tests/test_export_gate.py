@@ -100,7 +100,7 @@ def test_gate_sees_a_wrong_weight(tmp_path: Path) -> None:
     part = build.make_parts(
         build.flow_lm_weights(tensors, source.config), tensors, source.config, OPTIONS
     )[1]
-    weight = np.ascontiguousarray(part.signatures[0].weights["convolutions"][-1]["weight"])
+    weight = np.ascontiguousarray(part.signatures[0].weights.tree["convolutions"][-1]["weight"])
     pattern = weight.reshape(-1)[:8].tobytes()
     at = blob.find(pattern)
     assert at >= 0
