@@ -5,6 +5,7 @@
 of a word or two.
 """
 
+import bisect
 import itertools
 import logging
 import math
@@ -125,6 +126,26 @@ def glue_short_chunks(
 def is_short(chunk: str) -> bool:
     """Whether a chunk has so few words that a model may garble it."""
     return len(chunk.split()) < _FEW_WORDS
+
+
+def as_written(chunks: Iterable[str], text: str, decoded: str) -> Iterator[str]:
+    """The part of `text` that each chunk was cut from, where a tokenizer writes in letters of its
+    own (phonemes, say) and the chunks are parts of `decoded`, what its tokens decode to.
+
+    Word by word: cutting and joining moves spaces, but no other character is lost or changes
+    place. Where the two do not have as many words, the chunks are returned as they are.
+    """
+    words, read = text.split(), decoded.split()
+    if len(words) != len(read):
+        yield from chunks
+        return
+    ends = list(itertools.accumulate(map(len, read)))
+    first = taken = 0
+    for chunk in chunks:
+        taken += sum(map(len, chunk.split()))
+        last = bisect.bisect_left(ends, taken)
+        yield " ".join(words[first : last + 1])
+        first = last + (ends[last : last + 1] == [taken])  # a word that was cut counts twice
 
 
 def warn_if_long(chunk: str, tokenizer: Tokenizer, max_tokens: int) -> None:

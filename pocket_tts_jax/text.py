@@ -77,7 +77,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One chunk as the model is fed it.
+    """One chunk as the model is fed it. `text` is for people: `ids` are what counts.
 
     `frames_after_eos` is for callers and configurations that do not set it themselves (3 or 5);
     `max_frames` is where generation stops for want of an end.

@@ -10,19 +10,21 @@ Without options the result is the reference's.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from itertools import chain, tee
 
+from pocket_tts_jax.chunks import as_written
 from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.generate import Silence
 from pocket_tts_jax.lexicon import Lexicon
 from pocket_tts_jax.pauses import Pause, split_pauses
 from pocket_tts_jax.source import ModelSource
-from pocket_tts_jax.text import Prompt, TextRules, iter_chunks, make_prompt
+from pocket_tts_jax.text import Prompt, TextRules, iter_chunks, make_prompt, prepare_text
 from pocket_tts_jax.tokenizer import Tokenizer
 from pocket_tts_jax.typography import fold_typography
 
 Item = Prompt | Silence
+_SAMPLE = "Read me."
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,19 @@ def _items(
             cut_at_words=options.cut_at_words,
             glue_short=options.glue_short_chunks,
         )
-        for chunk in chunks:
-            yield make_prompt(chunk, tokenizer, rules, frame_rate)
+        if not _has_own_letters(tokenizer):
+            yield from (make_prompt(chunk, tokenizer, rules, frame_rate) for chunk in chunks)
+            continue
+        text = prepare_text(spoken, rules).text.strip()
+        chunks, same = tee(chunks)
+        written = as_written(same, text, tokenizer.decode(tokenizer.encode(text)))
+        for chunk, name in zip(chunks, written, strict=True):
+            yield replace(make_prompt(chunk, tokenizer, rules, frame_rate), text=name)
+
+
+def _has_own_letters(tokenizer: Tokenizer) -> bool:
+    """Whether tokens decode to something else than they were made of, such as phonemes."""
+    return tokenizer.decode(tokenizer.encode(_SAMPLE)).split() != _SAMPLE.split()
 
 
 def _rewritten(text: str, source: ModelSource, options: TextOptions) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocket_tts_jax.chunks import cut_long_chunks, glue_short_chunks
+from pocket_tts_jax.chunks import as_written, cut_long_chunks, glue_short_chunks
 from pocket_tts_jax.text import TextRules, split_text
 from pocket_tts_jax.tokenizer import load_tokenizer
 
@@ -86,3 +86,27 @@ def test_gluing_is_off_by_default() -> None:
     assert split_text(text, WORDS, RULES, 16) == ["It was cold. We read all day.", "Yes.", last]
     glued = split_text(text, WORDS, RULES, 16, glue_short=True)
     assert glued == ["It was cold.", "We read all day. Yes.", last]
+
+
+@given(CHUNKS, st.data())
+def test_chunks_are_found_in_the_text_they_were_read_from(chunks: list[str], data) -> None:
+    """Letters of one's own, two for each of the text's; words joined and cut as one likes."""
+    words = " ".join(chunks).split()
+    decoded = [word.upper() + word for word in words]
+    bounds = sorted(data.draw(st.sets(st.integers(1, len(words)), max_size=6)) | {len(words)})
+    spans = list(zip([0, *bounds], bounds, strict=False))
+    read = [" ".join(decoded[a:b]) for a, b in spans]
+    found = list(as_written(read, "  ".join(words), " ".join(decoded)))
+    assert found == [" ".join(words[a:b]) for a, b in spans]
+
+
+def test_a_word_that_was_cut_belongs_to_both_chunks() -> None:
+    read = ["ab cd,", "ef gh"]
+    assert list(as_written(read, "one two,three four", "ab cd,ef gh")) == [
+        "one two,three",
+        "two,three four",
+    ]
+
+
+def test_chunks_stay_where_the_words_do_not_correspond() -> None:
+    assert list(as_written(["ab cd"], "one", "ab cd")) == ["ab cd"]

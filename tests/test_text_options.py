@@ -110,3 +110,21 @@ def test_the_language_is_in_the_models_name(source):
     french = open_source(model=source.voices.parent)
     object.__setattr__(french, "name", "french_24l")
     assert language_of(french) == "fr"
+
+
+def test_a_tokenizer_that_writes_phonemes_reports_the_users_words():
+    source = open_source()
+    table = source.config.flow_lm.lookup_table
+    tokenizer = load_tokenizer(table.tokenizer, source.tokenizer, table.n_bins)
+    items = prompts(source, tokenizer, "I have 3 cats. They sleep, mostly, all day; I do not.")
+    assert " ".join(item.text for item in items) == (
+        "I have three cats. They sleep, mostly, all day; I do not."
+    )
+    assert len(items) > 1
+    rules = TextRules.from_config(source.config)
+    chunks = split_text(
+        "I have three cats. They sleep, mostly, all day; I do not.", tokenizer, rules, 20
+    )
+    assert [item.ids for item in items] == [
+        make_prompt(chunk, tokenizer, rules).ids for chunk in chunks
+    ]
