@@ -13,6 +13,7 @@ from tests.golden.make_embedded_voice import SEED, SENTENCES, statistics
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "embedded_voice.json").read_text())
 MOST_WRONG = 0.15  # word error rate
+LEAST_NATURAL = 2.8  # opinion scores from 1 to 5
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,15 @@ def test_it_starts_and_ends_in_silence_and_does_not_clip(speech):
         assert np.abs(audio[:240]).max() < 0.02 and np.abs(audio[-240:]).max() < 0.02
         assert 0.05 < np.abs(audio).max() < 1.0
         assert abs(audio.mean()) < 1e-3
+
+
+@pytest.mark.slow
+def test_listeners_would_not_mind(speech):
+    pytest.importorskip("speechmos", reason="pip install -r requirements/judge.txt")
+    from training.naturalness import naturalness
+
+    hiss = 0.1 * np.random.default_rng(0).standard_normal(len(speech[0]))
+    assert naturalness(speech[:4]).p808_mos >= LEAST_NATURAL > naturalness([hiss]).p808_mos
 
 
 @pytest.mark.slow

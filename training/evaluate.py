@@ -25,6 +25,7 @@ from training.export import gather_tensors
 from training.features import SAMPLE_RATE
 from training.frames import FrameStream, Utterance, open_streams
 from training.judge import Judge, Verdict
+from training.naturalness import naturalness
 
 SUBJECTS = ("model", "codec", "teacher", "forced", "engine")
 
@@ -65,9 +66,9 @@ def synthesise(
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
     tokens = [tokenizer.encode(u.text) for _, u in rows]
     if args.what == "forced":
-        from training.diagnosis import forced_latents
+        from training.forced import predictor
 
-        latents = forced_latents(config, tensors, rows, tokens, args.history_noise)
+        latents = predictor(config, tensors, args.history_noise)(rows, tokens)
         return [decode(x) for x in latents], {}
     spoken = speak_latents(config, tensors, tokens, args.temperature, args.eos_threshold)
     ratios = [s.frames / u.speech for s, (_, u) in zip(spoken, rows, strict=True)]
@@ -129,6 +130,12 @@ def main() -> None:
     parser.add_argument("--history-noise", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--show", type=int, default=5, help="transcripts to print")
+    parser.add_argument(
+        "--naturalness",
+        type=int,
+        metavar="N",
+        help="also guess what listeners would say of every N-th sentence (training.naturalness)",
+    )
     parser.add_argument("--page", type=Path, help="HTML page with players and spectrograms")
     parser.add_argument("--json", type=Path, help="append the figures to this file")
     args = parser.parse_args()
@@ -142,6 +149,8 @@ def main() -> None:
         rows = held_out(args.frames, args.count)
         texts = [u.text for _, u in rows]
     audios, facts = speak(texts, args) if args.what == "engine" else synthesise(args, rows)
+    if args.naturalness:
+        facts |= naturalness(audios, every=args.naturalness)._asdict()
     verdict = Judge(args.threads).verdict(audios, texts)
     result = report(verdict, facts, sum(map(len, audios)) / SAMPLE_RATE)
     for reference, heard in list(zip(verdict.references, verdict.heard, strict=True))[: args.show]:

@@ -2,12 +2,12 @@
 
     python -m training.export --config voice.yaml --flow-lm run/flow_lm.safetensors \\
         --mimi run/mimi.safetensors --codec mel_codec.safetensors \\
-        --tokenizer tokenizer.model --voice joe --out folder/ --half
+        --tokenizer tokenizer.model --voice joe --out folder/ --half --frames frames/ --variance 1.5
 
 The folder holds `config.yaml`, `model.safetensors`, `tokenizer.model` and `voices/NAME.safetensors`
 (the attention cache of the start token: a model of one voice needs no more). The reference loads
 it too, with paths made absolute in the config. The Mimi encoder is there because the format
-demands it; until it is trained, voice cloning is not offered.
+demands it, trained or not; a model that learned one voice does not offer cloning.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file, save
+from sentencepiece import SentencePieceProcessor
 
 from pocket_tts_jax.atomic import atomic_file
 from pocket_tts_jax.checkpoint import check_tensors, parameter_tree
@@ -29,6 +30,7 @@ from pocket_tts_jax.voices import VoiceState, write_voice
 from training.checkpoint import read_ema
 from training.codec_loss import DISCRIMINATOR
 from training.initialise import initial_tensors, select
+from training.variance import lacking_spread
 
 
 def gather_tensors(
@@ -95,11 +97,29 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--last", action="store_true", help="last tensors instead of averages")
     parser.add_argument("--half", action="store_true", help="store matrices as float16")
+    parser.add_argument("--encoder", type=Path, help="run of training.codec --part encoder")
+    parser.add_argument("--frames", type=Path, help="for --variance")
+    parser.add_argument(
+        "--variance",
+        type=float,
+        default=0.0,
+        help="power of the factors that give latents the spread of real ones: 0 leaves them, "
+        "1 matches, more is clearer still (training.variance)",
+    )
     args = parser.parse_args()
+    if bool(args.variance) != bool(args.frames):
+        parser.error("--variance and --frames go together: the spread is measured on recordings")
     config, codec = load_config(args.config), load_file(args.codec)
     statistics = codec["latents.mean"], codec["latents.std"]
     flow_lm, mimi = (read_ema(path, args.last) for path in (args.flow_lm, args.mimi))
+    if args.encoder:
+        mimi |= read_ema(args.encoder, args.last)
     tensors = gather_tensors(config, flow_lm, mimi, *statistics)
+    if args.variance:
+        tokenizer = SentencePieceProcessor(model_file=str(args.tokenizer))
+        factors = lacking_spread(config, tensors, args.frames, tokenizer) ** args.variance
+        print(f"latents spread by {factors.min():.2f} to {factors.max():.2f}")
+        tensors["flow_lm.emb_std"] = (tensors["flow_lm.emb_std"] * factors).astype(np.float32)
     (args.out / "voices").mkdir(parents=True, exist_ok=True)
     write_model(args.out / "model.safetensors", tensors, args.half)
     shutil.copyfile(args.config, args.out / "config.yaml")

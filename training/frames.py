@@ -73,11 +73,8 @@ class FrameStream:
         self.pcm = np.memmap(folder / f"{name}.pcm", np.int16, "r")
         self.pcm = self.pcm[: len(self.pcm) // FRAME * FRAME].reshape(-1, FRAME)
         self.latents_path = folder / f"{name}.latents"
-        latents = np.zeros((0, LATENT_DIM), np.float32)
-        if self.latents_path.exists() and self.latents_path.stat().st_size:
-            raw = np.memmap(self.latents_path, np.float32, "r")
-            latents = raw[: len(raw) // LATENT_DIM * LATENT_DIM].reshape(-1, LATENT_DIM)
-        self.latents: Float[np.ndarray, "t 32"] = latents
+        self.latents = read_latents(self.latents_path)
+        self.forced_path = folder / f"{name}.forced"  # as FlowLM would say them (`training.forced`)
         self.utterances = []
         for line in (folder / f"{name}.jsonl").read_text().splitlines():
             row = json.loads(line)
@@ -86,8 +83,21 @@ class FrameStream:
                     row[key] = row.get(key) and tuple(row[key])
                 self.utterances.append(Utterance(**row))
 
+    def whole_utterances(self, frames: int) -> int:
+        """Of so many frames, those that belong to complete utterances."""
+        ends = [u.first + u.frames for u in self.utterances]
+        return max((end for end in ends if end <= frames), default=0)
+
     def audio(self, first: int, frames: int) -> Float[np.ndarray, " samples"]:
         return self.pcm[first : first + frames].reshape(-1).astype(np.float32) / 32768
+
+
+def read_latents(path: Path) -> Float[np.ndarray, "t 32"]:
+    """The whole latents of a file, memory-mapped; none where it is missing."""
+    count = path.stat().st_size // (4 * LATENT_DIM) if path.exists() else 0
+    if not count:
+        return np.zeros((0, LATENT_DIM), np.float32)
+    return np.memmap(path, np.float32, "r", shape=(count, LATENT_DIM))
 
 
 def open_streams(folder: Path) -> list[FrameStream]:

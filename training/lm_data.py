@@ -88,6 +88,20 @@ def frame_tokens(
     return np.concatenate([words, np.stack([first, stop], axis=1)], axis=1).astype(np.int32)
 
 
+def spoken_tokens(
+    utterance: Utterance, tokenizer: SentencePieceProcessor
+) -> tuple[Sequence[str], Int[np.ndarray, " n"]]:
+    """What was spoken, also where the tokenizer has learned to read better since."""
+    pieces = utterance.pieces or tokenizer.encode(utterance.text, out_type=str)
+    tokens = np.array([tokenizer.piece_to_id(piece) for piece in pieces], np.int32)
+    if utterance.pieces and tokenizer.unk_id() in tokens:
+        raise ValueError(
+            f"{utterance.text!r} was spoken in tokens that this tokenizer lacks. Give one with "
+            "the vocabulary that the teacher read with."
+        )
+    return pieces, tokens
+
+
 class Examples:
     """The utterances of a folder that have latents, by bucket; `reload` finds new ones."""
 
@@ -120,14 +134,7 @@ class Examples:
         return sum(map(len, self.train.values()))
 
     def _add(self, utterance: Utterance, latents: Float[np.ndarray, "a z"]) -> None:
-        # What was spoken, also where the tokenizer has learned to read better since.
-        pieces = utterance.pieces or self.tokenizer.encode(utterance.text, out_type=str)
-        tokens = np.array([self.tokenizer.piece_to_id(piece) for piece in pieces], np.int32)
-        if utterance.pieces and self.tokenizer.unk_id() in tokens:
-            raise ValueError(
-                f"{utterance.text!r} was spoken in tokens that this tokenizer lacks. Give one with "
-                "the vocabulary that the teacher read with."
-            )
+        pieces, tokens = spoken_tokens(utterance, self.tokenizer)
         words = frame_tokens(utterance.ends, word_spans(pieces), utterance.frames)
         end = max(0, utterance.speech - END_LEAD)
         example = Example(utterance.text, tokens, latents, end, words)
