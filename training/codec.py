@@ -4,11 +4,10 @@
     python -m training.codec --part encoder ... --out run/encoder.safetensors
     python -m training.codec --part both ...    # no latents needed: `training.encode` makes them
 
-Spectral losses first; then a second run with `--start FIRST --adversarial`, which adds a
-discriminator (the first run's, if it has one) once the spectra are right, and `--forced 0.5`,
-which lets the decoder hear FlowLM's latents too (`training.forced`). Latents get a little noise,
-because FlowLM's are not exact, and so that near ones sound alike. Started again with the same
-`--out` it goes on from the last checkpoint.
+Spectral losses first; then a second run with `--start FIRST --adversarial`, which adds a small
+discriminator (the first run's, if it has one) once the spectra are right. Latents get a little
+noise, because FlowLM's are not exact, and so that near ones sound alike. Started again with the
+same `--out` it goes on from the last checkpoint.
 """
 
 import argparse
@@ -32,17 +31,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--noise", type=float, default=0.15, help="std on normalised latents")
-    parser.add_argument(
-        "--forced", type=float, default=0.0, help="share of rows with FlowLM's latents"
-    )
     parser.add_argument("--start", type=Path, help="begin with the tensors of another run")
     parser.add_argument("--adversarial", action="store_true", help="train a discriminator along")
     parser.add_argument("--reload", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--devices", type=int, default=1)
     args = parser.parse_args()
-    if args.part != "decoder" and args.forced:
-        parser.error("--forced is for --part decoder, whose latents are frozen")
     if args.part == "encoder" and args.adversarial:
         parser.error("--adversarial is for the decoder: an encoder alone makes no sound")
     if args.devices > 1:
@@ -87,7 +81,7 @@ def train(args: argparse.Namespace) -> None:
     if args.out.exists():
         print("resumed:", trainer.resume(args.out))
     print(f"{sum(t.size for t in tensors.values()) / 1e6:.2f} M parameters", flush=True)
-    crops = Crops(args.frames, forced=args.forced, with_latents=args.part != "both")
+    crops = Crops(args.frames, with_latents=args.part != "both")
     rows = -(-args.rows // args.devices) * args.devices
 
     def next_batch(step: int) -> tuple[str, Any]:

@@ -7,7 +7,6 @@ parts), after Yamamoto et al. 2020 (https://arxiv.org/abs/1910.11480) and Kumar 
 (https://arxiv.org/abs/2306.06546).
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -34,9 +33,6 @@ RESOLUTIONS = (
 )
 
 
-# How strongly spectra, being taken for real and matched features pull at the samples. With equal
-# pulls a few thousand steps of this small discriminator made speech worse (`training.naturalness`).
-PULLS = (1.0, 0.25, 0.25)
 # Keeps the latents of an encoder that is trained along with its decoder from drifting off.
 LATENT_PULL = 1e-3
 # Names of the discriminator's tensors start so; they are trained along and never exported.
@@ -72,8 +68,7 @@ def part_loss(part: str, config: MimiConfig, noise: float) -> Loss:
     """The loss of `training.codec --part`."""
 
     def decoder(params: dict[str, Array], batch: Batch, key: Array) -> tuple[Array, CodecTerms]:
-        scale = noise * jnp.asarray(batch.real)[:, None, None]
-        latents = _noised(jnp.asarray(batch.latents), scale, key)
+        latents = _noised(jnp.asarray(batch.latents), noise, key)
         return codec_loss(params, latents, jnp.asarray(batch.audio), config)
 
     def encoder(params: dict[str, Array], batch: Batch, key: Array) -> tuple[Array, EncoderTerms]:
@@ -90,7 +85,7 @@ def part_loss(part: str, config: MimiConfig, noise: float) -> Loss:
     return {"decoder": decoder, "encoder": encoder, "both": both}[part]
 
 
-def _noised(latents: Float[Array, "b n z"], scale: Array | float, key: Array) -> Array:
+def _noised(latents: Float[Array, "b n z"], scale: float, key: Array) -> Array:
     """With noise of `scale` times their own spread, which thus cannot be escaped by growing."""
     spread = jax.lax.stop_gradient(latents.std((0, 1)))
     return latents + scale * spread * jax.random.normal(key, latents.shape)
@@ -122,43 +117,17 @@ def codec_loss(
     state, variables = init_decoder_state(config, len(latents)), {"params": parameter_tree(decoder)}  # pyright: ignore
     decoded, _ = Mimi(config).apply(variables, state, latents, method="decode_step")  # pyright: ignore
     made, real = decoded[:, config.frame_size :], audio[:, config.frame_size :]
+    terms = spectral_terms(made, real)
+    total = 5 * terms.mel + 1.5 * terms.low + 1.5 * terms.linear
     if not judge:
-        total, terms = _spectral_loss(made, real)
         nothing = jnp.zeros(())
         return total, CodecTerms(*terms, nothing, nothing, nothing)
     tree = unflatten_dict(judge, sep="/")
+    fooled, matched = decoder_terms(jax.lax.stop_gradient(tree), real, made)
     against = discriminator_loss(tree, real, made)
-    pull, terms, fooled, matched = balanced_pull(jax.lax.stop_gradient(tree), real, made)
-    return (pull * made).sum() + against, CodecTerms(*terms, fooled, matched, against)
-
-
-def _spectral_loss(made: Array, real: Array) -> tuple[Array, Spectral]:
-    terms = spectral_terms(made, real)
-    return 5 * terms.mel + 1.5 * terms.low + 1.5 * terms.linear, terms
-
-
-def balanced_pull(
-    tree: dict, real: Array, made: Array, strengths: Sequence[Array | float] = PULLS
-) -> tuple[Array, Spectral, Array, Array]:
-    """The direction in which the samples should move, and the terms that say so.
-
-    Each kind of loss pulls as strongly as `strengths` says, whatever its scale (Défossez et al.
-    2022): the scales of a discriminator's losses change while it learns.
-    """
-    made = jax.lax.stop_gradient(made)
-    spectral, terms = jax.grad(_spectral_loss, has_aux=True)(made, real)
-    (fooled, matched), back = jax.vjp(lambda x: decoder_terms(tree, real, x), made)
-    one, zero = jnp.ones(()), jnp.zeros(())
-    pulls = (spectral, back((one, zero))[0], back((zero, one))[0])
-    size = jnp.linalg.norm(spectral)
-    pull = sum(
-        (
-            w * size / (jnp.linalg.norm(p) + 1e-12) * p
-            for w, p in zip(strengths, pulls, strict=True)
-        ),
-        jnp.zeros_like(made),
+    return total + 0.2 * fooled + 0.5 * matched + against, CodecTerms(
+        *terms, fooled, matched, against
     )
-    return pull, terms, fooled, matched
 
 
 def spectral_terms(

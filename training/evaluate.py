@@ -66,9 +66,9 @@ def synthesise(
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
     tokens = [tokenizer.encode(u.text) for _, u in rows]
     if args.what == "forced":
-        from training.forced import predictor
+        from training.diagnosis import forced_latents
 
-        latents = predictor(config, tensors, args.history_noise)(rows, tokens)
+        latents = forced_latents(config, tensors, rows, tokens, args.history_noise)
         return [decode(x) for x in latents], {}
     spoken = speak_latents(config, tensors, tokens, args.temperature, args.eos_threshold)
     ratios = [s.frames / u.speech for s, (_, u) in zip(spoken, rows, strict=True)]

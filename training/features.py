@@ -54,22 +54,14 @@ def log_mel(audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "t 80"]:
     return np.concatenate(rows)
 
 
-def spectrum(
-    audio: Float[Array, "b samples"], window: int, hop: int
-) -> tuple[Float[Array, "b t f"], Float[Array, "b t f"]]:
-    """STFT of centred windows, real and imaginary. Frames are joined from shifted hop-sized
-    blocks, because a gather is slow on a CPU; `hop` must divide `window`."""
+def magnitudes(audio: Float[Array, "b samples"], window: int, hop: int) -> Float[Array, "b t f"]:
+    """STFT magnitudes of centred windows. Frames are joined from shifted hop-sized blocks,
+    because a gather is slow on a CPU; `hop` must divide `window`."""
     tail = -audio.shape[1] % hop
     padded = jnp.pad(audio, ((0, 0), (window // 2, window // 2 + tail)))
     blocks = padded.reshape(len(padded), -1, hop)
     overlap = window // hop
     count = blocks.shape[1] - overlap + 1
     frames = jnp.concatenate([blocks[:, j : j + count] for j in range(overlap)], axis=-1)
-    transformed = jnp.fft.rfft(frames * hann(window), axis=-1)
-    return transformed.real, transformed.imag
-
-
-def magnitudes(audio: Float[Array, "b samples"], window: int, hop: int) -> Float[Array, "b t f"]:
-    """STFT magnitudes of centred windows."""
-    real, imaginary = spectrum(audio, window, hop)
-    return jnp.sqrt(jnp.square(real) + jnp.square(imaginary) + 1e-9)
+    spectrum = jnp.fft.rfft(frames * hann(window), axis=-1)
+    return jnp.sqrt(jnp.square(spectrum.real) + jnp.square(spectrum.imag) + 1e-9)

@@ -74,7 +74,6 @@ class FrameStream:
         self.pcm = self.pcm[: len(self.pcm) // FRAME * FRAME].reshape(-1, FRAME)
         self.latents_path = folder / f"{name}.latents"
         self.latents = read_latents(self.latents_path)
-        self.forced_path = folder / f"{name}.forced"  # as FlowLM would say them (`training.forced`)
         self.utterances = []
         for line in (folder / f"{name}.jsonl").read_text().splitlines():
             row = json.loads(line)

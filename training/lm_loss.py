@@ -106,14 +106,12 @@ def predict_means(
     batch: Batch,
     key: Array,
     objective: LMObjective,
-    history: Array | None = None,
 ) -> Float[Array, "b a z"]:
-    """The one-step prediction of every frame from a corrupted history: the true one, or
-    `history`, latents that were said in its place."""
-    said = jnp.asarray(batch.latents) if history is None else history
-    noisy = corrupt_history(_shift(params["bos_emb"], said), key, objective)
+    """The one-step prediction of every frame from a corrupted true history."""
+    history = _shift(params["bos_emb"], jnp.asarray(batch.latents))
+    noisy = corrupt_history(history, key, objective)
     hidden, _ = _hidden(model, variables, batch, noisy, objective)
-    return _one_step(model, variables, hidden, jnp.zeros_like(said))
+    return _one_step(model, variables, hidden, jnp.zeros_like(history))
 
 
 def corrupt_history(
