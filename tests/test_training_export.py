@@ -12,7 +12,7 @@ from pocket_tts_jax.parameters import parameter_shapes
 from tests.tiny_model import TOKENIZER, write_model
 from training import export
 from training.checkpoint import write_training
-from training.codec import DECODER
+from training.codec import DECODER, ENCODER
 from training.initialise import initial_tensors, select
 
 TEXT = "One two three."
@@ -73,6 +73,33 @@ def test_our_engine_speaks_it(exported):
     assert voice.length == 1
     audio = model.generate_audio(voice, TEXT, seed=0)
     assert len(audio) >= 1920 and np.isfinite(audio).all()
+
+
+def test_spread_and_a_trained_encoder_go_into_the_file(exported, tmp_path, monkeypatch):
+    folder, tensors, statistics = exported
+    config = load_config(folder / "config.yaml")
+    encoder = select(initial_tensors(config, seed=4), "mimi.")
+    encoder = {n: t for n, t in encoder.items() if n.startswith(ENCODER)}
+    write_training(tmp_path / "encoder.safetensors", {"ema": encoder, "step": np.zeros(())}, {})
+    factors = np.linspace(1, 2, 32)
+    monkeypatch.setattr(export, "lacking_spread", lambda *_: factors)
+    more = ["--encoder", tmp_path / "encoder.safetensors", "--frames", tmp_path, "--variance", 2]
+    monkeypatch.setattr(sys, "argv", [*sys.argv, *map(str, more)])
+    export.main()
+    loaded = load_checkpoint(folder / "model.safetensors", parameter_shapes(config))
+    expected = statistics["latents.std"] * factors**2
+    np.testing.assert_allclose(loaded["flow_lm.emb_std"], expected, rtol=1e-6)
+    for name, tensor in encoder.items():
+        np.testing.assert_array_equal(loaded[f"mimi.{name}"], tensor)
+    decoder = "mimi.decoder.model.0.conv.weight"
+    np.testing.assert_array_equal(loaded[decoder], tensors[decoder])
+
+
+def test_spread_needs_recordings(exported, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--variance", "1"])
+    with pytest.raises(SystemExit):
+        export.main()
+    assert "--frames" in capsys.readouterr().err
 
 
 @pytest.mark.reference
