@@ -2,7 +2,7 @@
 
     python -m training.export --config voice.yaml --flow-lm run/flow_lm.safetensors \\
         --mimi run/mimi.safetensors --codec mel_codec.safetensors \\
-        --tokenizer tokenizer.model --voice joe --out folder/ --half --frames frames/ --variance 1.5
+        --tokenizer tokenizer.model --voice joe --out folder/ --half --frames frames/ --variance 1
 
 The folder holds `config.yaml`, `model.safetensors`, `tokenizer.model` and `voices/NAME.safetensors`
 (the attention cache of the start token: a model of one voice needs no more). The reference loads
