@@ -135,6 +135,15 @@ def test_a_seed_gives_the_same_bytes_in_another_process(folder: Path, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_signals_end_it_cleanly(folder: Path, tmp_path: Path) -> None:
+    # A job in the background may have been told to ignore SIGINT, and its children with it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _check_signals(folder, tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _check_signals(folder: Path, tmp_path: Path) -> None:
     long = " ".join([TEXT] * 2000)
     with _command(folder, tmp_path, long, "-o", "-") as reader:
         assert reader.stdout is not None and reader.stderr is not None
