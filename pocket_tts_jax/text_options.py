@@ -92,6 +92,7 @@ def _items(
     max_tokens: int,
 ) -> Iterator[Item]:
     rules = TextRules.from_config(source.config)
+    own_letters = _has_own_letters(tokenizer)
     frame_rate, sample_rate = source.config.mimi.frame_rate, source.config.mimi.sample_rate
     for segment in segments:
         if isinstance(segment, Pause):
@@ -105,7 +106,7 @@ def _items(
             cut_at_words=options.cut_at_words,
             glue_short=options.glue_short_chunks,
         )
-        if not _has_own_letters(tokenizer):
+        if not own_letters:
             yield from (make_prompt(chunk, tokenizer, rules, frame_rate) for chunk in chunks)
             continue
         text = prepare_text(spoken, rules).text.strip()

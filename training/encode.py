@@ -20,7 +20,7 @@ from pocket_tts_jax.config import MimiConfig, load_config
 from pocket_tts_jax.mimi import Mimi, init_encoder_state
 from training.checkpoint import read_ema
 from training.codec import ENCODER
-from training.frames import LATENT_DIM, FrameStream, open_streams
+from training.frames import FrameStream, open_streams
 
 ROUND = 16  # frames to which utterances are padded, so that few lengths are compiled
 
@@ -46,14 +46,8 @@ class Encoder:
 def encode_stream(encode: Encoder, stream: FrameStream) -> int:
     """Appends the latents of utterances that have none yet; returns how many frames."""
     done = stream.whole_utterances(len(stream.latents))
-    left = [u for u in stream.utterances if u.first >= done]
-    stream.latents_path.touch()
-    with open(stream.latents_path, "r+b") as file:
-        file.truncate(done * LATENT_DIM * 4)
-        file.seek(0, 2)
-        for u in left:
-            file.write(encode(stream.audio(u.first, u.frames)).astype(np.float32).tobytes())
-    return sum(u.frames for u in left)
+    left = (u for u in stream.utterances if u.first >= done)
+    return stream.append_latents(done, (encode(stream.audio(u.first, u.frames)) for u in left))
 
 
 def main() -> None:

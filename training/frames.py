@@ -10,6 +10,7 @@ say when nothing is left. Latents, once there is a mel codec, lie beside in `lat
 
 import argparse
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,20 @@ class FrameStream:
         """Of so many frames, those that belong to complete utterances."""
         ends = [u.first + u.frames for u in self.utterances]
         return max((end for end in ends if end <= frames), default=0)
+
+    def append_latents(self, done: int, blocks: Iterable[Float[np.ndarray, "t z"]]) -> int:
+        """Writes behind the first `done` latents, block by block, and drops what a kill has left
+        there; returns how many were added."""
+        added = 0
+        self.latents_path.touch()
+        with open(self.latents_path, "r+b") as file:
+            file.truncate(done * LATENT_DIM * 4)
+            file.seek(0, 2)
+            for block in blocks:
+                file.write(block.astype(np.float32).tobytes())
+                file.flush()
+                added += len(block)
+        return added
 
     def audio(self, first: int, frames: int) -> Float[np.ndarray, " samples"]:
         return self.pcm[first : first + frames].reshape(-1).astype(np.float32) / 32768

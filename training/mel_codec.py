@@ -11,6 +11,7 @@ encoder sees one latent to either side; the decoder is causal, like Mimi's.
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,19 +138,16 @@ def encode_mels(
 
 def encode_stream(codec: dict[str, np.ndarray], stream: FrameStream, chunk: int = 4096) -> int:
     """Appends the latents of whole utterances that have none yet; returns how many frames."""
-    done, ends = len(stream.latents), [u.first + u.frames for u in stream.utterances]
-    before = done
-    stream.latents_path.touch()
-    with open(stream.latents_path, "r+b") as file:
-        file.truncate(done * LATENT_DIM * 4)
-        file.seek(0, 2)
+    ends = [u.first + u.frames for u in stream.utterances]
+
+    def blocks(done: int) -> Iterator[Float[np.ndarray, "n 32"]]:
         while done < ends[-1]:
             stop = max([e for e in ends if e <= done + chunk], default=ends[-1])
-            audio = stream.audio(done, stop - done)
-            file.write(encode_mels(codec, log_mel(audio)).astype(np.float32).tobytes())
-            file.flush()
+            yield encode_mels(codec, log_mel(stream.audio(done, stop - done)))
             done = stop
-    return done - before
+
+    done = len(stream.latents)
+    return stream.append_latents(done, blocks(done))
 
 
 def main() -> None:
