@@ -5,7 +5,7 @@ the conversion did.
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 from exporters.compare import Difference
 from exporters.signature import COMPILE_FAST, Signature
 from exporters.signatures import SHORT_CAPACITY
+from exporters.transform import Tensors, under
 from pocket_tts_jax import flow_lm, mimi
 from pocket_tts_jax.checkpoint import parameter_tree
 from pocket_tts_jax.config import Config
@@ -25,7 +26,6 @@ from pocket_tts_jax.mimi import Mimi
 # Float sums in another order, through every layer.
 RELATIVE = 1e-4
 STEPS = 25  # more than the 16 of which Mimi's transformer window is made
-Tensors = Mapping[str, np.ndarray]
 Row = tuple[str, str, float]
 
 
@@ -153,5 +153,4 @@ def _relative(expected: Any, found: Any) -> float:
 
 def _params(tensors: Tensors, prefix: str) -> Any:
     """The model's variables, on the device once and not with each call."""
-    named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-    return jax.tree.map(jnp.asarray, {"params": parameter_tree(named)})
+    return jax.tree.map(jnp.asarray, {"params": parameter_tree(under(tensors, prefix))})

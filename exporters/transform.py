@@ -27,10 +27,10 @@ Tree = dict[str, Any]
 def flow_lm_weights(tensors: Tensors, config: Config) -> Tree:
     """Everything FlowLM's graphs hold, from the published names."""
     c = config.flow_lm
-    t = _under(tensors, "flow_lm.")
+    t = under(tensors, "flow_lm.")
     heads, kv_heads, head_dim = head_shape(c)
     layers = [
-        _layer(_under(t, f"transformer.layers.{i}."), heads, kv_heads, head_dim)
+        _layer(under(t, f"transformer.layers.{i}."), heads, kv_heads, head_dim)
         for i in range(c.transformer.num_layers)
     ]
     table = t["conditioner.embed.weight"]
@@ -49,7 +49,7 @@ def flow_lm_weights(tensors: Tensors, config: Config) -> Tree:
         "bos": t["bos_emb"],
         "audio": _centre(t["input_linear.weight"]),
         "eos": _after(t["out_eos.weight"], t["out_eos.bias"], hidden),
-        "flow": _flow(_under(t, "flow_net."), config, hidden),
+        "flow": _flow(under(t, "flow_net."), config, hidden),
     }
 
 
@@ -62,8 +62,8 @@ def flow_steps(config: Config) -> tuple[int, ...]:
 def _flow(t: Tensors, config: Config, hidden: tuple[np.ndarray, np.ndarray]) -> Tree:
     """The flow head. All its modulations read one vector, so they are one product."""
     c = config.flow_lm
-    blocks = [_under(t, f"res_blocks.{i}.") for i in range(c.flow.depth)]
-    last = _under(t, "final_layer.")
+    blocks = [under(t, f"res_blocks.{i}.") for i in range(c.flow.depth)]
+    last = under(t, "final_layer.")
     modulation = [b["adaLN_modulation.1.weight"] for b in blocks]
     offset = [_one_plus(b["adaLN_modulation.1.bias"], 3) for b in blocks]
     return {
@@ -92,7 +92,7 @@ def _time_offsets(t: Tensors, c: FlowConfig, steps: int) -> list[np.ndarray]:
     for i in range(steps):
         times = {"lsd": (i / steps, (i + 1) / steps), "flow_matching": (i / steps,)}
         embedded = [
-            _embed_time(_under(t, f"time_embed.{n}."), time)
+            _embed_time(under(t, f"time_embed.{n}."), time)
             for n, time in enumerate(times.get(c.type, ()))
         ]
         mean = sum(embedded) / max(len(embedded), 1)
@@ -112,7 +112,7 @@ def _embed_time(t: Tensors, time: float) -> np.ndarray:
 
 def decoder_weights(tensors: Tensors, config: Config) -> Tree:
     """Everything Mimi's decoder graph holds; it reads FlowLM's normalised latents."""
-    c, t = config.mimi, _under(tensors, "mimi.")
+    c, t = config.mimi, under(tensors, "mimi.")
     mean, std = tensors["flow_lm.emb_mean"], tensors["flow_lm.emb_std"]
     project = t["quantizer.output_proj.weight"][:, :, 0]
     upsample = t["upsample.convtr.convtr.weight"][:, 0]  # [c, 2 · stride]
@@ -126,7 +126,7 @@ def decoder_weights(tensors: Tensors, config: Config) -> Tree:
 
 def encoder_weights(tensors: Tensors, config: Config) -> Tree:
     """Everything the encoder graph holds."""
-    c, t = config.mimi, _under(tensors, "mimi.")
+    c, t = config.mimi, under(tensors, "mimi.")
     return {
         "convolutions": _encoder_convolutions(t, c.seanet),
         "transformer": _projected(t, "encoder_transformer", c.transformer),
@@ -142,7 +142,7 @@ def _projected(t: Tensors, name: str, c: Any) -> Tree:
     centred = first is not None and last is not None
     layers = [
         _layer(
-            _under(t, f"{name}.transformer.layers.{i}."),
+            under(t, f"{name}.transformer.layers.{i}."),
             *(c.num_heads, c.num_heads, head_dim),
             centred=centred,
         )
@@ -249,7 +249,8 @@ def _residual(t: Tensors, name: str, dilation: int) -> Tree:
     return {"kind": "residual", "wide": wide, "narrow": narrow, "history": wide["history"]}
 
 
-def _under(tensors: Tensors, prefix: str) -> Tree:
+def under(tensors: Tensors, prefix: str) -> Tree:
+    """The tensors of one part of the model, by their names within it."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
