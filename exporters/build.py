@@ -14,7 +14,7 @@ import yaml
 
 from exporters import convert, quantize, report
 from exporters.manifest import refresh_files, write_manifest
-from exporters.quantize import DECODER_RECIPES, PRECISIONS, RECIPES, Precision
+from exporters.quantize import PRECISIONS, RECIPES, Precision, precision_of
 from exporters.signature import Signature
 from exporters.signatures import (
     DECODER_FRAMES,
@@ -25,7 +25,7 @@ from exporters.signatures import (
 )
 from exporters.transform import decoder_weights, encoder_weights, flow_lm_weights
 from exporters.validate import Check, Part, validate
-from exporters.vectors import write_vectors
+from exporters.vectors import noise_temperature, write_vectors
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, VoiceError
 from pocket_tts_jax.litert_engine import LiteRTEngine
@@ -71,12 +71,8 @@ class Export:
 
     def __init__(self, model: str | None, options: Options, folder: Path) -> None:
         self.options, self.folder = options, folder
-        self.source = open_model(model)
+        self.source = open_model(model, options.with_encoder)
         self.config = self.source.config
-        if options.with_encoder and not self.source.has_voice_cloning:
-            raise ConfigError(
-                f"{self.source.name} has no encoder for recordings: leave out --with-encoder."
-            )
         self.tensors = self.source.load_tensors()
 
     def run(self) -> list[Check]:
@@ -85,8 +81,7 @@ class Export:
         self.flow_lm = flow_lm_weights(self.tensors, self.config)
         parts = make_parts(self.flow_lm, self.tensors, self.config, self.options)
         for part in parts:
-            recipes = RECIPES if part.file == FLOW_LM else DECODER_RECIPES
-            self._convert(part, recipes[precision])
+            self._convert(part, RECIPES[precision_of(part.file, precision)])
         tokenizer = self._copy()
         write_manifest(
             self.folder,
@@ -96,6 +91,7 @@ class Export:
             licence=_licence(self.folder),
             fingerprint=fingerprint(self.tensors, "flow_lm.transformer."),
             config=self.config,
+            max_tokens=self.source.sidecar.max_tokens,
             capacity=self.options.max_frames,
             weights=self.flow_lm,
             signatures={part.file: part.signatures for part in parts},
@@ -143,11 +139,13 @@ class Export:
         refresh_files(self.folder)
 
 
-def open_model(model: str | None) -> ModelSource:
+def open_model(model: str | None, with_encoder: bool = False) -> ModelSource:
     """A packaged name, a folder, or (None) the embedded voice."""
-    if model is not None and is_published(model):
-        return open_source(language=model)
-    return open_source(model=model)
+    named = model is not None and is_published(model)
+    source = open_source(language=model) if named else open_source(model=model)
+    if with_encoder and not source.has_voice_cloning:
+        raise ConfigError(f"{source.name} has no encoder for recordings: leave out --with-encoder.")
+    return source
 
 
 def make_parts(flow_lm: Any, tensors: Any, config: Config, options: Options) -> list[Part]:
@@ -178,7 +176,7 @@ class _Inputs:
         config, free = self._config, set(signature.state_names()) | {"position"}
         free |= {t.name for t in signature.inputs if t.name.startswith(("k_", "v_"))}
         wanted = [tensor for tensor in signature.inputs if tensor.name not in free]
-        scales = {"noise": config.default_temperature**0.5, "audio": 0.1}
+        scales = {"noise": noise_temperature(config) ** 0.5, "audio": 0.1}
 
         def draw(step: int) -> dict[str, np.ndarray]:
             rng = np.random.default_rng([step, len(signature.name)])

@@ -24,7 +24,9 @@ def check_folder(path: Path, model: str | None) -> list[Check]:
     """
     folder = open_folder(path)
     folder.verify()
-    checks = [c for file in (FLOW_LM, DECODER, ENCODER) for c in _check_file(folder, file)]
+    precision = cast(Precision, folder.precision)
+    files = (file for file in (FLOW_LM, DECODER, ENCODER) if folder.has(file))
+    checks = [c for file in files for c in _check_file(folder, file, precision)]
     engine = LiteRTEngine(folder, threads=1)
     limit = vectors.tolerance(folder.precision)
     for name, value in vectors.replay(engine).items():
@@ -36,9 +38,7 @@ def check_folder(path: Path, model: str | None) -> list[Check]:
     return [check for check in checks if not check.passed]
 
 
-def _check_file(folder: ExportFolder, file: str) -> list[Check]:
-    if not folder.has(file):
-        return []
+def _check_file(folder: ExportFolder, file: str, precision: Precision) -> list[Check]:
     described = folder.manifest["signatures"][file]
     expected = {
         name: tuple(
@@ -46,7 +46,7 @@ def _check_file(folder: ExportFolder, file: str) -> list[Check]:
         )
         for name, entry in described.items()
     }
-    return check_shape(folder.file(file), expected)
+    return check_shape(folder.file(file), expected, precision)
 
 
 def _compare(folder: ExportFolder, model: str) -> list[Check]:

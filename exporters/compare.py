@@ -24,8 +24,9 @@ class Difference:
     finite: bool = True
 
     def add(self, reference: np.ndarray, found: np.ndarray) -> None:
-        error = found.astype(np.float64) - reference
-        self.finite &= bool(np.isfinite(found).all())
+        with np.errstate(invalid="ignore"):  # of two infinities
+            error = found.astype(np.float64) - reference
+        self.finite &= bool(np.isfinite(error).all())
         self.largest = max(self.largest, float(np.abs(error).max(initial=0)))
         self.scale = max(self.scale, float(np.abs(reference).max(initial=0)))
         self.signal += float(np.square(reference, dtype=np.float64).sum())
@@ -33,12 +34,14 @@ class Difference:
 
     @property
     def relative(self) -> float:
-        """Largest difference over the largest value."""
-        return self.largest / max(self.scale, 1e-30)
+        """Largest difference over the largest value; infinite where a number was not finite."""
+        return self.largest / max(self.scale, 1e-30) if self.finite else np.inf
 
     @property
     def snr_db(self) -> float:
-        """Signal-to-noise ratio of the whole chain."""
+        """Signal-to-noise ratio of the whole chain; −∞ where a number was not finite."""
+        if not self.finite:
+            return -np.inf
         return 10 * float(np.log10(max(self.signal, 1e-30) / max(self.noise, 1e-30)))
 
 

@@ -15,11 +15,13 @@ from pocket_tts_jax.litert_model import LiteRTModel, SignatureSpec
 
 @dataclass(frozen=True)
 class Facts:
-    """Operations by name, those that are not builtin, and how many tensors have no fixed shape."""
+    """Operations by name, those that are not builtin, how many tensors have no fixed shape, and
+    the products with the bits of their weights."""
 
     operations: Counter[str]
     foreign: tuple[str, ...]
     dynamic: int
+    products: tuple[tuple[str, int], ...]
 
 
 def inspect(path: Path) -> Facts:
@@ -30,8 +32,9 @@ def inspect(path: Path) -> Facts:
     names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
     codes = [_code(names, code) for code in model.operatorCodes]
     operations: Counter[str] = Counter()
-    dynamic = 0
+    dynamic, products = 0, []
     for subgraph in model.subgraphs:
+        products += _products(subgraph, codes, schema.TensorType)
         operations.update(codes[operator.opcodeIndex] for operator in subgraph.operators)
         for tensor in subgraph.tensors:
             signature = tensor.shapeSignature
@@ -39,7 +42,23 @@ def inspect(path: Path) -> Facts:
     foreign = tuple(
         sorted(n for n in operations if n.startswith(("CUSTOM", "FLEX", "STABLEHLO", "DELEGATE")))
     )
-    return Facts(operations, foreign, dynamic)
+    return Facts(operations, foreign, dynamic, tuple(products))
+
+
+def _products(subgraph: Any, codes: list[str], types: Any) -> list[tuple[str, int]]:
+    """(name, bits) of each product with weights; those in 16 bits are widened by an operation."""
+    bits = {types.FLOAT32: 32, types.FLOAT16: 16, types.INT8: 8, types.INT4: 4}
+    makers = {int(out): o for o in subgraph.operators for out in o.outputs}
+    found = []
+    for operator in subgraph.operators:
+        if codes[operator.opcodeIndex] in ("FULLY_CONNECTED", "CONV_2D"):
+            weight = int(operator.inputs[1])
+            maker = makers.get(weight)
+            if maker is not None and codes[maker.opcodeIndex] == "DEQUANTIZE":
+                weight = int(maker.inputs[0])
+            name = subgraph.tensors[int(operator.outputs[0])].name.decode()
+            found.append((name, bits[subgraph.tensors[weight].type]))
+    return found
 
 
 def _code(names: dict[int, str], code: Any) -> str:

@@ -24,6 +24,7 @@ def write_manifest(
     licence: str,
     fingerprint: str,
     config: Config,
+    max_tokens: int,
     capacity: int,
     weights: Tree,
     signatures: dict[str, list[Signature]],
@@ -49,6 +50,9 @@ def write_manifest(
             "flow_steps": list(flow_steps(config)),
             "temperature": config.default_temperature,
             "eos_threshold": config.default_eos_threshold,
+            "max_tokens": max_tokens,
+            # None: by the chunk's text.
+            "frames_after_eos": config.model_recommended_frames_after_eos,
         },
         "cache": {
             "capacities": sorted({min(SHORT_CAPACITY, capacity), capacity}),

@@ -41,8 +41,17 @@ RECIPES: dict[Precision, tuple[Rule, ...]] = {
     # The flow head runs on its own output, where errors are heard at once: it keeps 8 bits.
     "int4": (Rule("", 8), Rule("attention", 4), Rule("feed_forward", 4), *_FLOAT),
 }
-# Mimi's transformer keeps 8 bits: it is small, and its errors are in every sample.
-DECODER_RECIPES = RECIPES | {"mixed": RECIPES["int8"], "int4": RECIPES["int8"]}
+
+
+def precision_of(file: str, precision: Precision) -> Precision:
+    """Of one file of an export. Mimi's transformers keep 8 bits: they are small, and their errors
+    are in every sample."""
+    return "int8" if file.startswith("mimi") and precision in ("mixed", "int4") else precision
+
+
+def bits_of(product: str, rules: tuple[Rule, ...]) -> int:
+    """Bits that the weights of a product of this name get."""
+    return next((rule.bits for rule in reversed(rules) if rule.scope in product), 32)
 
 
 def quantize(source: Path, target: Path, rules: tuple[Rule, ...]) -> None:

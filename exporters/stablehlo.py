@@ -54,7 +54,7 @@ def export(model: str | None, out: Path, options: Options) -> None:
     """Make the folder `out`, or raise and leave nothing."""
     if out.exists():
         raise ConfigError(f"{out} exists. Choose another folder, or remove it first.")
-    source = open_model(model)
+    source = open_model(model, options.with_encoder)
     tensors = source.load_tensors()
     flow_lm = flow_lm_weights(tensors, source.config)
     parts = make_parts(flow_lm, tensors, source.config, options)

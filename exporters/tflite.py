@@ -22,6 +22,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
+    context: typer.Context,
     model: Annotated[
         str | None, typer.Option(help="A name (english), or a folder with weights.")
     ] = None,
@@ -35,13 +36,16 @@ def main(
     ] = None,
     with_encoder: Annotated[bool, typer.Option(help="Also export voice cloning.")] = False,
     via: Annotated[str, typer.Option(help="litert | jax2tf")] = "litert",
-    check: Annotated[Path | None, typer.Option(help="Validate a folder instead.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="Validate a folder instead; with --model, against it.")
+    ] = None,
 ) -> None:
     """Export, or validate an export."""
     try:
         if check is not None:
             from exporters.check import check_folder
 
+            _refuse_options_of_an_export(context)
             failed = check_folder(check, model)
         else:
             if out is None:
@@ -53,6 +57,17 @@ def main(
         sys.exit(1)
     if failed:
         sys.exit(1)
+
+
+def _refuse_options_of_an_export(context: typer.Context) -> None:
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and name not in ("check", "model"):
+            raise ConfigError(
+                f"--check takes --model alone: leave out --{name.replace('_', '-')}, which is for "
+                "making an export."
+            )
 
 
 def export(model: str | None, out: Path, options: Options) -> list[Any]:

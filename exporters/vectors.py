@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from exporters.compare import Difference
+from pocket_tts_jax.config import Config
 from pocket_tts_jax.litert_engine import LiteRTEngine
 from pocket_tts_jax.noise import chunk_key, noise
 from pocket_tts_jax.text import TextRules, iter_chunks, make_prompt
@@ -18,6 +19,7 @@ from pocket_tts_jax.tokenizer import load_tokenizer
 FILE = "vectors.json"
 TEXT = "Hello there, this is a test. It has two sentences."
 SEED, STEPS = 42, 8
+TRIAL_TEMPERATURE = 0.5
 # Another processor orders its sums differently; quantisation then rounds some values the other way.
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-3}
 QUANTISED_TOLERANCE = 0.1
@@ -47,14 +49,20 @@ def tolerance(precision: str) -> float:
     return TOLERANCE.get(precision, QUANTISED_TOLERANCE)
 
 
+def noise_temperature(config: Config) -> float:
+    """The model's own; where that is 0 another one, because noise of zeros would try nothing."""
+    return config.default_temperature or TRIAL_TEMPERATURE
+
+
 def _record(engine: LiteRTEngine, max_tokens: int) -> dict[str, Any]:
     config, (kind, path) = engine.config, engine.folder.tokenizer()
     tokenizer = load_tokenizer(kind, path, config.flow_lm.lookup_table.n_bins)
     rules = TextRules.from_config(config)
     chunks = list(iter_chunks(TEXT, tokenizer, rules, max_tokens))
     prompts = [make_prompt(chunk, tokenizer, rules) for chunk in chunks]
-    draws = noise(chunk_key(SEED, 0), 0, STEPS, engine.latent_dim, config.default_temperature)
-    flow_steps = engine.flow_steps[0]
+    temperature = noise_temperature(config)
+    draws = noise(chunk_key(SEED, 0), 0, STEPS, engine.latent_dim, temperature)
+    flow_steps, tail = engine.flow_steps[0], config.model_recommended_frames_after_eos
     session = engine.start(None, prompts[0], flow_steps)
     steps = [session.step(draw) for draw in draws]
     latents = np.stack([latent for latent, _ in steps])
@@ -66,13 +74,13 @@ def _record(engine: LiteRTEngine, max_tokens: int) -> dict[str, Any]:
             {
                 "text": prompt.text,
                 "token_ids": list(prompt.ids),
-                "frames_after_eos": prompt.frames_after_eos,
+                "frames_after_eos": prompt.frames_after_eos if tail is None else tail,
                 "max_frames": prompt.max_frames,
             }
             for prompt in prompts
         ],
         "seed": SEED,
-        "temperature": config.default_temperature,
+        "temperature": temperature,
         "flow_steps": flow_steps,
         "first_latent": np.asarray(engine.flow_lm.bos).tolist(),
         "noise": draws.tolist(),

@@ -4,14 +4,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from exporters import build, flatbuffer, validate
+from exporters import build, check, flatbuffer, graph, reference, tflite, validate
 from exporters.build import Options
 from exporters.check import check_folder
+from exporters.compare import Chain, Difference
+from exporters.quantize import Precision
 from exporters.tflite import export
+from pocket_tts_jax.attention import MASKED
 from pocket_tts_jax.errors import CheckpointError, ConfigError
 from pocket_tts_jax.export_folder import open_folder
 from tests.exported import OPTIONS, copy_of_export, tiny_export, tiny_model_folder
@@ -56,12 +61,15 @@ def test_graphs_are_builtin_static_and_delegated() -> None:
 
 
 def test_weights_are_stored_once() -> None:
-    folder = tiny_export()
-    manifest = open_folder(folder).manifest
+    from ai_edge_litert import schema_py_generated as schema
+
     weights = (tiny_model_folder() / "model.safetensors").stat().st_size
-    models = sum(e["size"] for n, e in manifest["files"].items() if n.endswith(".tflite"))
-    graphs = 200_000 * 16  # operators and names of some sixteen signatures
-    assert models < 1.05 * weights + graphs
+    stored = 0
+    for path in tiny_export().glob("*.tflite"):
+        model: Any = schema.Model.GetRootAs(path.read_bytes(), 0)
+        stored += sum(model.Buffers(i).DataLength() for i in range(model.BuffersLength()))
+    # Masks and positions of sixteen signatures are constants too.
+    assert 0.8 * weights < stored < 1.5 * weights
 
 
 def test_a_failing_export_leaves_nothing(
@@ -88,6 +96,48 @@ def test_an_export_is_never_overwritten(tmp_path: Path) -> None:
 def test_wrong_options_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
         Options(**wrong)
+
+
+def test_numbers_that_are_not_finite_are_infinitely_far() -> None:
+    ones, broken = np.ones(3), np.array([1, np.nan, 1])
+    for expected, found in ((ones, broken), (broken, ones), (broken, broken)):
+        difference = Difference()
+        difference.add(expected, found)
+        assert difference.relative == np.inf and difference.snr_db == -np.inf
+
+
+def test_a_state_of_zeros_has_to_stay_zero() -> None:
+    wrong = Difference()
+    wrong.add(np.zeros(4), np.full(4, 1e6))
+    chain = Chain("decode_1", outputs={"k_0_rows": wrong})
+    (check,) = validate._judge_quantised("here", chain, validate.LIMITS["int4"])
+    assert not check.passed
+
+
+def test_gate_sees_a_prefill_that_forgets_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = graph.many_queries
+
+    def forgetful(q: Any, cache: Any, rows: Any, cache_bias: Any, new_bias: Any) -> Any:
+        return right(q, cache, rows, cache_bias + MASKED, new_bias)
+
+    monkeypatch.setattr(graph, "many_queries", forgetful)
+    source = build.open_model(str(tiny_model_folder()))
+    tensors = source.load_tensors()
+    weights = build.flow_lm_weights(tensors, source.config)
+    part = build.make_parts(weights, tensors, source.config, OPTIONS)[0]
+    found = reference.check_flow_lm(part.signatures, tensors, source.config)
+    far = {(name, output) for name, output, value in found if value > reference.RELATIVE}
+    # The first layer's rows do not depend on any attention.
+    assert ("prefill_8_c256", "k_1_rows") in far and ("prefill_8_c256", "k_0_rows") not in far
+
+
+def test_gate_sees_weights_of_other_bits() -> None:
+    folder = open_folder(tiny_export())
+    cases: tuple[tuple[Precision, int], ...] = (("fp32", 0), ("int8", 1))
+    for precision, failing in cases:
+        checks = check._check_file(folder, "mimi_decoder.tflite", precision)
+        wrong = [c for c in checks if not c.passed]
+        assert len(wrong) == failing and all("other bits" in c.what for c in wrong)
 
 
 def test_gate_sees_a_wrong_weight(tmp_path: Path) -> None:
@@ -119,6 +169,17 @@ def test_check_accepts_the_folder_and_names_what_is_wrong(tmp_path: Path) -> Non
     path.write_bytes(blob)
     with pytest.raises(CheckpointError, match="flow_lm.tflite is damaged"):
         check_folder(folder, None)
+
+
+def test_check_refuses_the_options_of_an_export(tmp_path: Path) -> None:
+    given = ["--check", str(tmp_path), "--precision", "int8"]
+    result = CliRunner().invoke(tflite.app, given)
+    assert result.exit_code == 1 and "leave out --precision" in result.output
+
+
+def test_a_model_without_an_encoder_has_none_to_export() -> None:
+    with pytest.raises(ConfigError, match="leave out --with-encoder"):
+        build.open_model(None, with_encoder=True)
 
 
 def test_command_line_says_what_went_wrong(tmp_path: Path) -> None:

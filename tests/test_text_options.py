@@ -80,10 +80,13 @@ def test_plain_typography(source, tokenizer):
 
 
 def test_short_chunks_are_glued(source, tokenizer):
-    text = "Yes. The sentence after it is longer than the word."
-    loose = prompts(source, tokenizer, text, max_tokens=18)
-    glued = prompts(source, tokenizer, text, max_tokens=60, glue_short_chunks=True)
-    assert min(len(p.text.split()) for p in glued) > 2 and loose
+    text = "The first sentence is long. Then comes a second one. Yes."
+    loose, glued = (
+        [p.text for p in prompts(source, tokenizer, text, max_tokens=24, glue_short_chunks=glue)]
+        for glue in (False, True)
+    )
+    assert loose == ["The first sentence is long. Then comes a second one.", "Yes."]
+    assert glued == ["The first sentence is long.", "Then comes a second one. Yes."]
 
 
 def test_long_chunks_are_cut_between_words(source, tokenizer):

@@ -1,13 +1,7 @@
-"""Voice states, their files in every form, the catalog, and the cache of encoded prompts."""
+"""Voice states and their files in every form."""
 
 import json
-import os
-import signal
 import struct
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +9,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import pocket_tts_jax.atomic as atomic
-from pocket_tts_jax.atomic import remove_abandoned
-from pocket_tts_jax.catalog import PREDEFINED, default_voice, predefined_voice
 from pocket_tts_jax.config import available_configs, load_config, packaged_config
 from pocket_tts_jax.errors import VoiceError
-from pocket_tts_jax.prompt_cache import PromptCache, fingerprint, prompt_key
 from pocket_tts_jax.voices import (
     VoicePrompt,
     VoiceState,
@@ -28,14 +19,7 @@ from pocket_tts_jax.voices import (
     voice_shape,
     write_voice,
 )
-
-LAYERS, HEADS, WIDTH, LENGTH = 2, 3, 4, 5
-
-
-def voice(seed: int = 0, length: int = LENGTH, **changes) -> VoiceState:
-    random = np.random.default_rng(seed)
-    k, v = random.standard_normal((2, LAYERS, HEADS, length, WIDTH)).astype(np.float32)
-    return VoiceState(k, v, **changes)
+from tests.made_up_voice import HEADS, LAYERS, LENGTH, WIDTH, assert_same, voice
 
 
 def reference_tensors(state: VoiceState, slots: int = LENGTH) -> dict[str, np.ndarray]:
@@ -50,12 +34,6 @@ def reference_tensors(state: VoiceState, slots: int = LENGTH) -> dict[str, np.nd
         tensors[f"{name}/offset"] = np.array([LENGTH], np.int64)
         tensors[f"{name}/pad"] = np.zeros(1, np.int64)
     return tensors
-
-
-def assert_same(a: VoiceState | VoicePrompt, b: VoiceState) -> None:
-    assert isinstance(a, VoiceState)
-    assert np.array_equal(a.k, b.k) and np.array_equal(a.v, b.v)
-    assert a.k.dtype == a.v.dtype == np.float32
 
 
 def test_round_trip_keeps_everything(tmp_path):
@@ -270,210 +248,6 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         write_voice(tmp_path / "v", voice(1))
     assert (tmp_path / "v").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["v"]
-
-
-def test_catalog_addresses_are_pinned_and_complete():
-    assert predefined_voice("german_24l", "juergen") == (
-        "hf://kyutai/pocket-tts-without-voice-cloning/languages/german_24l/embeddings/"
-        "juergen.safetensors@a7056f505a4a8ca72d8b5fb1440071d6f1a35739"
-    )
-    for model in available_configs():
-        assert default_voice(model) in PREDEFINED
-    assert default_voice("english_2026-10") == "alba"
-    assert default_voice("portuguese_24l") == "rafael"
-    assert not PREDEFINED["cosette"].commercial_use
-    with pytest.raises(VoiceError, match="no voice called 'albba'.*alba, anna"):
-        predefined_voice("english", "albba")
-
-
-@pytest.mark.reference
-def test_catalog_is_the_references():
-    pytest.importorskip("pocket_tts")
-    from pocket_tts.default_parameters import get_default_voice_for_language
-    from pocket_tts.utils import utils
-
-    ours = {name: entry.recording for name, entry in PREDEFINED.items()}
-    assert ours == utils._ORIGINS_OF_PREDEFINED_VOICES
-    for model in available_configs():
-        assert default_voice(model) == get_default_voice_for_language(model)
-        assert predefined_voice(model, "alba") == utils.get_predefined_voice(model, "alba")
-
-
-def test_fingerprint_sees_names_shapes_and_values():
-    random = np.random.default_rng(0)
-    base = {"lm.a": random.standard_normal((30, 40)), "lm.b": np.ones(3), "mimi.c": np.ones(2)}
-    prints = [fingerprint(base)]
-    for change in (
-        {"lm.a": base["lm.a"] + 1e-3},
-        {"lm.a": base["lm.a"].reshape(40, 30)},
-        {"lm.d": np.ones(1)},
-        {"lm.b": np.ones(3, np.float32)},
-    ):
-        prints.append(fingerprint(base | change))
-    assert len(set(prints)) == len(prints)
-    changed = base | {"mimi.c": np.zeros(2)}
-    assert fingerprint(base, "lm.") == fingerprint(changed, "lm.")
-    assert fingerprint(base) != fingerprint(changed)
-
-
-def test_prompt_key_depends_on_all_its_parts():
-    audio = np.random.default_rng(0).standard_normal(100).astype(np.float32)
-    keys = [
-        prompt_key(audio, 24000, "m", truncate=True),
-        prompt_key(audio, 24000, "m", truncate=False),
-        prompt_key(audio, 16000, "m", truncate=True),
-        prompt_key(audio, 24000, "n", truncate=True),
-        prompt_key(audio[:-1], 24000, "m", truncate=True),
-    ]
-    assert len(set(keys)) == len(keys)
-    assert prompt_key(audio.copy(), 24000, "m", truncate=True) == keys[0]
-
-
-def test_cache_hits_misses_and_the_switch(tmp_path):
-    cache = PromptCache(tmp_path / "cache")
-    assert cache.get("k") is None and cache.size() == 0
-    cache.put("k", voice())
-    hit = cache.get("k")
-    assert hit is not None
-    assert_same(hit, voice())
-    off = PromptCache(tmp_path / "cache", enabled=False)
-    assert off.get("k") is None
-    off.put("other", voice())
-    assert cache.get("other") is None
-    cache.clear()
-    assert cache.get("k") is None and cache.size() == 0
-
-
-def test_a_damaged_entry_is_dropped_and_made_again(tmp_path, caplog):
-    cache = PromptCache(tmp_path)
-    cache.put("k", voice())
-    path = tmp_path / "k.safetensors"
-    path.write_bytes(path.read_bytes()[:-3])
-    assert cache.get("k") is None
-    assert "damaged" in caplog.text and not path.exists()
-    cache.put("k", voice())
-    assert cache.get("k") is not None
-
-
-def test_the_least_recently_used_go_first(tmp_path):
-    cache = PromptCache(tmp_path)
-    for age, key in ((300, "old"), (200, "used"), (100, "new")):
-        cache.put(key, voice())
-        moment = os.stat(tmp_path / f"{key}.safetensors").st_mtime - age
-        os.utime(tmp_path / f"{key}.safetensors", (moment, moment))
-    assert cache.get("used") is not None  # touches it
-    entry = cache.size() // 3
-    PromptCache(tmp_path, max_bytes=2 * entry).put("new2", voice())
-    assert sorted(p.stem for p in tmp_path.iterdir()) == ["new2", "used"]
-
-
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, caplog):
-    (tmp_path / "file").write_text("in the way")
-    PromptCache(tmp_path / "file" / "folder").put("k", voice())
-    assert "not cached" in caplog.text
-
-
-def test_many_threads_share_a_small_cache(tmp_path):
-    PromptCache(tmp_path).put("size", voice())
-    cache = PromptCache(tmp_path, max_bytes=3 * PromptCache(tmp_path).size())
-
-    def work(number: int) -> None:
-        key = str(number % 5)
-        cache.put(key, voice(number % 5))
-        hit = cache.get(key)
-        if hit is not None:  # another thread may have evicted it
-            assert_same(hit, voice(number % 5))
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(60)))
-    assert cache.size() <= cache.max_bytes
-    assert not list(tmp_path.glob(".*.part"))
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_kill_9_while_writing_the_cache(tmp_path):
-    program = """
-import sys, time
-from pathlib import Path
-import numpy as np
-import pocket_tts_jax.atomic as atomic
-from pocket_tts_jax.prompt_cache import PromptCache
-from pocket_tts_jax.voices import VoiceState
-def stuck(fd):
-    print("written", flush=True)
-    time.sleep(60)
-atomic.os.fsync = stuck
-PromptCache(Path(sys.argv[1])).put("k", VoiceState(*np.ones((2, 2, 3, 5, 4), np.float32)))
-"""
-    root = Path(__file__).parent.parent
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as child:
-        assert child.stdout is not None and child.stdout.readline() == "written\n"
-        child.kill()
-    cache = PromptCache(tmp_path)
-    (left,) = tmp_path.iterdir()
-    assert left.suffix == ".part" and cache.get("k") is None
-    remove_abandoned(tmp_path)
-    assert left.exists()  # it could still be someone's
-    os.utime(left, (0, 0))
-    cache.put("k", voice())
-    assert cache.get("k") is not None and not left.exists()
-
-
-@pytest.fixture(scope="module")
-def reference_model():
-    """The reference's smallest model with random weights."""
-    pytest.importorskip("pocket_tts")
-    import torch
-    from pocket_tts.models import tts_model
-    from pocket_tts.models.mimi import build_mimi
-    from pocket_tts.utils import config as reference_config
-
-    tokenizer = Path(__file__).parent.parent.parent / "shared/data/english_tokenizer.json"
-    if not tokenizer.exists():
-        pytest.skip("needs a tokenizer from ../shared/data")
-    config = reference_config.load_config(packaged_config("english_2m_2026-10"))
-    config.flow_lm.lookup_table.tokenizer = "tokenizers"
-    config.flow_lm.lookup_table.tokenizer_path = str(tokenizer)
-    torch.manual_seed(0)
-    model = tts_model.TTSModel._from_pydantic_config(config, 0.3, 1, None, -1.0, None)
-    width = (config.flow_lm.transformer.d_model, 32)
-    model.flow_lm.speaker_proj_weight = torch.nn.Parameter(torch.randn(width))
-    model.mimi = build_mimi(config.mimi).eval()
-    tts_model.stamp_state_names(model)
-    model.max_decoder_frames_per_call = 1  # else its threads decide how sums are grouped
-    return model
-
-
-def reference_audio(model, state) -> np.ndarray:
-    import torch
-
-    torch.manual_seed(1)
-    return model.generate_audio(state, "Yes.", frames_after_eos=1).numpy()
-
-
-@pytest.mark.reference
-def test_the_reference_speaks_from_our_files(reference_model, tmp_path):
-    import torch
-    from pocket_tts import export_model_state
-
-    prompt = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 24000)) * 0.1).float()
-    state = reference_model.get_state_for_audio_prompt(prompt)
-    export_model_state(state, tmp_path / "theirs.safetensors")
-    config = load_config(packaged_config("english_2m_2026-10"))
-    ours = read_voice(tmp_path / "theirs.safetensors", config)
-    assert isinstance(ours, VoiceState) and ours.shape == voice_shape(config)
-
-    latents = np.random.default_rng(1).standard_normal((13, 32)).astype(np.float32)
-    metadata = {"model": "english_2m_2026-10", "seconds": "1.04"}
-    write_voice(tmp_path / "ours.safetensors", VoiceState(ours.k, ours.v, latents, metadata))
-    again = reference_model.get_state_for_audio_prompt(tmp_path / "ours.safetensors")
-    for module, tensors in state.items():
-        for name, tensor in tensors.items():
-            assert torch.equal(again[module][name], tensor)
-    assert np.array_equal(
-        reference_audio(reference_model, again), reference_audio(reference_model, state)
-    )
 
 
 def test_metadata_is_in_the_files_header(tmp_path):
