@@ -26,10 +26,11 @@ from benchmarks.engines import ENGINES, NOT_COMPARABLE, Engine, pairs
 from benchmarks.machine import commit, describe_machine
 from benchmarks.table import markdown
 from benchmarks.targets import LITERT, verdicts
+from benchmarks.texts import BATCH_TEXT, QUICK_TEXT, TEXT
 from benchmarks.workload import (
     FULL_SIZE,
     QUICK_SIZE,
-    TEXT,
+    ExportRefused,
     Workload,
     default_folder,
     make_export,
@@ -38,8 +39,6 @@ from benchmarks.workload import (
 
 SCHEMA = 1
 BATCH = 16
-BATCH_TEXT = "We walked home."  # a batch of 16 lasts as long as 16 texts
-QUICK_TEXT = "Hello."
 FIELDS = (
     "rtf",
     "first_audio_ms",
@@ -66,10 +65,12 @@ class Case:
 
 def main() -> None:
     options = _parse()
-    workload = make_workload(options.folder, QUICK_SIZE if options.quick else FULL_SIZE)
     cases, skipped = choose_cases(options.engines, options.threads, full_size=not options.quick)
+    stop_without(cases, skipped)
+    workload = make_workload(options.folder, QUICK_SIZE if options.quick else FULL_SIZE)
     cases, refused = with_exports(cases, workload)
     skipped += refused
+    stop_without(cases, skipped)
     text = QUICK_TEXT if options.quick else TEXT
     runs = measure_all(cases, workload, text, options.runs)
     report = {
@@ -79,6 +80,7 @@ def main() -> None:
         "workload": {
             "config": QUICK_SIZE if options.quick else FULL_SIZE,
             "text": text,
+            "tokens": workload.tokens(text),
             "frames": workload.expected_frames(text),
             "weights": "random, of published size",
             "runs": options.runs,
@@ -128,11 +130,18 @@ def with_exports(cases: list[Case], workload: Workload) -> tuple[list[Case], lis
     for precision in dict.fromkeys(c.precision for c in cases if c.engine == LITERT):
         try:
             make_export(workload, precision)
-        except subprocess.CalledProcessError:
-            reason = f"{precision}: the exporter's gate refused these weights"
-            refused[precision] = {"engine": LITERT, "reason": reason}
+        except ExportRefused as error:
+            refused[precision] = {"engine": LITERT, "reason": str(error)}
     kept = [c for c in cases if c.engine != LITERT or c.precision not in refused]
     return kept, list(refused.values())
+
+
+def stop_without(cases: list[Case], skipped: list[dict[str, str]]) -> None:
+    """End the program where nothing is left to measure, saying why."""
+    if not cases:
+        reasons = "".join(f"\n- {entry['engine']}: {entry['reason']}" for entry in skipped)
+        print(f"nothing can be measured here; choose other --engines:{reasons}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _reason_to_skip(engine: Engine, full_size: bool) -> str:

@@ -1,46 +1,38 @@
 """Latency of one engine as an app meets it: `python -m benchmarks.latency --model FOLDER`.
 
 Prints one JSON report. Two ways to ask for speech, synchronous (the whole result) and streaming
-(80 ms frames), each cold (a new process: import, load, first request) and warm (further requests
-of one process). Percentiles are over requests; those of gaps are over the waits between
-deliveries of all streaming requests. `stalls` counts frames that came later than a player
-needed them that started with the first, and `head_start_ms` how long it must wait to have none.
+(80 ms frames), each cold (the first request of a new process; `load_ms` is what comes before it:
+import and load) and warm (further requests of one process). Percentiles are over requests; those
+of gaps are over the waits between deliveries of all streaming requests, the first audio not among
+them. `stalls` counts frames that came later than a player needed them that started with the
+first, and `head_start_ms` how long it must wait to have none.
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from benchmarks.app import STREAMING, SYNC, model_parser
 from benchmarks.machine import commit, describe_machine
-from benchmarks.workload import TEXT
+from benchmarks.texts import TEXT
 
-if TYPE_CHECKING:
-    from pocket_tts_jax.speech_model import SpeechModel
-    from pocket_tts_jax.voices import VoiceState
-
-SCHEMA = 1
+SCHEMA = 2
 PERCENTILES = (50, 90, 95, 99)
 FRAME_MS = 80.0
-SEED = 7
 
 
 def main() -> None:
     options = _parse()
-    if options.worker:
-        result_file = os.fdopen(os.dup(1), "w")
-        os.dup2(2, 1)
-        json.dump(measure_process(options), result_file)
-        result_file.flush()
-        os._exit(0)
-    processes = [_start_process(sys.argv[1:]) for _ in range(options.processes)]
+    streaming, sync = [], []
+    for _ in range(options.processes):
+        streaming.append(start_process(options, STREAMING, options.requests))
+        sync.append(start_process(options, SYNC, 0))
     report = {
         "schema": SCHEMA,
         "machine": describe_machine(),
@@ -49,107 +41,48 @@ def main() -> None:
         "engine": options.engine,
         "threads": options.threads,
         "text": options.text,
-    } | summarise(processes)
+    } | summarise(streaming, sync)
     text = json.dumps(report, indent=1)
     if options.json is not None:
         options.json.write_text(text + "\n", encoding="utf-8")
     print(text)
 
 
-def _start_process(arguments: Sequence[str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.latency", *arguments, "--worker"]
+def start_process(options: argparse.Namespace, first: str, requests: int) -> dict[str, Any]:
+    """What `benchmarks.app` measured, whose first request was of the kind `first`."""
+    command = [sys.executable, "-m", "benchmarks.app", "--first", first]
+    command += ["--requests", str(requests), "--model", str(options.model)]
+    command += ["--engine", options.engine, "--threads", str(options.threads)]
+    command += ["--text", options.text]
+    if options.voice is not None:
+        command += ["--voice", options.voice]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the process failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout)
 
 
-def measure_process(options: argparse.Namespace) -> dict[str, Any]:
-    """One process: how long until it speaks, then warm requests of both kinds."""
-    start = time.perf_counter()
-    model, voice = open_model(options)
-    loaded = time.perf_counter()
-    cold = time_stream(model, voice, options.text)
-    time_stream(model, voice, options.text)  # all shapes of the text have run once
-    streams = [time_stream(model, voice, options.text) for _ in range(options.requests)]
-    whole = [time_whole(model, voice, options.text) for _ in range(options.requests)]
-    return {
-        "load_ms": (loaded - start) * 1e3,
-        "cold_first_audio_ms": cold["first_audio_ms"],
-        "cold_total_ms": cold["total_ms"],
-        "streams": streams,
-        "whole_ms": whole,
-    }
-
-
-def model_parser(description: str | None, text: str) -> argparse.ArgumentParser:
-    """The options of `open_model`, and a text to speak."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, required=True, help="an export, or a model folder")
-    parser.add_argument("--engine", choices=("litert", "jax"), default="litert")
-    parser.add_argument("--voice", help="name of a voice; the model's default")
-    parser.add_argument("--text", default=text)
-    parser.add_argument("--threads", type=int, default=2, help="of the engine")
-    return parser
-
-
-def open_model(options: argparse.Namespace) -> "tuple[SpeechModel, VoiceState]":
-    """The model behind either engine, and a voice."""
-    model = _open(options.engine, options.model, options.threads)
-    return model, model.get_state_for_audio_prompt(options.voice or model.default_voice())
-
-
-def _open(engine: str, folder: Path, threads: int) -> "SpeechModel":
-    if engine == "litert":
-        from pocket_tts_jax.litert_speaker import LiteRTSpeaker
-
-        return LiteRTSpeaker(folder, threads=threads)
-    from pocket_tts_jax.threads import limit_threads
-
-    limit_threads(threads)
-    from pocket_tts_jax.model import TTSModel
-
-    return TTSModel.load_model(model=folder)
-
-
-def time_stream(model: "SpeechModel", voice: Any, text: str) -> dict[str, Any]:
-    """One streaming request. Arrivals are those of each frame, in ms after the text."""
-    start, arrivals, samples = time.perf_counter(), [], 0
-    for frame in model.generate_audio_stream(voice, text, seed=SEED):
-        arrivals.append((time.perf_counter() - start) * 1e3)
-        samples += frame.size
-    return {
-        "first_audio_ms": arrivals[0],
-        "total_ms": arrivals[-1],
-        "audio_ms": samples / model.sample_rate * 1e3,
-        "arrivals_ms": arrivals,
-    }
-
-
-def time_whole(model: "SpeechModel", voice: Any, text: str) -> float:
-    """One synchronous request, in ms."""
-    start = time.perf_counter()
-    model.generate_audio(voice, text, seed=SEED)
-    return (time.perf_counter() - start) * 1e3
-
-
-def summarise(processes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Percentiles over the requests of all processes."""
-    streams = [stream for process in processes for stream in process["streams"]]
-    whole = [ms for process in processes for ms in process["whole_ms"]]
-    gaps = np.concatenate([np.diff(stream["arrivals_ms"], prepend=0) for stream in streams])
+def summarise(
+    streaming: Sequence[dict[str, Any]], sync: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Percentiles over the requests of all processes, by the kind of their first request."""
+    streams = [stream for process in streaming for stream in process[STREAMING]]
+    whole = [ms for process in streaming for ms in process[SYNC]]
+    gaps = np.concatenate([np.diff(stream["arrivals_ms"]) for stream in streams])
     audio = float(np.median([stream["audio_ms"] for stream in streams]))
     waits = [head_start(stream["arrivals_ms"]) for stream in streams]
+    cold = [process["cold"] for process in streaming]
     return {
         "requests": len(streams),
-        "processes": len(processes),
+        "processes": len(streaming),
         "audio_ms": round(audio, 1),
         "cold": {
-            "load_ms": percentiles([p["load_ms"] for p in processes]),
-            "first_audio_ms": percentiles([p["cold_first_audio_ms"] for p in processes]),
-            "sync_ms": percentiles([p["cold_total_ms"] for p in processes]),
+            "load_ms": percentiles([p["load_ms"] for p in (*streaming, *sync)]),
+            "sync": {"total_ms": percentiles([process["cold"] for process in sync])},
+            "streaming": {
+                "first_audio_ms": percentiles([s["first_audio_ms"] for s in cold]),
+                "total_ms": percentiles([s["total_ms"] for s in cold]),
+            },
         },
         "warm": {
             "sync": {
@@ -194,11 +127,13 @@ def late_frames(arrivals: Sequence[float], frame_ms: float = FRAME_MS) -> int:
 
 def _parse() -> argparse.Namespace:
     parser = model_parser(__doc__, TEXT)
-    parser.add_argument("--processes", type=int, default=3, help="cold starts")
+    parser.add_argument("--processes", type=int, default=3, help="cold starts for each way to ask")
     parser.add_argument("--requests", type=int, default=20, help="warm requests per process")
     parser.add_argument("--json", type=Path, help="also write the report here")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if min(options.processes, options.requests) < 1:
+        parser.error("--processes and --requests are 1 or more")
+    return options
 
 
 if __name__ == "__main__":

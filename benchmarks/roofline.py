@@ -21,6 +21,7 @@ _BYTES = {
 }
 PRECISIONS = tuple(_BYTES)
 _FLOAT = 4.0
+CONDITION = "flow_lm.flow_net.cond_embed"
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,23 @@ def flow_lm_cost(config: Config, precision: str, tokens: int, positions: int) ->
     )
 
 
+def condition_cost(config: Config) -> Cost:
+    """What tells the flow head of the text: once a step, in float32 always."""
+    return _product(_matrices(config, CONDITION)[f"{CONDITION}.weight"], _FLOAT, 1)
+
+
 def flow_head_cost(config: Config, precision: str) -> Cost:
     """One evaluation of the flow head. Time embeddings are constants of a model, not counted."""
     shapes = _matrices(config, "flow_lm.flow_net.")
     width = _width(precision, "flow")
-    return _sum(_product(s, width, 1) for n, s in shapes.items() if ".time_embed." not in n)
+    elsewhere = ("flow_lm.flow_net.time_embed.", CONDITION)
+    return _sum(_product(s, width, 1) for n, s in shapes.items() if not n.startswith(elsewhere))
 
 
 def step_cost(config: Config, precision: str, positions: int) -> Cost:
-    """One frame of FlowLM: transformer and flow head."""
-    return flow_lm_cost(config, precision, 1, positions) + flow_head_cost(config, precision)
+    """One frame of FlowLM: transformer and one evaluation of the flow head."""
+    transformer = flow_lm_cost(config, precision, 1, positions)
+    return transformer + condition_cost(config) + flow_head_cost(config, precision)
 
 
 def mimi_cost(config: Config, precision: str, frames: int) -> Cost:

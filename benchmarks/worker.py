@@ -31,7 +31,7 @@ def main() -> None:
     result_file = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an engine prints must not get between
     if a.batch > 1:
-        result = measure_batch(a.folder, a.text, a.batch)
+        result = measure_batch(a.threads, a.folder, a.text, a.batch)
     else:
         result = measure(a.engine, a.precision, a.threads, a.folder, a.text)
     json.dump(result, result_file)
@@ -41,10 +41,8 @@ def main() -> None:
 
 def measure(engine: str, precision: str, threads: int, folder: Path, text: str) -> dict[str, Any]:
     """Seconds, milliseconds and MB (10⁶ bytes) of one run; see `compare` for the fields."""
-    if engine == "pocket_tts_jax.jax":  # before JAX makes its threads
-        from pocket_tts_jax.threads import limit_threads
-
-        limit_threads(threads)
+    if engine == "pocket_tts_jax.jax":
+        _limit_jax(threads)
     start = time.perf_counter()
     engines.import_engine(engine)
     imported = time.perf_counter()
@@ -62,6 +60,13 @@ def measure(engine: str, precision: str, threads: int, folder: Path, text: str) 
         "start_s": first - start,
         "peak_rss_mb": peak_memory(),
     } | timed
+
+
+def _limit_jax(threads: int) -> None:
+    """Before JAX is imported: it makes its threads when it starts."""
+    from pocket_tts_jax.threads import limit_threads
+
+    limit_threads(threads)
 
 
 def time_text(speak: engines.Speak, text: str) -> dict[str, Any]:
@@ -83,8 +88,9 @@ def time_text(speak: engines.Speak, text: str) -> dict[str, Any]:
     }
 
 
-def measure_batch(folder: Path, text: str, rows: int) -> dict[str, Any]:
+def measure_batch(threads: int, folder: Path, text: str, rows: int) -> dict[str, Any]:
     """The aggregate of `rows` texts at once; the first audio is the whole result."""
+    _limit_jax(threads)
     start = time.perf_counter()
     engines.import_engine("pocket_tts_jax.jax")
     imported = time.perf_counter()

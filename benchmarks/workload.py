@@ -8,6 +8,8 @@ The weights are random and of published size: speed does not depend on their val
 weights end a text early or late, so nobody may end it: the EOS threshold is out of reach, and
 every engine speaks until the text's limit of frames, ⌈(tokens / 3 + 2) · 12.5⌉ in all of them.
 
+A folder is kept for the next run as long as it would come out the same: see `sources`.
+
 `python -m benchmarks.workload --out FOLDER [--config NAME] [--precision int8 …]` makes one.
 """
 
@@ -28,16 +30,16 @@ import yaml
 from safetensors.numpy import save_file
 
 from benchmarks.engines import NEVER_ENDS, VOICE
+from benchmarks.sources import made_by
+from benchmarks.texts import TEXT
 from benchmarks.tokenizer import write_tokenizer
 from pocket_tts_jax.config import Config, load_config, packaged_config
-from pocket_tts_jax.text import TextRules, make_prompt, split_text
+from pocket_tts_jax.text import Prompt, TextRules, make_prompt, split_text
 from pocket_tts_jax.tokenizer import load_tokenizer
 
 FULL_SIZE = "english_2026-10"
 QUICK_SIZE = "tiny"  # no published size: a few thousand parameters, to see that all runs
 VOICE_FRAMES = 60  # 4.8 s of recording
-TEXT = "The train was late again, so we walked home."
-LONG_TEXT = f"{TEXT} Nobody minded, because the weather had turned out fine after all."
 LOUDNESS = np.float32(0.2)
 # `ptts` refuses weights that it does not use. Its voices hold what the first two compute, and it
 # expects an encoder of another width.
@@ -47,7 +49,6 @@ _UNKNOWN_TO_PTTS = (
     "mimi.encoder",
     "mimi.downsample",
 )
-PUBLISHED_TOKENIZER = Path(__file__).parents[2] / "shared" / "data" / "english_tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,30 @@ class Workload:
     def export(self, precision: str) -> Path:
         return self.path / "exports" / precision
 
-    def expected_frames(self, text: str) -> int:
-        """Frames that every engine speaks for `text`."""
+    @property
+    def mark(self) -> Path:
+        """What the folder was made by; it is there once all the rest is."""
+        return self.ptts / "done"
+
+    def prompts(self, text: str) -> list[Prompt]:
+        """What our engines are fed for `text`."""
         config = self.config
         table, rules = config.flow_lm.lookup_table, TextRules.from_config(config)
         tokenizer = load_tokenizer(table.tokenizer, self.path / "tokenizer.json", table.n_bins)
         chunks = split_text(text, tokenizer, rules)
-        return sum(make_prompt(chunk, tokenizer, rules).max_frames for chunk in chunks)
+        return [make_prompt(chunk, tokenizer, rules) for chunk in chunks]
+
+    def expected_frames(self, text: str) -> int:
+        """Frames that every engine speaks for `text`."""
+        return sum(prompt.max_frames for prompt in self.prompts(text))
+
+    def tokens(self, text: str) -> int:
+        """Tokens of `text`, the mark at its beginning included."""
+        return sum(len(prompt.ids) for prompt in self.prompts(text))
+
+
+class ExportRefused(Exception):
+    """The exporter's gate found that an export differs too much from its model."""
 
 
 def default_folder(size: str) -> Path:
@@ -86,31 +104,60 @@ def default_folder(size: str) -> Path:
 
 
 def make_workload(folder: Path, name: str = FULL_SIZE) -> Workload:
-    """Make the folder, or take it as it is where it is complete."""
-    workload = Workload(folder.resolve())
-    if (workload.ptts / "done").is_file():
-        return workload
+    """Make the folder, or take it as it is where it was made by the same."""
+    workload, key = Workload(folder.resolve()), made_by(name)
+    if workload.mark.is_file():
+        if workload.mark.read_text(encoding="utf-8") == key:
+            return workload
+        _empty(workload)
     workload.path.mkdir(parents=True, exist_ok=True)
     config = _write_config(workload, name)
-    _write_vocabulary(workload.path / "tokenizer.json", config)
+    write_tokenizer(workload.path / "tokenizer.json", config.flow_lm.lookup_table.n_bins)
     from tests.random_checkpoint import random_tensors  # the one place that knows a sane scale
 
     tensors = _quiet(random_tensors(config))
     save_file(tensors, workload.path / "model.safetensors")
     embeddings = _write_voice(workload, config, tensors)
     _write_ptts(workload, config, tensors, embeddings)
-    (workload.ptts / "done").touch()
+    workload.mark.write_text(key, encoding="utf-8")
     return workload
 
 
+def _empty(workload: Workload) -> None:
+    """Remove what the last making left and the next one does not write over. The mark comes last:
+    where this is interrupted, it begins again."""
+    for folder in (workload.path / "exports", workload.path / "cache"):
+        if folder.exists():
+            shutil.rmtree(folder)
+    workload.mark.unlink()
+
+
 def make_export(workload: Workload, precision: str) -> Path:
-    """The LiteRT export of that precision, made by the exporter in a process of its own."""
+    """The LiteRT export of that precision, made by the exporter in a process of its own.
+
+    ExportRefused where its gate refused the weights, RuntimeError where anything else went wrong.
+    """
     target = workload.export(precision)
     if not target.exists():
         command = [sys.executable, "-m", "exporters.tflite", "--model", str(workload.path)]
         command += ["--out", str(target), "--precision", precision]
-        subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+        environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+        _judge(precision, subprocess.run(command, capture_output=True, text=True, env=environment))
     return target
+
+
+def _judge(precision: str, done: "subprocess.CompletedProcess[str]") -> None:
+    """Raise what an exporter that has ended says. A failed check and an error both exit with 1."""
+    if done.returncode == 0:
+        return
+    errors = [line for line in done.stderr.splitlines() if line.strip()]
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+    if done.returncode == 1 and failed and not any(e.startswith("error:") for e in errors):
+        raise ExportRefused(f"{precision}: the exporter's gate refused these weights: {failed[0]}")
+    raise RuntimeError(
+        f"the {precision} export was not made: the exporter ended with code {done.returncode}, "
+        f"its last words: {errors[-1] if errors else 'none'}"
+    )
 
 
 def _quiet(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -148,21 +195,6 @@ def _raw_config(name: str) -> dict[str, Any]:
         return value
 
     return present(json.loads(json.dumps(dataclasses.asdict(tiny_config()))))
-
-
-def _write_vocabulary(path: Path, config: Config) -> None:
-    count = config.flow_lm.lookup_table.n_bins
-    if PUBLISHED_TOKENIZER.is_file():
-        shutil.copyfile(PUBLISHED_TOKENIZER, path)
-        if load_tokenizer("tokenizers", path, _size(path)).n_bins == count:
-            return
-    write_tokenizer(path, count)
-
-
-def _size(path: Path) -> int:
-    import tokenizers
-
-    return tokenizers.Tokenizer.from_file(str(path)).get_vocab_size()
 
 
 def _write_voice(workload: Workload, config: Config, tensors: dict[str, np.ndarray]) -> np.ndarray:
@@ -251,7 +283,8 @@ def main() -> None:
     workload = make_workload(arguments.out, arguments.config)
     for precision in arguments.precision:
         make_export(workload, precision)
-    print(f"{workload.path}: {workload.expected_frames(TEXT)} frames for {TEXT!r}")
+    tokens, frames = workload.tokens(TEXT), workload.expected_frames(TEXT)
+    print(f"{workload.path}: {tokens} tokens, {frames} frames for {TEXT!r}")
 
 
 if __name__ == "__main__":

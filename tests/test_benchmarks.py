@@ -1,25 +1,15 @@
-"""The benchmarks' arithmetic and reports, on figures that are made up here."""
+"""The comparison's cases, reports and targets, on figures that are made up here."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from benchmarks import compare, engines, latency, limits, plots, roofline, soak, table, targets
+from benchmarks import compare, engines, plots, table, targets
 from benchmarks.compare import Case
-from benchmarks.limits import Limits
-from benchmarks.roofline import Cost
-from benchmarks.tokenizer import pieces, write_tokenizer
-from benchmarks.workload import ptts_config
-from pocket_tts_jax.config import load_config, packaged_config
-from pocket_tts_jax.parameters import parameter_shapes
-from pocket_tts_jax.tokenizer import load_tokenizer
 
-CONFIG = load_config(packaged_config("english_2026-10"))
 ROOT = Path(__file__).parents[1]
+REPORT = ROOT / "benchmarks" / "results" / "compare.json"
 
 
 def _run(rtf: float, **changes: float) -> dict:
@@ -79,6 +69,15 @@ def test_only_the_engines_asked_for_are_chosen():
     assert not skipped
 
 
+def test_nothing_to_measure_ends_with_the_reasons(capsys: pytest.CaptureFixture):
+    cases, skipped = compare.choose_cases(["sherpa-onnx"], [2], full_size=True)
+    with pytest.raises(SystemExit) as stopped:
+        compare.stop_without(cases, skipped)
+    assert stopped.value.code == 2
+    assert "- sherpa-onnx: its Pocket model cannot be made" in capsys.readouterr().err
+    compare.stop_without([Case("ptts", "q4k", 2)], skipped)
+
+
 def test_runs_alternate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     order = []
 
@@ -115,14 +114,12 @@ def test_a_readme_without_the_block_is_refused(readme: str):
 
 
 def test_committed_reports_are_what_the_readme_shows():
-    reports = sorted((ROOT / "benchmarks" / "results").glob("compare*.json"))
-    if not reports:
-        pytest.skip("no report is committed")
-    for path in reports:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        assert report["schema"] == compare.SCHEMA
-        assert all(len(result["runs"]) >= 5 for result in report["results"])
-        assert len(report["machine"]["processor"]) > 0 and report["commit"]
+    report = json.loads(REPORT.read_text(encoding="utf-8"))
+    assert report["schema"] == compare.SCHEMA
+    assert all(len(result["runs"]) >= 5 for result in report["results"])
+    assert len(report["machine"]["processor"]) > 0 and report["commit"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert table.fill(readme, table.markdown(report)) == readme
 
 
 def test_targets_compare_with_the_best_rival():
@@ -145,128 +142,3 @@ def test_plots_show_each_engine_once(tmp_path: Path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
     chosen = plots.best_of_each(_report()["results"])
     assert len(chosen) == 5 and all(result["batch"] == 1 for result in chosen)
-
-
-def test_a_floor_is_the_slower_of_memory_and_arithmetic():
-    machine = Limits(threads=1, read_gb_s=10.0, copy_gb_s=10.0, matmul_gflop_s=100.0)
-    assert Cost(10e6, 1).floor_ms(machine) == pytest.approx(1.0)
-    assert Cost(1, 100e6).floor_ms(machine) == pytest.approx(2.0)
-
-
-def test_a_step_reads_every_weight_of_the_transformer_and_the_head_once():
-    shapes = parameter_shapes(CONFIG)
-    read = [
-        np.prod(shape)
-        for name, shape in shapes.items()
-        if name.startswith(("flow_lm.transformer", "flow_lm.flow_net", "flow_lm.input_linear"))
-        and len(shape) > 1
-        and "time_embed" not in name
-    ]
-    cost = roofline.step_cost(CONFIG, "fp32", positions=0)
-    assert cost.multiply_adds == sum(read) + 1024  # and the EOS head
-    assert cost.bytes == 4 * cost.multiply_adds
-
-
-def test_quantised_weights_are_fewer_bytes_for_the_same_work():
-    costs = [roofline.step_cost(CONFIG, p, 256) for p in ("fp32", "int8", "mixed", "int4")]
-    assert len({cost.multiply_adds for cost in costs}) == 1
-    sizes = [cost.bytes for cost in costs]
-    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4
-
-
-def test_frames_share_the_decoders_weights():
-    one, eight = (roofline.mimi_cost(CONFIG, "fp32", n) for n in (1, 8))
-    assert eight.bytes == one.bytes
-    assert eight.multiply_adds == 8 * one.multiply_adds
-
-
-def test_an_unknown_precision_has_no_roofline():
-    with pytest.raises(ValueError, match="int5"):
-        roofline.step_cost(CONFIG, "int5", 1)
-
-
-def test_limits_are_measured():
-    found = limits.measure_here(1, array_bytes=1 << 20, matrix=64)
-    assert min(found.read_gb_s, found.copy_gb_s, found.matmul_gflop_s) > 0
-
-
-def test_head_start_and_stalls():
-    steady = [100.0, 170.0, 250.0]
-    assert latency.head_start(steady) == 0 and latency.late_frames(steady) == 0
-    delayed = [100.0, 230.0, 310.0, 390.0]  # one delay of 50 ms
-    assert latency.head_start(delayed) == 50 and latency.late_frames(delayed) == 1
-
-
-def test_percentiles_are_interpolated():
-    assert latency.percentiles([1.0, 3.0]) == {
-        "p50": 2.0,
-        "p90": 2.8,
-        "p95": 2.9,
-        "p99": 2.98,
-        "max": 3.0,
-    }
-
-
-def test_latency_report_separates_cold_from_warm():
-    stream = {"first_audio_ms": 10.0, "total_ms": 30.0, "audio_ms": 240.0}
-    stream |= {"arrivals_ms": [10.0, 20.0, 30.0]}
-    process = {
-        "load_ms": 5.0,
-        "cold_first_audio_ms": 50.0,
-        "cold_total_ms": 90.0,
-        "streams": [stream, stream],
-        "whole_ms": [24.0, 24.0],
-    }
-    report = latency.summarise([process, process])
-    assert report["cold"]["first_audio_ms"]["p50"] == 50.0
-    assert report["warm"]["streaming"]["gap_ms"]["p50"] == 10.0
-    assert report["warm"]["sync"]["rtf"] == 10.0 and report["requests"] == 4
-
-
-def test_a_leak_is_found_and_noise_is_not():
-    def speak(seed: int) -> np.ndarray:
-        return np.full(4, seed)
-
-    sizes = iter(range(0, 100_000_000, 100))
-    assert not soak.memory(speak, 200, resident=lambda: next(sizes))["passed"]
-    assert soak.memory(speak, 200, resident=lambda: 5e5)["passed"]
-
-
-def test_a_drifting_output_fails():
-    calls = iter(range(1000))
-    report = soak.memory(lambda _: np.array([next(calls)]), 5, resident=lambda: 5e5)
-    assert report["different_outputs"] == 5 and not report["passed"]
-
-
-def test_parallel_seeds_must_equal_serial_ones_and_differ():
-    assert soak.parallel(lambda seed: np.array([seed]), 4)["passed"]
-    assert not soak.parallel(lambda seed: np.array([0]), 4)["passed"]
-    assert soak.parallel(lambda seed: np.array([0]), 4, noisy=False)["passed"]
-
-
-@pytest.mark.parametrize("count", [50, 500, 4000])
-def test_a_made_up_vocabulary_has_the_size_and_cuts_words(tmp_path: Path, count: int):
-    path = tmp_path / "tokenizer.json"
-    write_tokenizer(path, count)
-    tokenizer = load_tokenizer("tokenizers", path, count)
-    assert len(set(pieces(count))) == count
-    if count >= 500:
-        assert tokenizer.decode(tokenizer.encode("We walked home.")) == "We walked home."
-
-
-def test_ptts_is_told_the_published_widths():
-    told = ptts_config(CONFIG)
-    assert told["flow_lm"]["dim_feedforward"] == 4096
-    assert told["mimi"]["ratios"] == [6, 5, 4]
-    assert told["eos_threshold"] == engines.NEVER_ENDS
-
-
-def test_the_worker_is_light_before_it_measures():
-    code = (
-        "import sys, benchmarks.worker; "
-        "print([m for m in ('jax', 'torch', 'yaml', 'pocket_tts_jax') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout.strip() == "[]"

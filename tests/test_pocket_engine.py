@@ -101,9 +101,7 @@ def test_defaults_and_presets_are_the_interfaces() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("voice_index", 8),
-        ("voice_index", -1),
-        ("voice_index", 0.5),
+        *(("voice_index", value) for value in (8, -1, 0.5)),
         ("temperature", -0.1),
         ("temperature", 1.1),
         ("temperature", float("nan")),

@@ -1,0 +1,111 @@
+"""One process of an app: it opens a model and a voice, and speaks. `latency` starts and sums up
+such processes, `soak` stays in one. The result of a run is one line of JSON.
+
+Until the clock runs nothing is imported that Python does not bring along: importing the package,
+NumPy and the engine is a part of every cold start.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.texts import TEXT
+
+if TYPE_CHECKING:
+    from pocket_tts_jax.speech_model import SpeechModel
+    from pocket_tts_jax.voices import VoiceState
+
+SEED = 7
+STREAMING, SYNC = "streaming", "sync"
+
+
+def main() -> None:
+    parser = model_parser(__doc__, TEXT)
+    parser.add_argument("--first", choices=(STREAMING, SYNC), default=STREAMING)
+    parser.add_argument("--requests", type=int, default=0, help="warm ones of either kind")
+    options = parser.parse_args()
+    result_file = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what an engine prints must not get between
+    json.dump(measure(options), result_file)
+    result_file.flush()
+    os._exit(0)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Import and load, the first request, then warm requests: ms, or what `time_stream` returns."""
+    start = time.perf_counter()
+    model, voice = open_model(options)
+    loaded = time.perf_counter()
+    first = time_whole if options.first == SYNC else time_stream
+    cold = first(model, voice, options.text)
+    if options.requests:
+        time_stream(model, voice, options.text)  # all shapes of the text have run once
+    requests = range(options.requests)
+    return {
+        "load_ms": (loaded - start) * 1e3,
+        "cold": cold,
+        STREAMING: [time_stream(model, voice, options.text) for _ in requests],
+        SYNC: [time_whole(model, voice, options.text) for _ in requests],
+    }
+
+
+def model_parser(description: str | None, text: str) -> argparse.ArgumentParser:
+    """The options of `open_model`, and a text to speak."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True, help="an export, or a model folder")
+    parser.add_argument("--engine", choices=("litert", "jax"), default="litert")
+    parser.add_argument("--voice", help="name of a voice; the model's default")
+    parser.add_argument("--text", default=text)
+    parser.add_argument("--threads", type=int, default=2, help="of the engine")
+    return parser
+
+
+def open_model(
+    options: argparse.Namespace, temperature: float | None = None
+) -> "tuple[SpeechModel, VoiceState]":
+    """The model behind either engine, and a voice."""
+    model = _open(options.engine, options.model, options.threads, temperature)
+    return model, model.get_state_for_audio_prompt(options.voice or model.default_voice())
+
+
+def _open(engine: str, folder: Path, threads: int, temperature: float | None) -> "SpeechModel":
+    if engine == "litert":
+        from pocket_tts_jax.litert_speaker import LiteRTSpeaker
+
+        return LiteRTSpeaker(folder, threads=threads, temp=temperature)
+    from pocket_tts_jax.threads import limit_threads
+
+    limit_threads(threads)
+    from pocket_tts_jax.model import TTSModel
+
+    return TTSModel.load_model(model=folder, temp=temperature)
+
+
+def time_stream(model: "SpeechModel", voice: Any, text: str) -> dict[str, Any]:
+    """One streaming request. Arrivals are those of each frame, in ms after the text."""
+    start, arrivals, samples = time.perf_counter(), [], 0
+    for frame in model.generate_audio_stream(voice, text, seed=SEED):
+        arrivals.append((time.perf_counter() - start) * 1e3)
+        samples += frame.size
+    return {
+        "first_audio_ms": arrivals[0],
+        "total_ms": arrivals[-1],
+        "audio_ms": samples / model.sample_rate * 1e3,
+        "arrivals_ms": arrivals,
+    }
+
+
+def time_whole(model: "SpeechModel", voice: Any, text: str) -> float:
+    """One synchronous request, in ms."""
+    start = time.perf_counter()
+    model.generate_audio(voice, text, seed=SEED)
+    return (time.perf_counter() - start) * 1e3
+
+
+if __name__ == "__main__":
+    main()

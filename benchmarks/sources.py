@@ -1,0 +1,25 @@
+"""What a workload and its exports are made by, as one hash: another one means making them again."""
+
+import hashlib
+from pathlib import Path
+
+from benchmarks.machine import versions
+
+ROOT = Path(__file__).parents[1]
+# The model's own code is traced into an export, and decides what its gate compares with.
+SOURCES = (
+    *("exporters/*.py", "pocket_tts_jax/*.py", "pocket_tts_jax/configs/*.yaml"),
+    *("benchmarks/workload.py", "benchmarks/tokenizer.py"),
+    *("tests/random_checkpoint.py", "tests/tiny_model.py"),
+)
+
+
+def made_by(config: str, root: Path = ROOT) -> str:
+    """Hash of the configuration's name, the sources and the versions of the converters."""
+    from exporters.manifest import CONVERTERS  # it imports JAX
+
+    digest = hashlib.sha256(f"{config} {versions(CONVERTERS)}".encode())
+    for path in sorted(path for pattern in SOURCES for path in root.glob(pattern)):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()} {len(content)} ".encode() + content)
+    return digest.hexdigest()
