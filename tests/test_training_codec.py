@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pocket_tts_jax.errors import CheckpointError
 from tests.training_setup import tiny_config
-from training.codec import DECODER, ENCODER
+from training.codec import DECODER, ENCODER, started
 from training.codec_loss import (
     DISCRIMINATOR,
     codec_loss,
@@ -17,12 +18,13 @@ from training.codec_loss import (
     spectral_terms,
 )
 from training.crops import Batch, Crops
-from training.encode import Encoder
 from training.encode import encode_stream as encode_stream_by_mimi
+from training.encode import latent_statistics
+from training.encoder import Encoder
 from training.features import FRAME, log_mel, magnitudes, mel_filters
-from training.frames import LATENT_DIM, open_streams
+from training.frames import LATENT_DIM, claim_latents, open_streams
 from training.initialise import initial_tensors, select
-from training.mel_codec import encode_mels, encode_stream, train_mel_codec
+from training.mel_codec import encode_mels, encode_stream, train_mel_codec, training_mels
 from training.trainer import Optimisation, Schedule, Trainer
 
 CONFIG = tiny_config()
@@ -82,6 +84,60 @@ def test_mel_codec_learns_and_encodes_a_stream_in_pieces(frames_folder):
     np.testing.assert_allclose(again.latents, encode_mels(codec, mels, block=7), atol=1e-4)
 
 
+def test_mel_codec_goes_on_behind_the_last_whole_utterance(frames_folder):
+    codec = train_mel_codec(log_mel(sweep(30)), steps=2, batch=2)
+    (stream,) = open_streams(frames_folder)
+    assert encode_stream(codec, stream, chunk=12) == 24
+    wanted = np.array(open_streams(frames_folder)[0].latents)
+    with open(stream.latents_path, "r+b") as file:  # as a kill in the middle leaves it
+        file.truncate(15 * LATENT_DIM * 4 + 7)
+    (stream,) = open_streams(frames_folder)
+    assert encode_stream(codec, stream, chunk=12) == 14
+    np.testing.assert_array_equal(open_streams(frames_folder)[0].latents, wanted)
+
+
+def test_nothing_that_is_held_out_reaches_the_codec_or_its_statistics(frames_folder):
+    index = frames_folder / "part0.jsonl"
+    first, second = index.read_text().splitlines()
+    index.write_text(first.replace("false", "true") + "\n" + second + "\n")
+    np.repeat(np.arange(24, dtype=np.float32), LATENT_DIM).tofile(frames_folder / "part0.latents")
+    streams = open_streams(frames_folder)
+    (mels,) = training_mels(streams, hours=1)
+    np.testing.assert_array_equal(mels, log_mel(streams[0].audio(10, 14)))
+    np.testing.assert_allclose(latent_statistics(streams)["latents.mean"], np.arange(10, 24).mean())
+
+
+def test_mel_codec_takes_the_last_stretch_and_refuses_less():
+    length = 2
+    train_mel_codec(log_mel(sweep(length + 2)), steps=1, batch=1, length=length)
+    with pytest.raises(ValueError, match="too few to train on: it takes at least 4"):
+        train_mel_codec(log_mel(sweep(length + 1)), steps=1, batch=1, length=length)
+
+
+def test_latents_belong_to_one_codec(frames_folder):
+    ours, other = ({"w": np.full(3, value, np.float32)} for value in (1, 2))
+    assert claim_latents(frames_folder, other)
+    assert claim_latents(frames_folder, ours)  # there are no latents yet
+    np.zeros(LATENT_DIM, np.float32).tofile(frames_folder / "part0.latents")
+    assert not claim_latents(frames_folder, ours)
+    with pytest.raises(CheckpointError, match=r"Delete .*\*\.latents"):
+        claim_latents(frames_folder, other)
+    (frames_folder / "latents.codec").unlink()
+    with pytest.raises(CheckpointError, match="unknown"):
+        claim_latents(frames_folder, ours)
+
+
+def test_another_run_must_have_every_tensor_but_the_discriminator(tmp_path):
+    judge = DISCRIMINATOR + "w"
+    tensors = {"decoder.w": np.zeros(3), judge: np.zeros(2)}
+    begun = started(tensors, {"decoder.w": np.ones(3)}, tmp_path)
+    assert begun["decoder.w"].all() and not begun[judge].any()
+    assert started(tensors, {"decoder.w": np.ones(3), judge: np.ones(2)}, tmp_path)[judge].all()
+    for start in ({}, {"decoder.w": np.ones(4)}):
+        with pytest.raises(CheckpointError, match="decoder.w"):
+            started(tensors, start, tmp_path)
+
+
 def test_crops_are_reproducible_and_match_the_sound(frames_folder):
     (frames_folder / "part0.latents").write_bytes(
         np.repeat(np.arange(24, dtype=np.float32), LATENT_DIM).tobytes()
@@ -122,7 +178,7 @@ def trained(part: str, prefixes: tuple[str, ...]) -> tuple[Trainer, Any, Any]:
 def test_encoder_learns_frozen_latents_and_makes_them(frames_folder):
     trainer, first, last = trained("encoder", ENCODER)
     assert float(last.error) < 0.9 * float(first.error)
-    encode = Encoder(CONFIG.mimi, {n: np.asarray(t) for n, t in trainer.state.ema.items()})
+    encode = Encoder(CONFIG, {n: np.asarray(t) for n, t in trainer.state.ema.items()})
     (stream,) = open_streams(frames_folder)
     assert encode_stream_by_mimi(encode, stream) == 24
     with open(stream.latents_path, "r+b") as file:  # as a kill in the middle leaves it
@@ -162,11 +218,25 @@ def test_decoder_and_discriminator_train_together():
     assert {n.startswith(DISCRIMINATOR) for n in moved} == {True, False}
 
 
-def test_first_frame_is_not_judged():
+def test_first_frame_of_the_decoder_is_judged():
     tensors = select(initial_tensors(CONFIG), "mimi.")
     params = {n: jnp.asarray(t) for n, t in tensors.items() if n.startswith(DECODER)}
     latents = jax.random.normal(jax.random.key(0), (1, 3, 32))
     audio = jnp.asarray(sweep(3)[None])
     changed = audio.at[:, :FRAME].set(0.5)
     a, b = (codec_loss(params, latents, x, CONFIG.mimi)[0] for x in (audio, changed))
-    assert float(a) == float(b)
+    assert abs(float(a) - float(b)) > 0.1 * float(a)
+
+
+def test_first_frame_of_the_encoder_is_judged():
+    """Two rows with their first latents swapped have the same spread, but say something else."""
+    tensors = select(initial_tensors(CONFIG), "mimi.")
+    params = {n: jnp.asarray(t) for n, t in tensors.items() if n.startswith(ENCODER)}
+    latents, audio = sweep_batch()
+    audio[1] *= -0.5
+    swapped = latents.copy()
+    swapped[:, 0] = latents[::-1, 0]
+    loss = part_loss("encoder", CONFIG.mimi, noise=0.0)
+    key = jax.random.key(0)
+    a, b = (float(loss(params, Batch(x, audio), key)[0]) for x in (latents, swapped))
+    assert abs(a - b) > 1e-4 * a

@@ -1,21 +1,18 @@
 """Text, alignments and batches for training."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.training_setup import phoneme_tokenizer
 from training.data.everyday import everyday_sentences
 from training.data.phonemes import IPA, MARKS, read_dictionary, spell, teacher_symbols
 from training.data.sentences import clean, is_readable, split_sentences
-from training.data.teacher import check_tokens, on_grid, read_shard
-from training.features import FRAME
-from training.frames import LATENT_DIM, TAIL, append_shard, open_streams
+from training.data.teacher import check_tokens, on_grid
 from training.judge import plain_words
-from training.lm_data import BUCKETS, Bucket, Example, Examples, collate, frame_tokens, join
-from training.tokens import reading_tokenizer, train_tokenizer, word_spans
+from training.lm_data import BUCKETS, Bucket, Example, collate, frame_tokens, join
+from training.tokens import train_tokenizer, word_spans
 
 
 def test_cleaning_and_filtering():
@@ -34,58 +31,6 @@ def test_everyday_sentences_are_seeded_spoken_and_well_formed():
     assert not [s for s in sentences if " a o" in s or " a e" in s]
 
 
-@pytest.fixture
-def shard(tmp_path):
-    rows = [(3000, False), (FRAME * 2, True)]
-    offset = 0
-    with open(tmp_path / "part0.jsonl", "w") as file:
-        for samples, held in rows:
-            row = {"text": "One two.", "source": "x", "held_out": held, "ends": [0.05, 0.12]}
-            file.write(json.dumps(row | {"offset": offset, "samples": samples}) + "\n")
-            offset += samples
-        file.write('{"text": "cut o')  # as a killed process leaves it
-    np.ones(offset, np.int16).tofile(tmp_path / "part0.i16")
-    return tmp_path / "part0"
-
-
-def test_a_broken_last_line_is_left_out_and_frames_are_appended_once(shard, tmp_path):
-    assert len(read_shard(shard)) == 2
-    out = tmp_path / "frames"
-    assert append_shard(shard, out) == 2
-    assert append_shard(shard, out) == 0
-    (stream,) = open_streams(out)
-    assert [u.speech for u in stream.utterances] == [2, 2]
-    assert [u.first for u in stream.utterances] == [0, 2 + TAIL]
-    audio = stream.audio(0, 2 + TAIL)
-    assert (audio[:3000] > 0).all() and not audio[3000:].any()
-
-
-def test_what_was_spoken_stays_when_the_tokenizer_learns_to_read_better(reader, shard, tmp_path):
-    import sentencepiece
-
-    spoken = ["\u2581", *spell("W AH1 N"), "\u2581", *spell("B OW1 T"), "."]
-    index = shard.with_suffix(".jsonl")
-    rows = [json.loads(line) for line in index.read_text().splitlines()[:2]]
-    for row in rows:
-        row |= {"pieces": spoken, "ends": [0.02 * (i + 1) for i in range(len(spoken))]}
-    index.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    append_shard(shard, tmp_path / "frames")
-    (stream,) = open_streams(tmp_path / "frames")
-    assert stream.utterances[0].pieces == tuple(spoken)
-    np.zeros((2 * (2 + TAIL), LATENT_DIM), np.float32).tofile(stream.latents_path)
-    examples = Examples(tmp_path / "frames", reader, np.zeros(LATENT_DIM), np.ones(LATENT_DIM))
-    assert examples.held_out[0].tokens.tolist() == [reader.piece_to_id(p) for p in spoken]
-    letters = tmp_path / "letters.model"
-    train_tokenizer(["Hello there.", "What now?"] * 20, letters)
-    with pytest.raises(ValueError, match="spoken in tokens that this tokenizer lacks"):
-        Examples(
-            tmp_path / "frames",
-            sentencepiece.SentencePieceProcessor(model_file=str(letters)),
-            np.zeros(LATENT_DIM),
-            np.ones(LATENT_DIM),
-        )
-
-
 def test_tokenizer_folds_case_and_covers_digits(tmp_path):
     import sentencepiece
 
@@ -97,26 +42,9 @@ def test_tokenizer_folds_case_and_covers_digits(tmp_path):
     assert ["".join(pieces[a:b]) for a, b in word_spans(pieces)] == ["\u2581one", "\u2581two."]
 
 
-DICTIONARY = """;;; a comment
-HELLO  HH AH0 L OW1
-HELLO(1)  HH EH0 L OW1
-BETTER  B EH1 T ER0
-THE  DH AH1
-BOAT  B OW1 T
-A  AH0
-OF  AH1 V
-ONE  W AH1 N
-B  B IY1
-"""
-
-
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
-    import sentencepiece
-
-    path = tmp_path_factory.mktemp("reader") / "t.model"
-    reading_tokenizer(read_dictionary(DICTIONARY.splitlines()), path)
-    return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    return phoneme_tokenizer(tmp_path_factory.mktemp("reader") / "t.model")
 
 
 def read(reader, text: str) -> str:
@@ -249,6 +177,7 @@ def test_buckets_grow():
         ("Today is May third, nineteen fifty-one.", "Today is May 3rd, 1951."),
         ("It costs forty-two dollars and three cents.", "It costs $42.03."),
         ("We can't go.", "We cannot go."),
+        ("It fell ten percent.", "It fell 10%."),
     ],
 )
 def test_the_judge_reads_numbers_as_words(said, heard):

@@ -28,10 +28,22 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         log.add(0, 1e-3, {"map": float("nan")})
 
 
+def test_the_log_takes_means_over_the_steps_that_had_a_term(tmp_path):
+    log = TrainingLog(tmp_path / "run.jsonl", every=50)
+    for step, distill in enumerate((None, None, 0.5, 0.7)):
+        log.add(step, 1e-3, {"map": 1.0, "distill": distill, "align": None})
+    log.flush()
+    log.flush()
+    (row,) = read_log(tmp_path / "run.jsonl")
+    assert row["step"] == 4 and row["map"] == 1.0 and row["distill"] == 0.6
+    assert "align" not in row
+
+
 def test_plot_draws_a_picture(tmp_path):
     pytest.importorskip("matplotlib")
     line = {"step": 1, "rate": 0.1, "seconds_per_step": 1.0, "cpu_minutes": 0.1, "map": 0.5}
-    (tmp_path / "a.jsonl").write_text(json.dumps(line) + "\n")
+    later = line | {"step": 2, "distill": 0.1}
+    (tmp_path / "a.jsonl").write_text(json.dumps(line) + "\n" + json.dumps(later) + "\n")
     plot_logs([tmp_path / "a.jsonl"], tmp_path / "loss.png")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.training_setup import tiny_config
-from training.crops import Crops
+from training.crops import OPENINGS, Crops
 from training.frames import LATENT_DIM, open_streams
 from training.initialise import initial_tensors
 from training.speak import speak_latents
@@ -67,7 +67,33 @@ def test_crops_touch_nothing_that_is_held_out(frames_folder):
     np.testing.assert_array_equal(first.audio[0], stream.audio(int(first.latents[0, 0, 0]), 4))
 
 
-def test_crops_say_what_is_missing(frames_folder):
+def test_more_crops_begin_with_an_utterance_than_chance_gives(frames_folder):
+    marks = np.repeat(np.arange(30, dtype=np.float32), LATENT_DIM)
+    marks.tofile(frames_folder / "part0.latents")
+    crops = Crops(frames_folder, frames=4)
+    (stream,) = open_streams(frames_folder)
+    openings = {u.first for u in stream.utterances if not u.held_out}
+    by_chance = len(openings) / len(crops.starts[0])
+    firsts = np.concatenate([crops.batch(0, step, 8).latents[:, 0, 0] for step in range(100)])
+    share = np.isin(firsts, list(openings)).mean()
+    assert share == pytest.approx(OPENINGS + (1 - OPENINGS) * by_chance, abs=0.06)
+
+
+def test_what_is_missing_is_said(frames_folder):
+    with pytest.raises(FileNotFoundError, match="no stretch of 13 frames .* longer utterances"):
+        Crops(frames_folder, frames=13)
     (frames_folder / "part0.latents").unlink()
     with pytest.raises(FileNotFoundError, match=r"training\.mel_codec encode"):
         Crops(frames_folder, frames=4)
+    with pytest.raises(FileNotFoundError, match=r"training\.mel_codec encode"):
+        lacking_spread(CONFIG, {}, frames_folder, Letters())  # pyright: ignore
+    assert Crops(frames_folder, frames=4, with_latents=False).batch(0, 0, 1).audio.any()
+    with pytest.raises(FileNotFoundError, match="not held out.$"):
+        Crops(frames_folder, frames=13, with_latents=False)
+
+
+def test_the_spread_is_measured_where_there_are_latents(frames_folder):
+    path, tensors = frames_folder / "part0.latents", initial_tensors(CONFIG)
+    path.write_bytes(path.read_bytes()[: 18 * LATENT_DIM * 4])  # the last utterance has none yet
+    factors = lacking_spread(CONFIG, tensors, frames_folder, Letters())  # pyright: ignore
+    assert np.isfinite(factors).all()

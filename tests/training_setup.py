@@ -2,11 +2,14 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pocket_tts_jax.config import Config, load_config, packaged_config
+from training.data.phonemes import read_dictionary
 from training.lm_data import Batch, Bucket, Example, collate
+from training.tokens import reading_tokenizer
 
 FRAMES = 10
 
@@ -81,3 +84,24 @@ def write_folder(path: Path) -> Path:
         soundfile.write(path / f"{i}.wav", 0.3 * np.sin(2 * np.pi * 220 * (i + 1) * time), 24_000)
         (path / f"{i}.txt").write_text(text)
     return path
+
+
+DICTIONARY = """;;; a comment
+HELLO  HH AH0 L OW1
+HELLO(1)  HH EH0 L OW1
+BETTER  B EH1 T ER0
+THE  DH AH1
+BOAT  B OW1 T
+A  AH0
+OF  AH1 V
+ONE  W AH1 N
+B  B IY1
+"""
+
+
+def phoneme_tokenizer(path: Path) -> Any:
+    """A tokenizer that reads a few words by their sounds; SentencePiece's own object."""
+    import sentencepiece
+
+    reading_tokenizer(read_dictionary(DICTIONARY.splitlines()), path)
+    return sentencepiece.SentencePieceProcessor(model_file=str(path))

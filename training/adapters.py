@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array
 
 DOWN, UP = "|down", "|up"
-# What adapts: attention and feed-forward matrices, and the flow head's.
+# What adapts: the attention and feed-forward matrices of the transformer.
 ADAPTED = ("in_proj.weight", "out_proj.weight", "linear1.weight", "linear2.weight")
 
 

@@ -11,9 +11,12 @@ same `--out` it goes on from the last checkpoint.
 """
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from training.devices import split_host
 
 DECODER = ("decoder.", "decoder_transformer.", "upsample.", "quantizer.")
 ENCODER = ("encoder.", "encoder_transformer.", "downsample.")
@@ -30,46 +33,61 @@ def main() -> None:
     parser.add_argument("--decay", type=int, default=1500)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--rows", type=int, default=4)
-    parser.add_argument("--noise", type=float, default=0.15, help="std on normalised latents")
+    parser.add_argument("--noise", type=float, help="std on normalised latents (0.15)")
     parser.add_argument("--start", type=Path, help="begin with the tensors of another run")
     parser.add_argument("--adversarial", action="store_true", help="train a discriminator along")
     parser.add_argument("--reload", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--devices", type=int, default=1)
     args = parser.parse_args()
-    if args.part == "encoder" and args.adversarial:
-        parser.error("--adversarial is for the decoder: an encoder alone makes no sound")
-    if args.devices > 1:
-        flag = f"--xla_force_host_platform_device_count={args.devices}"
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    if args.part == "encoder" and (args.adversarial or args.noise is not None):
+        parser.error("--adversarial and --noise are for the decoder: an encoder makes no sound")
+    if args.noise is None:
+        args.noise = 0.15
+    split_host(args.devices)
     train(args)
+
+
+def started(
+    tensors: dict[str, np.ndarray], start: dict[str, np.ndarray], where: Path
+) -> dict[str, np.ndarray]:
+    """`tensors` with the values of another run; only a discriminator may be new."""
+    from pocket_tts_jax.errors import CheckpointError
+    from training.codec_loss import DISCRIMINATOR
+
+    found = {n: start[n] for n in tensors if n in start}
+    wrong = [n for n in tensors if n not in found and not n.startswith(DISCRIMINATOR)]
+    wrong += [n for n, tensor in found.items() if tensor.shape != tensors[n].shape]
+    if wrong:
+        raise CheckpointError(
+            f"{len(wrong)} tensors are missing in {where} or of another shape, among them "
+            f"{', '.join(wrong[:5])}. Give --start a run of the same --part and --config."
+        )
+    return tensors | found
 
 
 def train(args: argparse.Namespace) -> None:
     import jax
 
     from pocket_tts_jax.config import load_config
-    from pocket_tts_jax.errors import ConfigError
     from training.checkpoint import read_ema
     from training.codec_loss import discriminator_tensors, part_loss
     from training.crops import Crops
+    from training.encoder import check_encoder
     from training.initialise import initial_tensors, select
     from training.log import TrainingLog
     from training.trainer import Optimisation, Schedule, Trainer, run
 
     jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
     config = load_config(args.config)
-    if args.part != "decoder" and config.mimi.encoded_dim != config.latent_dim:
-        raise ConfigError(
-            f"The encoder of {args.config} makes {config.mimi.encoded_dim} numbers a frame, its "
-            f"decoder reads {config.latent_dim}: set mimi.inner_dim to what it reads."
-        )
+    if args.part != "decoder":
+        check_encoder(config)
     tensors = select(initial_tensors(config, args.seed), "mimi.")
     tensors = {n: t for n, t in tensors.items() if n.startswith(PARTS[args.part])}
     if args.adversarial:
         tensors |= discriminator_tensors(args.seed)
     if args.start:
-        tensors |= {n: t for n, t in read_ema(args.start).items() if n in tensors}
+        tensors = started(tensors, read_ema(args.start), args.start)
     schedule = Schedule(args.steps, args.rate, decay=args.decay)
     trainer = Trainer(
         {"codec": part_loss(args.part, config.mimi, args.noise)},

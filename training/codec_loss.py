@@ -46,12 +46,14 @@ class Spectral(NamedTuple):
 
 
 class CodecTerms(NamedTuple):
+    """The last three are None without a discriminator."""
+
     mel: Array
     low: Array
     linear: Array
-    fooled: Array
-    features: Array
-    discriminator: Array
+    fooled: Array | None = None
+    features: Array | None = None
+    discriminator: Array | None = None
 
 
 def discriminator_tensors(seed: int) -> dict[str, np.ndarray]:
@@ -61,6 +63,8 @@ def discriminator_tensors(seed: int) -> dict[str, np.ndarray]:
 
 
 class EncoderTerms(NamedTuple):
+    """The first frame counts: recordings are always encoded from a fresh state."""
+
     error: Array  # squared, of normalised latents: 1 is what a constant would have
 
 
@@ -73,7 +77,7 @@ def part_loss(part: str, config: MimiConfig, noise: float) -> Loss:
 
     def encoder(params: dict[str, Array], batch: Batch, key: Array) -> tuple[Array, EncoderTerms]:
         made, wanted = encode(params, jnp.asarray(batch.audio), config), jnp.asarray(batch.latents)
-        error = jnp.square((made - wanted)[:, 1:] / wanted.std((0, 1))).mean()
+        error = jnp.square((made - wanted) / wanted.std((0, 1))).mean()
         return error, EncoderTerms(error)
 
     def both(params: dict[str, Array], batch: Batch, key: Array) -> tuple[Array, CodecTerms]:
@@ -110,21 +114,20 @@ def codec_loss(
     """Decodes from a fresh state and compares; where `params` hold a discriminator, it is trained
     and listened to in the same step.
 
-    The first frame starts from nothing in the middle of speech: it is not judged.
+    The first frame counts as well, though it often starts in the middle of speech: a decoder that
+    was never judged there clicks at the start of each utterance.
     """
     decoder = {n: t for n, t in params.items() if not n.startswith(DISCRIMINATOR)}
     judge = {n.removeprefix(DISCRIMINATOR): params[n] for n in params.keys() - decoder.keys()}
     state, variables = init_decoder_state(config, len(latents)), {"params": parameter_tree(decoder)}  # pyright: ignore
     decoded, _ = Mimi(config).apply(variables, state, latents, method="decode_step")  # pyright: ignore
-    made, real = decoded[:, config.frame_size :], audio[:, config.frame_size :]
-    terms = spectral_terms(made, real)
+    terms = spectral_terms(decoded, audio)
     total = 5 * terms.mel + 1.5 * terms.low + 1.5 * terms.linear
     if not judge:
-        nothing = jnp.zeros(())
-        return total, CodecTerms(*terms, nothing, nothing, nothing)
+        return total, CodecTerms(*terms)
     tree = unflatten_dict(judge, sep="/")
-    fooled, matched = decoder_terms(jax.lax.stop_gradient(tree), real, made)
-    against = discriminator_loss(tree, real, made)
+    fooled, matched = decoder_terms(jax.lax.stop_gradient(tree), audio, decoded)
+    against = discriminator_loss(tree, audio, decoded)
     return total + 0.2 * fooled + 0.5 * matched + against, CodecTerms(
         *terms, fooled, matched, against
     )

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from training.frames import LATENT_DIM, FrameStream, open_streams
 
 FRAMES = 14  # of one training crop
+# Of the crops, how many begin where an utterance does: there all speech begins, from a fresh state.
+OPENINGS = 0.25
 
 
 class Batch(NamedTuple):
@@ -34,15 +36,20 @@ class Crops:
         self.starts = [self._starts(stream, len(latents)) for stream, latents in pairs]
         if not sum(map(len, self.starts)):
             raise FileNotFoundError(
-                f"{self.folder} has no latents. Run python -m training.mel_codec encode."
+                f"{self.folder} has no stretch of {self.frames} frames to train on. Add longer "
+                "utterances that are not held out"
+                + (", and run python -m training.mel_codec encode." if self.with_latents else ".")
             )
+        firsts = [np.array([u.first for u in s.utterances], np.int64) for s in self.streams]
+        pairs = zip(self.starts, firsts, strict=True)
+        self.openings = [np.intersect1d(starts, first) for starts, first in pairs]
         return sum(map(len, self.latents))
 
     def _starts(self, stream: FrameStream, known: int) -> Int[np.ndarray, " n"]:
         """Where a stretch may begin, of the first `known` frames."""
         usable = np.zeros(min(known, len(stream.pcm)), bool)
-        for u in stream.utterances:
-            usable[u.first : u.first + u.frames] = not u.held_out
+        for u in stream.training_utterances(known):
+            usable[u.first : u.first + u.frames] = True
         if len(usable) < self.frames:
             return np.zeros(0, np.int64)
         whole = np.lib.stride_tricks.sliding_window_view(usable, self.frames).all(1)
@@ -54,7 +61,8 @@ class Crops:
         latents, audio = [], []
         for _ in range(rows):
             i = draw.choice(len(sizes), p=sizes / sizes.sum())
-            first = int(draw.choice(self.starts[i]))
+            opens = len(self.openings[i]) and draw.random() < OPENINGS
+            first = int(draw.choice(self.openings[i] if opens else self.starts[i]))
             latents.append(self.latents[i][first : first + self.frames])
             audio.append(self.streams[i].audio(first, self.frames))
         return Batch(np.stack(latents), np.stack(audio))

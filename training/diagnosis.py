@@ -22,11 +22,16 @@ def forced_latents(
     tensors: Mapping[str, np.ndarray],
     rows: Sequence[tuple[FrameStream, Utterance]],
     tokens: Sequence[Sequence[int]],
+    statistics: tuple[np.ndarray, np.ndarray],
     history_noise: float,
     seed: int = 0,
 ) -> list[Float[np.ndarray, "t z"]]:
-    """Predicted latents (as Mimi decodes them) of each utterance, its history true but noised."""
-    mean, std = tensors["flow_lm.emb_mean"], tensors["flow_lm.emb_std"]
+    """Predicted latents (as Mimi decodes them) of each utterance, its history true but noised.
+
+    `statistics` are the codec's: an export may have a wider `emb_std` (`training.variance`), which
+    is for what is spoken, not for what was heard.
+    """
+    mean, std = statistics
     examples = []
     for (stream, u), ids in zip(rows, tokens, strict=True):
         latents = (stream.latents[u.first : u.first + u.frames] - mean) / std
@@ -39,5 +44,5 @@ def forced_latents(
     params = {k: jnp.asarray(v) for k, v in select(tensors, "flow_lm.").items()}
     model, variables = FlowLM.of(config), {"params": parameter_tree(params)}  # pyright: ignore
     means = predict_means(model, variables, params, batch, jax.random.key(seed), objective)
-    predicted = np.asarray(means) * std + mean
+    predicted = np.asarray(means) * tensors["flow_lm.emb_std"] + tensors["flow_lm.emb_mean"]
     return [predicted[i, : len(e.latents)] for i, e in enumerate(examples)]

@@ -3,12 +3,15 @@
     python -m training.evaluate --model folder/ --frames frames/ --count 40 --page samples.html
     python -m training.evaluate --what codec ...     # real latents through the decoder
     python -m training.evaluate --what teacher ...   # the teacher's own recordings
-    python -m training.evaluate --what forced ...    # one-step prediction from the true history
+    python -m training.evaluate --what forced --codec mel.safetensors ...
+                                                     # one-step prediction from the true history
     python -m training.evaluate --what engine --model folder/ --sentences file.txt
 
 `--model` is a folder as `training.export` writes it; with `--what engine` also an export for LiteRT
-or a name (english; without `--model` the embedded voice), spoken by the package's own engines. The
-sentences are the held-out ones of `--frames`, or the lines of `--sentences`.
+or a name (english; without `--model` the embedded voice), spoken by the package's own engines. In
+its place can stand the parts of an unfinished one: `--config`, `--flow-lm`, `--mimi`, `--codec` and
+`--tokenizer`, of which `codec` needs the first and third only. The sentences are the held-out ones
+of `--frames`, or the lines of `--sentences`.
 """
 
 import argparse
@@ -17,17 +20,31 @@ import time
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
+from pocket_tts_jax.checkpoint import load_checkpoint
 from pocket_tts_jax.config import Config, load_config
-from training.checkpoint import read_ema
+from pocket_tts_jax.parameters import parameter_shapes
+from training.checkpoint import read_ema, read_statistics
+from training.codec import DECODER
 from training.export import gather_tensors
 from training.features import SAMPLE_RATE
 from training.frames import FrameStream, Utterance, open_streams
 from training.judge import Judge, Verdict
 from training.naturalness import naturalness
 
-SUBJECTS = ("model", "codec", "teacher", "forced", "engine")
+PARTS = {"config", "flow_lm", "mimi", "codec", "tokenizer"}
+# By subject and whether there is a --model: the options that it needs, and those it reads besides.
+OPTIONS = {
+    ("model", True): (set(), {"tokenizer", "temperature", "eos_threshold", "seed"}),
+    ("model", False): (PARTS, {"last", "temperature", "eos_threshold", "seed"}),
+    ("codec", True): (set(), set()),
+    ("codec", False): ({"config", "mimi"}, set()),
+    ("teacher", False): (set(), set()),
+    ("forced", True): ({"codec"}, {"tokenizer", "history_noise", "seed"}),
+    ("forced", False): (PARTS, {"last", "history_noise", "seed"}),
+    ("engine", True): (set(), {"voice", "seed", "sentences"}),
+    ("engine", False): (set(), {"voice", "seed", "sentences"}),
+}
 
 
 def held_out(folder: Path, count: int) -> list[tuple[FrameStream, Utterance]]:
@@ -35,17 +52,22 @@ def held_out(folder: Path, count: int) -> list[tuple[FrameStream, Utterance]]:
     by_stream = [[(s, u) for u in s.utterances if u.held_out] for s in open_streams(folder)]
     longest = max(map(len, by_stream))
     mixed = [rows[i] for i in range(longest) for rows in by_stream if i < len(rows)]
+    if not mixed:
+        raise FileNotFoundError(
+            f"{folder} holds no sentence out. Make the sentences with python -m "
+            "training.data.sentences --held-out N, or judge with --what engine --sentences FILE."
+        )
     return mixed[:count]
 
 
 def load_tensors(args: argparse.Namespace) -> tuple[Config, dict[str, np.ndarray]]:
     if args.model:
         config = load_config(args.model / "config.yaml")
-        stored = load_file(args.model / "model.safetensors")
-        return config, {name: t.astype(np.float32) for name, t in stored.items()}
-    config, codec = load_config(args.config), load_file(args.codec)
-    flow_lm, mimi = read_ema(args.flow_lm, args.last), read_ema(args.mimi)
-    statistics = codec["latents.mean"], codec["latents.std"]
+        return config, load_checkpoint(args.model / "model.safetensors", parameter_shapes(config))
+    config, mimi = load_config(args.config), read_ema(args.mimi)
+    if args.what == "codec":
+        return config, {f"mimi.{n}": t for n, t in mimi.items() if n.startswith(DECODER)}
+    flow_lm, statistics = read_ema(args.flow_lm, args.last), read_statistics(args.codec)
     return config, gather_tensors(config, flow_lm, mimi, *statistics)
 
 
@@ -64,13 +86,15 @@ def synthesise(
     import sentencepiece
 
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
-    tokens = [tokenizer.encode(u.text) for _, u in rows]
+    tokens, seed = [tokenizer.encode(u.text) for _, u in rows], args.seed or 0
     if args.what == "forced":
         from training.diagnosis import forced_latents
 
-        latents = forced_latents(config, tensors, rows, tokens, args.history_noise)
+        noise, statistics = args.history_noise or 0.0, read_statistics(args.codec)
+        latents = forced_latents(config, tensors, rows, tokens, statistics, noise, seed)
         return [decode(x) for x in latents], {}
-    spoken = speak_latents(config, tensors, tokens, args.temperature, args.eos_threshold)
+    temperature = args.temperature or 0.0
+    spoken = speak_latents(config, tensors, tokens, temperature, args.eos_threshold, seed=seed)
     ratios = [s.frames / u.speech for s, (_, u) in zip(spoken, rows, strict=True)]
     facts = {
         "eos_failures": sum(not s.ended for s in spoken),
@@ -91,10 +115,11 @@ def speak(texts: list[str], args: argparse.Namespace) -> tuple[list[np.ndarray],
     choice = ModelChoice(language=str(args.model)) if named else ModelChoice(model=args.model)
     _, speaker = open_speaker(choice, print)
     voice = speaker.get_state_for_audio_prompt(args.voice or speaker.default_voice())
+    seed = args.seed or 0
     chunks: list[ChunkReport] = []
     audios = [
         np.concatenate(
-            list(speaker.generate_audio_stream(voice, text, seed=args.seed, on_chunk=chunks.append))
+            list(speaker.generate_audio_stream(voice, text, seed=seed, on_chunk=chunks.append))
         )
         for text in texts
     ]
@@ -109,12 +134,31 @@ def report(verdict: Verdict, facts: dict[str, float], seconds: float) -> dict[st
     return {name: round(value, 4) for name, value in result.items()}
 
 
-def main() -> None:
+def check_options(args: argparse.Namespace) -> str | None:
+    """What is wrong with the options: one is missing, or would do nothing."""
+    given = {name for name, value in vars(args).items() if value not in (None, False)}
+    subject = f"--what {args.what}" + (" with --model" if args.model else "")
+    if (args.what, bool(args.model)) not in OPTIONS:
+        return f"{subject} makes no sense: no model has a part in it"
+    needed, read = OPTIONS[args.what, bool(args.model)]
+    known = set().union(*(a | b for a, b in OPTIONS.values()))
+    if idle := given & known - needed - read:
+        return f"{subject} does not read {_flags(idle)}"
+    if missing := needed - given:
+        return f"{subject} needs {_flags(missing)}" + ("" if args.model else ", or --model")
+    return None
+
+
+def _flags(names: set[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="word error rate on held-out sentences")
-    parser.add_argument("--what", choices=SUBJECTS, default="model")
+    parser.add_argument("--what", choices=sorted({what for what, _ in OPTIONS}), default="model")
     parser.add_argument("--model", type=Path, help="exported folder")
     parser.add_argument("--voice", help="for --what engine: the voice, if not the model's own")
-    parser.add_argument("--seed", type=int, default=0, help="for --what engine")
+    parser.add_argument("--seed", type=int, help="0; of what is random in model, forced, engine")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--flow-lm", type=Path)
     parser.add_argument("--mimi", type=Path)
@@ -125,9 +169,9 @@ def main() -> None:
     source.add_argument("--frames", type=Path, help="held-out sentences of this folder")
     source.add_argument("--sentences", type=Path, help="for --what engine: one sentence a line")
     parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--temperature", type=float, help="0")
     parser.add_argument("--eos-threshold", type=float)
-    parser.add_argument("--history-noise", type=float, default=0.0)
+    parser.add_argument("--history-noise", type=float, help="0; for --what forced")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--show", type=int, default=5, help="transcripts to print")
     parser.add_argument(
@@ -138,11 +182,16 @@ def main() -> None:
     )
     parser.add_argument("--page", type=Path, help="HTML page with players and spectrograms")
     parser.add_argument("--json", type=Path, help="append the figures to this file")
+    return parser
+
+
+def main() -> None:
+    parser = _parser()
     args = parser.parse_args()
+    if wrong := check_options(args):
+        parser.error(wrong)
     if args.model and not args.tokenizer:
         args.tokenizer = args.model / "tokenizer.model"
-    if args.sentences and args.what != "engine":
-        parser.error("--sentences goes with --what engine; the others need the frames' recordings")
     if args.sentences:
         texts = args.sentences.read_text(encoding="utf-8").splitlines()[: args.count]
     else:

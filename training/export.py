@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 from sentencepiece import SentencePieceProcessor
 
 from pocket_tts_jax.atomic import atomic_file
@@ -27,10 +27,14 @@ from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.flow_lm import FlowLM, init_state
 from pocket_tts_jax.parameters import parameter_shapes
 from pocket_tts_jax.voices import VoiceState, write_voice
-from training.checkpoint import read_ema
+from training.checkpoint import read_ema, read_statistics
+from training.codec import ENCODER
 from training.codec_loss import DISCRIMINATOR
 from training.initialise import initial_tensors, select
 from training.variance import lacking_spread
+
+UNTRAINED = tuple(f"mimi.{part}" for part in ENCODER)
+PROJECTION = "flow_lm.speaker_proj_weight"
 
 
 def gather_tensors(
@@ -40,10 +44,12 @@ def gather_tensors(
     mean: np.ndarray,
     std: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """All tensors of the published file: trained ones, the latents' statistics, and first values
-    for what was not trained (the encoder, the voice projection)."""
-    tensors = initial_tensors(config)
-    tensors["flow_lm.speaker_proj_weight"] = np.zeros_like(tensors["flow_lm.speaker_proj_weight"])
+    """All tensors of the published file: trained ones, the latents' statistics, and what no run
+    has to train: the encoder (first values), the voice projection (zeros), the frequencies of the
+    times (constants)."""
+    first = initial_tensors(config)
+    tensors = {n: t for n, t in first.items() if n.startswith(UNTRAINED) or n.endswith(".freqs")}
+    tensors[PROJECTION] = np.zeros_like(first[PROJECTION])
     tensors |= {f"flow_lm.{name}": tensor for name, tensor in flow_lm.items()}
     tensors |= {f"mimi.{n}": t for n, t in mimi.items() if not n.startswith(DISCRIMINATOR)}
     tensors |= {"flow_lm.emb_mean": mean, "flow_lm.emb_std": std}
@@ -109,8 +115,7 @@ def main() -> None:
     args = parser.parse_args()
     if bool(args.variance) != bool(args.frames):
         parser.error("--variance and --frames go together: the spread is measured on recordings")
-    config, codec = load_config(args.config), load_file(args.codec)
-    statistics = codec["latents.mean"], codec["latents.std"]
+    config, statistics = load_config(args.config), read_statistics(args.codec)
     flow_lm, mimi = (read_ema(path, args.last) for path in (args.flow_lm, args.mimi))
     if args.encoder:
         mimi |= read_ema(args.encoder, args.last)

@@ -13,6 +13,7 @@ itself lies in `OUT/training.safetensors` and is resumed from there.
 
 import argparse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ from training.log import TrainingLog
 from training.recordings import RecordingBatches, encode_recordings
 from training.trainer import Optimisation, Schedule, Trainer, run
 
+# No alignments are known here, and history noise is moderate.
+TUNING = LMObjective(map=0.0, align=0.0, history_noise=(0.0, 0.5), history_dropout=0.05)
+# What teaches each kind of head a distribution, not its mean: a flow for those that take times, a
+# proper score for those that make a latent of the noise in one step.
+OBJECTIVES = {
+    "lsd": replace(TUNING, flow=0.75, distill=0.25),
+    "flow_matching": replace(TUNING, flow=1.0),
+    "drifting": replace(TUNING, flow=0.0, energy=1.0),
+    "pointwise": replace(TUNING, flow=0.0, energy=1.0),
+}
 FIXED = ("emb_mean", "emb_std", "freqs", "speaker_proj_weight")
 Merge = Callable[[Mapping[str, Any]], tuple[dict[str, Any], KVCache | None]]
 
@@ -56,8 +67,7 @@ def trainable_part(
 
 
 def make_loss(config: Config, merge: Merge) -> Callable:
-    """The plain objective; no alignments are known here, and history noise is moderate."""
-    objective = LMObjective(align=0.0, history_noise=(0.0, 0.5), history_dropout=0.05)
+    objective = OBJECTIVES[config.flow_lm.flow.type]
 
     def loss(trainable: dict[str, Array], batch: Any, key: Array) -> tuple[Array, Any]:
         params, voice = merge(trainable)
@@ -88,10 +98,13 @@ def finetune(args: argparse.Namespace) -> None:
     path = args.out / "training.safetensors"
     if path.exists():
         trainer.resume(path)
-    batches = RecordingBatches(examples, min(args.rows, 4 * len(examples)))
+    batches = RecordingBatches(examples, args.rows)
     note = {k: str(v) for k, v in vars(args).items()}
     log = TrainingLog(path.with_suffix(".jsonl"), every=10)
     run(trainer, lambda step: ("tune", batches.batch(args.seed, step)), path, log, note)
+    if trainer.step < args.steps:
+        print(f"stopped and saved at step {trainer.step} of {args.steps}: start again to go on")
+        return
     write_result(args, tensors, merge(read_ema(path)))
 
 

@@ -8,16 +8,15 @@ in the meantime are taken in. Watch with `python -m training.plot run/flow_lm.js
 """
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
+
+from training.devices import split_host
 
 
 def main() -> None:
     args = _parser().parse_args()
-    if args.devices > 1:
-        flag = f"--xla_force_host_platform_device_count={args.devices}"
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    split_host(args.devices)
     train(args)
 
 
@@ -32,8 +31,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--decay", type=int, default=1500, help="last steps, with a falling rate")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--align", type=float, default=0.1)
-    parser.add_argument("--flow", type=float, default=0.25)
-    parser.add_argument("--distill", type=float, default=0.0, help="used every fourth step")
+    parser.add_argument("--flow", type=float, help="0.25; 0 for heads that take no time")
+    parser.add_argument(
+        "--distill", type=float, default=0.0, help="on every fourth step that has no --own-history"
+    )
     parser.add_argument(
         "--own-history",
         type=float,
@@ -61,9 +62,9 @@ def train(args: argparse.Namespace) -> None:
 
     import jax
     import sentencepiece
-    from safetensors.numpy import load_file
 
     from pocket_tts_jax.config import load_config
+    from training.checkpoint import read_statistics
     from training.initialise import initial_tensors, select
     from training.lm_data import Examples
     from training.lm_loss import LMObjective, lm_loss
@@ -71,14 +72,16 @@ def train(args: argparse.Namespace) -> None:
     from training.trainer import Optimisation, Schedule, Trainer, run
 
     jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
-    config, codec = load_config(args.config), load_file(args.codec)
+    config, (mean, std) = load_config(args.config), read_statistics(args.codec)
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
-    mean, std = codec["latents.mean"], codec["latents.std"]
     examples = Examples(args.frames, tokenizer, mean, std)
     tensors = select(initial_tensors(config, args.seed), "flow_lm.")
     fixed = {"emb_mean": mean, "emb_std": std}
     fixed |= {n: t for n, t in tensors.items() if n.endswith("freqs") or n.startswith("speaker")}
-    plain = LMObjective(flow=args.flow, align=args.align)
+    flow = args.flow
+    if flow is None:
+        flow = 0.25 if config.flow_lm.flow.time_conditions else 0.0
+    plain = LMObjective(flow=flow, align=args.align)
     objectives = {
         "plain": plain,
         "distilled": replace(plain, distill=args.distill),
@@ -101,7 +104,7 @@ def train(args: argparse.Namespace) -> None:
 
     def next_batch(step: int) -> tuple[str, Any]:
         if step % args.reload == 0:
-            print("utterances:", examples.reload(), flush=True)
+            print("rows to draw from:", examples.reload(), flush=True)
         batch = examples.batch(args.seed, step, trainer.multiple)[1]
         if args.own_history > 0 and step >= args.own_from and step % 3 == 2:
             return "own", batch

@@ -2,21 +2,24 @@
 
     python -m training.frames --shards data/ --out frames/
 
-Takes the teacher's shards (or any folder in their form) and appends what is new: `pcm.i16`
-(int16, 1920 samples a frame) and `index.jsonl` (text, source, held_out, first, frames, speech,
+Takes the teacher's shards (or any folder in their form) and appends what is new: `NAME.pcm`
+(int16, 1920 samples a frame) and `NAME.jsonl` (text, source, held_out, first, frames, speech,
 ends, pieces). Each utterance is followed by `TAIL` silent frames, so that a model learns what to
-say when nothing is left. Latents, once there is a mel codec, lie beside in `latents.f32`.
+say when nothing is left. Latents, once there is a codec, lie beside in `NAME.latents`, and the
+fingerprint of that codec in `latents.codec`.
 """
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int16
+from jaxtyping import Float
 
+from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.prompt_cache import fingerprint
 from training.data.teacher import read_shard
 from training.features import FRAME
 
@@ -41,7 +44,7 @@ def append_shard(shard: Path, out: Path) -> int:
     """Appends the utterances of `shard` that `out` lacks; returns how many."""
     out.mkdir(parents=True, exist_ok=True)
     index = out / f"{shard.stem}.jsonl"
-    known = index.read_text().splitlines() if index.exists() else []
+    known = whole_lines(index)
     rows = [row for row in read_shard(shard) if row["samples"]][len(known) :]
     if not rows:
         return 0
@@ -49,9 +52,12 @@ def append_shard(shard: Path, out: Path) -> int:
     first = sum(json.loads(line)["frames"] for line in known)
     path = out / f"{shard.stem}.pcm"
     path.touch()
-    with open(path, "r+b") as audio_file, open(index, "a") as index_file:
-        audio_file.truncate(first * FRAME * 2)
+    index.touch()
+    with open(path, "r+b") as audio_file, open(index, "r+b") as index_file:
+        audio_file.truncate(first * FRAME * 2)  # what a kill has left behind the whole lines
         audio_file.seek(0, 2)
+        index_file.truncate(sum(len(line) for line in known))
+        index_file.seek(0, 2)
         for row in rows:
             audio = pcm[row["offset"] : row["offset"] + row["samples"]]
             speech = max(1, -(-(len(audio) - SLACK) // FRAME))
@@ -61,9 +67,16 @@ def append_shard(shard: Path, out: Path) -> int:
             entry = {k: row[k] for k in ("text", "source", "held_out", "ends")}
             entry["pieces"] = row.get("pieces")  # recordings that were not synthesised have none
             entry |= {"first": first, "frames": frames, "speech": speech}
-            index_file.write(json.dumps(entry) + "\n")
+            audio_file.flush()
+            index_file.write(json.dumps(entry).encode() + b"\n")
             first += frames
     return len(rows)
+
+
+def whole_lines(index: Path) -> list[bytes]:
+    """All lines but one that is cut off: another process may be writing it."""
+    lines = index.read_bytes().splitlines(keepends=True) if index.exists() else []
+    return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
 
 
 class FrameStream:
@@ -71,12 +84,15 @@ class FrameStream:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name, self.folder = name, folder
-        self.pcm = np.memmap(folder / f"{name}.pcm", np.int16, "r")
+        path = folder / f"{name}.pcm"
+        if not path.stat().st_size:
+            raise ValueError(f"{path} is empty. Delete it and run python -m training.frames again.")
+        self.pcm = np.memmap(path, np.int16, "r")
         self.pcm = self.pcm[: len(self.pcm) // FRAME * FRAME].reshape(-1, FRAME)
         self.latents_path = folder / f"{name}.latents"
         self.latents = read_latents(self.latents_path)
         self.utterances = []
-        for line in (folder / f"{name}.jsonl").read_text().splitlines():
+        for line in whole_lines(folder / f"{name}.jsonl"):
             row = json.loads(line)
             if row["first"] + row["frames"] <= len(self.pcm):
                 for key in ("ends", "pieces"):
@@ -87,6 +103,10 @@ class FrameStream:
         """Of so many frames, those that belong to complete utterances."""
         ends = [u.first + u.frames for u in self.utterances]
         return max((end for end in ends if end <= frames), default=0)
+
+    def training_utterances(self, frames: int) -> list[Utterance]:
+        """Of the first `frames`, the utterances that are not held out."""
+        return [u for u in self.utterances if not u.held_out and u.first + u.frames <= frames]
 
     def append_latents(self, done: int, blocks: Iterable[Float[np.ndarray, "t z"]]) -> int:
         """Writes behind the first `done` latents, block by block, and drops what a kill has left
@@ -118,11 +138,27 @@ def open_streams(folder: Path) -> list[FrameStream]:
     names = sorted(path.stem for path in folder.glob("*.pcm"))
     if not names:
         raise FileNotFoundError(f"There are no frames in {folder}. Run python -m training.frames.")
-    return [FrameStream(folder, name) for name in names]
+    streams = [FrameStream(folder, name) for name in names]
+    if not any(stream.utterances for stream in streams):
+        raise FileNotFoundError(
+            f"There is no whole utterance in {folder}. Run python -m training.frames again."
+        )
+    return streams
 
 
-def to_int16(audio: Float[np.ndarray, " n"]) -> Int16[np.ndarray, " n"]:
-    return np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16)
+def claim_latents(folder: Path, codec: Mapping[str, np.ndarray]) -> bool:
+    """Notes whose latents those in `folder` are, and returns whether there are none yet.
+    CheckpointError where another codec made them."""
+    path, name = folder / "latents.codec", fingerprint(codec)
+    fresh = not any(file.stat().st_size for file in folder.glob("*.latents"))
+    found = path.read_text().strip() if path.exists() else "unknown"
+    if found != name and not fresh:
+        raise CheckpointError(
+            f"The latents in {folder} are those of another codec (fingerprint {found}, this one's "
+            f"is {name}). Delete {folder}/*.latents to encode all again, or give that codec."
+        )
+    path.write_text(name + "\n")
+    return fresh
 
 
 def main() -> None:
@@ -130,7 +166,12 @@ def main() -> None:
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    for index in sorted(args.shards.glob("part*.jsonl")):
+    shards = sorted(args.shards.glob("part*.jsonl"))
+    if not shards:
+        raise FileNotFoundError(
+            f"There is no part*.jsonl in {args.shards}. Run python -m training.data.teacher."
+        )
+    for index in shards:
         print(index.stem, append_shard(index.with_suffix(""), args.out), "utterances added")
 
 

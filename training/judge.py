@@ -12,6 +12,8 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
+from training.features import SAMPLE_RATE
+
 CONTRACTIONS = {
     "can't": "can not",
     "cannot": "can not",
@@ -23,7 +25,7 @@ CONTRACTIONS = {
     "'m": " am",
     "'d": " would",
 }
-SYNONYMS = {"ok": "okay", "mr": "mister", "mrs": "missus", "dr": "doctor", "percent": "%"}
+SYNONYMS = {"ok": "okay", "mr": "mister", "mrs": "missus", "dr": "doctor"}
 
 
 class Verdict(NamedTuple):
@@ -53,7 +55,7 @@ def plain_words(text: str) -> str:
     text = re.sub(r"'s\b", " is", text)
     text = re.sub(r"[^a-z ]", " ", text.replace("'", ""))
     words = [SYNONYMS.get(word, word) for word in text.split()]
-    return " ".join("percent" if w == "%" else w for w in words if w != "and")
+    return " ".join(word for word in words if word != "and")
 
 
 def _clock(match: re.Match[str]) -> str:
@@ -77,7 +79,7 @@ class Judge:
         path = str(get_model_path())
         self._model = WhisperModel(path, device="cpu", compute_type="int8", cpu_threads=threads)
 
-    def hear(self, audio: Float[np.ndarray, " n"], rate: int = 24_000) -> str:
+    def hear(self, audio: Float[np.ndarray, " n"], rate: int = SAMPLE_RATE) -> str:
         wave = soxr.resample(np.asarray(audio, np.float32), rate, 16_000)
         segments, _ = self._model.transcribe(
             wave,
@@ -90,7 +92,10 @@ class Judge:
         return " ".join(segment.text for segment in segments)
 
     def verdict(
-        self, audios: Sequence[Float[np.ndarray, " n"]], texts: Sequence[str], rate: int = 24_000
+        self,
+        audios: Sequence[Float[np.ndarray, " n"]],
+        texts: Sequence[str],
+        rate: int = SAMPLE_RATE,
     ) -> Verdict:
         import jiwer
 

@@ -103,7 +103,11 @@ def spoken_tokens(
 
 
 class Examples:
-    """The utterances of a folder that have latents, by bucket; `reload` finds new ones."""
+    """The training utterances of a folder that have latents, by bucket; `reload` finds new ones.
+
+    The order depends on the data alone, not on when it was found: a batch is the same for the same
+    (seed, step) and data.
+    """
 
     def __init__(
         self,
@@ -114,49 +118,46 @@ class Examples:
     ) -> None:
         self.folder, self.tokenizer = folder, tokenizer
         self.mean, self.std = mean, std
-        self._seen: dict[str, int] = {}
-        self.train: dict[Bucket, list[Example]] = {bucket: [] for bucket in BUCKETS}
-        self.held_out: list[Example] = []
-        self._waiting: Example | None = None
+        self._read: dict[str, list[Example | None]] = {}  # by stream; None where held out
         self.reload()
 
     def reload(self) -> int:
-        """Takes in what has been added since; returns how many utterances there are now."""
+        """Takes in what has been added; returns the rows to draw from: utterances that fit a
+        bucket, and pairs of short ones."""
+        self.train: dict[Bucket, list[Example]] = {bucket: [] for bucket in BUCKETS}
         for stream in open_streams(self.folder):
-            fresh = stream.utterances[self._seen.get(stream.name, 0) :]
-            for utterance in fresh:
-                stop = utterance.first + utterance.frames
-                if stop > len(stream.latents):
+            read = self._read.setdefault(stream.name, [])
+            for u in stream.utterances[len(read) :]:
+                if u.first + u.frames > len(stream.latents):
                     break
-                self._seen[stream.name] = self._seen.get(stream.name, 0) + 1
-                latents = (stream.latents[utterance.first : stop] - self.mean) / self.std
-                self._add(utterance, latents.astype(np.float32))
-        return sum(map(len, self.train.values()))
+                read.append(None if u.held_out else self._example(u, stream.latents))
+            self._shelve([example for example in read if example is not None])
+        rows = sum(map(len, self.train.values()))
+        if not rows:
+            raise FileNotFoundError(
+                f"{self.folder} has no utterance to train on: each is held out, too long or "
+                "without latents. Add others, and run python -m training.mel_codec encode."
+            )
+        return rows
 
-    def _add(self, utterance: Utterance, latents: Float[np.ndarray, "a z"]) -> None:
-        pieces, tokens = spoken_tokens(utterance, self.tokenizer)
-        words = frame_tokens(utterance.ends, word_spans(pieces), utterance.frames)
-        end = max(0, utterance.speech - END_LEAD)
-        example = Example(utterance.text, tokens, latents, end, words)
-        if utterance.held_out:
-            self.held_out.append(example)
-            return
-        self._shelve(example)
-        if len(tokens) > SHORT_TEXT:
-            return
-        if self._waiting is None:
-            self._waiting = example
-        else:
-            self._shelve(join(self._waiting, example))
-            self._waiting = None
+    def _example(self, u: Utterance, latents: Float[np.ndarray, "t z"]) -> Example:
+        pieces, tokens = spoken_tokens(u, self.tokenizer)
+        words = frame_tokens(u.ends, word_spans(pieces), u.frames)
+        normal = (latents[u.first : u.first + u.frames] - self.mean) / self.std
+        end = max(0, u.speech - END_LEAD)
+        return Example(u.text, tokens, normal.astype(np.float32), end, words)
 
-    def _shelve(self, example: Example) -> None:
-        bucket = smallest_bucket(example)
-        if bucket is not None:
-            self.train[bucket].append(example)
+    def _shelve(self, examples: list[Example]) -> None:
+        """Each in the smallest bucket that holds it, and so the short ones two by two."""
+        short = [example for example in examples if len(example.tokens) <= SHORT_TEXT]
+        pairs = [join(*pair) for pair in zip(short[::2], short[1::2], strict=False)]
+        for example in examples + pairs:
+            bucket = smallest_bucket(example)
+            if bucket is not None:
+                self.train[bucket].append(example)
 
     def batch(self, seed: int, step: int, multiple: int = 1) -> tuple[Bucket, Batch]:
-        """The batch of a step: the same for the same data. Rows are a multiple of `multiple`."""
+        """The batch of a step. Rows are a multiple of `multiple`."""
         draw = np.random.default_rng([seed, step])
         buckets = [bucket for bucket in BUCKETS if self.train[bucket]]
         shares = np.array([len(self.train[bucket]) / bucket.rows for bucket in buckets])

@@ -4,7 +4,10 @@ Terms, on every audio position (hidden state h, target latent z, e ~ N(0, 1)):
 
 - `map`: the one-step map, ‖v(0, 1, σe) − (z − σe)‖², σ ~ U(0, 1)². Its minimum is the conditional
   mean, so one step from little noise is right as soon as it is learned. With a teacher that is
-  nearly a function of the text, the mean is the answer.
+  nearly a function of the text, the mean is the answer; a published model's speech is far from
+  that, and its fine-tuning does without (`training.finetune`).
+- `energy`: the energy score of a few samples, for the heads that make latents in one step without
+  a time. Unlike that of `map`, its minimum has the spread of the targets.
 - `flow`: the diagonal of the flow map, flow matching (Lipman et al. 2022) with
   t = sigmoid(N(0.4, 1)): ‖v(t, t, x_t) − (z − e)‖².
 - `distill`: Lagrangian self-distillation (Boffi et al. 2025, https://arxiv.org/abs/2505.18825):
@@ -30,8 +33,10 @@ from jaxtyping import Array, Float
 from pocket_tts_jax.attention import KVCache
 from pocket_tts_jax.checkpoint import parameter_tree
 from pocket_tts_jax.config import Config
+from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.flow_lm import FlowLM, FlowLMState, head_shape, init_state
 from pocket_tts_jax.rope import rotate, rotation
+from training.head_terms import distill_term, energy_term, flow_term, map_term, one_step
 from training.lm_data import Batch
 
 Parameters = Mapping[str, Any]
@@ -41,6 +46,8 @@ Parameters = Mapping[str, Any]
 class LMObjective:
     """Weights and noise of the loss. `align_layers` and `align_heads` are the guided ones."""
 
+    map: float = 1.0
+    energy: float = 0.0
     flow: float = 0.25
     distill: float = 0.0
     eos: float = 0.1
@@ -53,11 +60,14 @@ class LMObjective:
 
 
 class Terms(NamedTuple):
-    map: Array
-    flow: Array
-    distill: Array
-    eos: Array
-    align: Array
+    """Those of weight zero are None."""
+
+    map: Array | None
+    energy: Array | None
+    flow: Array | None
+    distill: Array | None
+    eos: Array | None
+    align: Array | None
 
 
 def lm_loss(
@@ -70,6 +80,7 @@ def lm_loss(
 ) -> tuple[Array, Terms]:
     """The weighted sum, and its terms. `params` are FlowLM's tensors by name. A `voice` (keys and
     values, [layers, kv_heads, t, head_dim]) stands in place of the start token."""
+    _check(config, objective)
     model, variables = FlowLM.of(config), {"params": parameter_tree(params)}  # pyright: ignore
     keys = jax.random.split(key, 6)
     target = jnp.asarray(batch.latents)
@@ -77,26 +88,33 @@ def lm_loss(
     noisy = corrupt_history(history, keys[0], objective)
     hidden, queries = _hidden(model, variables, batch, noisy, objective, voice)
     if objective.own_history > 0:
-        own = jax.lax.stop_gradient(_one_step(model, variables, hidden, jnp.zeros_like(history)))
+        own = jax.lax.stop_gradient(one_step(model, variables, hidden, jnp.zeros_like(history)))
         own = _shift(params["bos_emb"], own)
         chosen = jax.random.uniform(keys[1], (len(own), 1, 1)) < objective.own_history
         noisy = jnp.where(chosen, own, noisy)
         hidden, queries = _hidden(model, variables, batch, noisy, objective, voice)
     weight = (jnp.arange(history.shape[1])[None] < batch.frames[:, None]).astype(jnp.float32)
-    terms = Terms(
-        map=_map_term(model, variables, hidden, target, weight, keys[2]),
-        flow=_flow_term(model, variables, hidden, target, weight, keys[3]),
-        distill=_distill_term(model, variables, hidden, target, weight, keys[4])
-        if objective.distill > 0
-        else jnp.zeros(()),
-        eos=_eos_term(params, hidden, batch, weight),
-        align=_align_term(queries, batch, config, objective.align_heads)
-        if objective.align > 0
-        else jnp.zeros(()),
-    )
-    o = objective
-    weights = Terms(1.0, o.flow, o.distill, o.eos, o.align)  # pyright: ignore
-    return sum((w * t for w, t in zip(weights, terms, strict=True)), jnp.zeros(())), terms
+    of_head = (model, variables, hidden, target, weight)
+    made = {
+        "map": lambda: map_term(*of_head, keys[2]),
+        "energy": lambda: energy_term(*of_head, keys[5]),
+        "flow": lambda: flow_term(*of_head, keys[3]),
+        "distill": lambda: distill_term(*of_head, keys[4]),
+        "eos": lambda: _eos_term(params, hidden, batch, weight),
+        "align": lambda: _align_term(queries, batch, config, objective.align_heads),
+    }
+    terms = {n: term() if getattr(objective, n) > 0 else None for n, term in made.items()}
+    total = sum(getattr(objective, n) * t for n, t in terms.items() if t is not None)
+    return jnp.asarray(total), Terms(**terms)
+
+
+def _check(config: Config, objective: LMObjective) -> None:
+    """ConfigError for what this model's head cannot learn from."""
+    kind, times = config.flow_lm.flow.type, config.flow_lm.flow.time_conditions
+    if objective.flow > 0 and times == 0:
+        raise ConfigError(f"A {kind} head takes no time, so it learns no flow: set flow to 0.")
+    if objective.distill > 0 and times != 2:
+        raise ConfigError(f"Only an lsd head can be distilled, not {kind}: set distill to 0.")
 
 
 def predict_means(
@@ -111,7 +129,7 @@ def predict_means(
     history = _shift(params["bos_emb"], jnp.asarray(batch.latents))
     noisy = corrupt_history(history, key, objective)
     hidden, _ = _hidden(model, variables, batch, noisy, objective)
-    return _one_step(model, variables, hidden, jnp.zeros_like(history))
+    return one_step(model, variables, hidden, jnp.zeros_like(history))
 
 
 def corrupt_history(
@@ -176,6 +194,11 @@ def _embeddings(
     x = jnp.where(is_text[..., None], text, audio)  # pyright: ignore
     if not start:
         return x[:, 1:]
+    if not model.config.insert_bos_before_voice:
+        raise ConfigError(
+            "This model has no start token: give a voice (--voice) to lead every utterance, or set "
+            "flow_lm.insert_bos_before_voice."
+        )
     return jnp.where(position[..., None] == 0, variables["params"]["bos_before_voice"], x)
 
 
@@ -187,73 +210,6 @@ def _initial_state(model: FlowLM, batch: int, voice: KVCache | None) -> FlowLMSt
         for layer in zip(voice.k, voice.v, strict=True)
     )
     return FlowLMState(layers, jnp.full((batch,), voice.k.shape[2], jnp.int32))
-
-
-def _velocity(model: FlowLM, variables: Any, hidden: Array, x: Array, *times: Array) -> Array:
-    def head(m: FlowLM, h: Array, y: Array, t: tuple) -> Array:
-        return m.flow_net(h, y, t)
-
-    return model.apply(variables, hidden, x, times, method=head)  # pyright: ignore
-
-
-def _times(model: FlowLM, like: Array, s: Array | float, t: Array | float) -> tuple[Array, ...]:
-    """(s, t) as the head of this flow type takes them; each [b, a, 1]."""
-    full = [jnp.broadcast_to(jnp.asarray(x, jnp.float32), (*like.shape[:-1], 1)) for x in (s, t)]
-    return tuple(full[: model.config.flow.time_conditions])
-
-
-def _one_step(model: FlowLM, variables: Any, hidden: Array, noise: Array) -> Array:
-    output = _velocity(model, variables, hidden, noise, *_times(model, noise, 0.0, 1.0))
-    return output if model.config.flow.type == "drifting" else noise + output
-
-
-def _mean(error: Float[Array, "b a z"], weight: Float[Array, "b a"]) -> Array:
-    return (error.mean(-1) * weight).sum() / weight.sum()
-
-
-def _map_term(
-    model: FlowLM, variables: Any, hidden: Array, target: Array, weight: Array, key: Array
-) -> Array:
-    sigma_key, noise_key = jax.random.split(key)
-    sigma = jnp.square(jax.random.uniform(sigma_key, (*target.shape[:2], 1)))
-    noise = sigma * jax.random.normal(noise_key, target.shape)
-    return _mean(jnp.square(_one_step(model, variables, hidden, noise) - target), weight)
-
-
-def _flow_term(
-    model: FlowLM, variables: Any, hidden: Array, target: Array, weight: Array, key: Array
-) -> Array:
-    """On every fourth position: the head is a good part of the cost of a step."""
-    if model.config.flow.time_conditions == 0:
-        return jnp.zeros(())
-    hidden, target, weight = hidden[:, ::4], target[:, ::4], weight[:, ::4]
-    time_key, noise_key = jax.random.split(key)
-    t = jax.nn.sigmoid(0.4 + jax.random.normal(time_key, (*target.shape[:2], 1)))
-    noise = jax.random.normal(noise_key, target.shape)
-    v = _velocity(
-        model, variables, hidden, (1 - t) * noise + t * target, *_times(model, target, t, t)
-    )
-    return _mean(jnp.square(v - (target - noise)), weight)
-
-
-def _distill_term(
-    model: FlowLM, variables: Any, hidden: Array, target: Array, weight: Array, key: Array
-) -> Array:
-    """On every eighth position; needs an `lsd` head."""
-    hidden, target, weight = hidden[:, ::8], target[:, ::8], weight[:, ::8]
-    time_key, noise_key = jax.random.split(key)
-    times = jnp.sort(jax.random.uniform(time_key, (*target.shape[:2], 2)), axis=-1)
-    s, t = times[..., :1], times[..., 1:]
-    noise = jax.random.normal(noise_key, target.shape)
-    start = (1 - s) * noise + s * target
-
-    def travel(t: Array) -> Array:
-        return start + (t - s) * _velocity(model, variables, hidden, start, s, t)
-
-    there, speed = jax.jvp(travel, (t,), (jnp.ones_like(t),))
-    there, fixed = jax.lax.stop_gradient((there, hidden))
-    wanted = jax.lax.stop_gradient(_velocity(model, variables, fixed, there, t, t))
-    return _mean(jnp.square(speed - wanted), weight)
 
 
 def _eos_term(params: Parameters, hidden: Array, batch: Batch, weight: Array) -> Array:

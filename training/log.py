@@ -18,12 +18,17 @@ class TrainingLog:
         self._cpu = time.process_time()
 
     def add(self, step: int, rate: float, terms: dict[str, Any]) -> None:
-        """Notes the terms of one step; a term that is not finite stops the run with an error."""
+        """Notes the terms of one step; None is a term that this step did without."""
         self._rows.append(terms)
-        if (step + 1) % self._every:
+        self._step, self._rate = step, rate
+        if (step + 1) % self._every == 0:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has gathered; a term that is not finite stops the run with an error."""
+        if not self._rows:
             return
-        names = self._rows[0].keys()
-        means = {n: float(np.mean([np.asarray(row[n]) for row in self._rows])) for n in names}
+        step, rate, means = self._step, self._rate, self._means()
         broken = [name for name, value in means.items() if not np.isfinite(value)]
         if broken:
             raise FloatingPointError(
@@ -38,3 +43,12 @@ class TrainingLog:
         shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
         print(f"{step + 1:7d}  {seconds:.2f} s  lr {rate:.2e}  {shown}", flush=True)
         self._rows, self._start = [], time.monotonic()
+
+    def _means(self) -> dict[str, float]:
+        """Of each term over the steps that had it."""
+        values: dict[str, list[np.ndarray]] = {}
+        for row in self._rows:
+            for name, term in row.items():
+                if term is not None:
+                    values.setdefault(name, []).append(np.asarray(term))
+        return {name: float(np.mean(terms)) for name, terms in values.items()}

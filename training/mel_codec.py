@@ -1,6 +1,6 @@
 """The mel autoencoder that defines the latents.
 
-    python -m training.mel_codec train  --frames frames/ --out mel_codec.safetensors
+    python -m training.mel_codec train --frames frames/ --out mel_codec.safetensors
     python -m training.mel_codec encode --frames frames/ --codec mel_codec.safetensors
 
 Log-mel (100 Hz) → 32 floats at 12.5 Hz → log-mel. It trains in minutes; frozen, it lets the
@@ -11,7 +11,7 @@ encoder sees one latent to either side; the decoder is causal, like Mimi's.
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from jaxtyping import Array, Float
 from safetensors.numpy import load_file, save_file
 
 from pocket_tts_jax.linear import Linear
-from training.features import FRAME, MEL_BINS, MELS_PER_FRAME, log_mel
-from training.frames import LATENT_DIM, FrameStream, open_streams
+from training.features import FRAME, MEL_BINS, MELS_PER_FRAME, SAMPLE_RATE, log_mel
+from training.frames import LATENT_DIM, FrameStream, claim_latents, open_streams
 
 NOISE = 0.3
 MARGIN = 1  # latents that the encoder sees to either side
@@ -89,6 +89,12 @@ def train_mel_codec(
 ) -> dict[str, np.ndarray]:
     """Fits the codec to one long log-mel stream; returns flat parameters with the statistics
     of the mel (`mel.mean`, `mel.scale`) and of the latents (`latents.mean`, `latents.std`)."""
+    span = (length + 2 * MARGIN) * MELS_PER_FRAME
+    if len(mels) < span:
+        raise ValueError(
+            f"{len(mels) // MELS_PER_FRAME} frames of speech are too few to train on: it takes at "
+            f"least {span // MELS_PER_FRAME}. Give more --hours, or add frames."
+        )
     mean = mels.mean(0)
     scale = (mels.std(0) + 1e-3).mean()
     stream = (mels - mean) / scale
@@ -106,9 +112,9 @@ def train_mel_codec(
         return optax.apply_updates(params, updates), state, l1
 
     state, draw, start = optimiser.init(params), np.random.default_rng(seed), time.monotonic()
-    span = (length + 2 * MARGIN) * MELS_PER_FRAME
+    last = (len(stream) - span) // MELS_PER_FRAME
     for step in range(steps):
-        offsets = draw.integers(0, (len(stream) - span) // MELS_PER_FRAME, batch) * MELS_PER_FRAME
+        offsets = draw.integers(0, last, batch, endpoint=True) * MELS_PER_FRAME
         mel = np.stack([stream[o : o + span] for o in offsets])
         params, state, l1 = update(params, state, mel, jax.random.fold_in(keys[1], step))
         if step % 250 == 0 or step == steps - 1:
@@ -136,37 +142,57 @@ def encode_mels(
     return np.concatenate(latents)[:count]
 
 
+def training_mels(
+    streams: Sequence[FrameStream], hours: float
+) -> Iterator[Float[np.ndarray, "t 80"]]:
+    """Log-mel of the first `hours`, in equal parts of all streams, without what is held out."""
+    limit = hours * 3600 * SAMPLE_RATE / FRAME / len(streams)
+    for stream in streams:
+        taken = 0
+        for u in stream.training_utterances(len(stream.pcm)):
+            if taken >= limit:
+                break
+            yield log_mel(stream.audio(u.first, u.frames))
+            taken += u.frames
+
+
 def encode_stream(codec: dict[str, np.ndarray], stream: FrameStream, chunk: int = 4096) -> int:
     """Appends the latents of whole utterances that have none yet; returns how many frames."""
-    ends = [u.first + u.frames for u in stream.utterances]
 
     def blocks(done: int) -> Iterator[Float[np.ndarray, "n 32"]]:
-        while done < ends[-1]:
-            stop = max([e for e in ends if e <= done + chunk], default=ends[-1])
+        while ends := [u.first + u.frames for u in stream.utterances if u.first >= done]:
+            stop = max((end for end in ends if end <= done + chunk), default=ends[0])
             yield encode_mels(codec, log_mel(stream.audio(done, stop - done)))
             done = stop
 
-    done = len(stream.latents)
+    done = stream.whole_utterances(len(stream.latents))
     return stream.append_latents(done, blocks(done))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="train the mel codec, or encode with it")
-    parser.add_argument("action", choices=["train", "encode"])
-    parser.add_argument("--frames", type=Path, required=True)
-    parser.add_argument("--out", "--codec", dest="codec", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--hours", type=float, default=2.0, help="of speech to train on")
+    actions = parser.add_subparsers(dest="action", required=True)
+    train, encode = actions.add_parser("train"), actions.add_parser("encode")
+    for action in (train, encode):
+        action.add_argument("--frames", type=Path, required=True)
+    train.add_argument("--out", type=Path, required=True)
+    train.add_argument("--steps", type=int, default=4000)
+    train.add_argument("--hours", type=float, default=2.0, help="of speech to train on")
+    encode.add_argument("--codec", type=Path, required=True)
     args = parser.parse_args()
     streams = open_streams(args.frames)
-    if args.action == "encode":
-        codec = load_file(args.codec)
-        for stream in streams:
-            print(stream.name, encode_stream(codec, stream), "frames added")
+    if args.action == "train":
+        if args.out.exists():
+            train.error(f"{args.out} exists, and latents may rely on it: give another name")
+        mels = list(training_mels(streams, args.hours))
+        if not mels:
+            train.error(f"{args.frames} has only held-out utterances: add others to train on")
+        save_file(train_mel_codec(np.concatenate(mels), args.steps), args.out)
         return
-    limit = int(args.hours * 3600 * 24000 / FRAME / len(streams))
-    parts = [log_mel(s.audio(0, min(limit, len(s.pcm)))) for s in streams]
-    save_file(train_mel_codec(np.concatenate(parts), args.steps), args.codec)
+    codec = load_file(args.codec)
+    claim_latents(args.frames, codec)
+    for stream in streams:
+        print(stream.name, encode_stream(codec, stream), "frames added", flush=True)
 
 
 if __name__ == "__main__":

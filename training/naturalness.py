@@ -13,6 +13,8 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
+from training.features import SAMPLE_RATE
+
 RATE = 16_000
 
 
@@ -24,7 +26,7 @@ class Naturalness(NamedTuple):
 
 
 def naturalness(
-    audios: Sequence[Float[np.ndarray, " n"]], rate: int = 24_000, every: int = 1
+    audios: Sequence[Float[np.ndarray, " n"]], rate: int = SAMPLE_RATE, every: int = 1
 ) -> Naturalness:
     """Scores of every `every`-th recording; each takes a second or two of a core."""
     try:

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from training.features import SAMPLE_RATE, log_mel
+from training.features import MEL_HOP, SAMPLE_RATE, log_mel
 from training.judge import Verdict
 
 STYLE = """body{font:15px sans-serif;max-width:60em;margin:2em auto;color:#222}
@@ -51,7 +51,7 @@ def _article(audio: Float[np.ndarray, " n"], text: str, heard: str, wrong: int) 
 def _spectrogram(audio: Float[np.ndarray, " n"], out: io.BytesIO) -> None:
     from matplotlib import image
 
-    mel = log_mel(audio[: len(audio) // 240 * 240]).T[::-1]
+    mel = log_mel(audio[: len(audio) // MEL_HOP * MEL_HOP]).T[::-1]
     image.imsave(out, mel, format="png", cmap="magma", vmin=-9, vmax=0)
 
 

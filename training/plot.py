@@ -26,10 +26,10 @@ def plot_logs(paths: list[Path], out: Path) -> None:
     figure, panels = pyplot.subplots(len(paths), 1, figsize=(9, 4 * len(paths)), squeeze=False)
     for path, panel in zip(paths, panels[:, 0], strict=True):
         rows = read_log(path)
-        for name in rows[0].keys() - NOT_TERMS:
-            values = [row[name] for row in rows]
-            if any(values):
-                panel.plot([row["step"] for row in rows], values, label=name)
+        for name in sorted({name for row in rows for name in row} - NOT_TERMS):
+            points = [(row["step"], row[name]) for row in rows if name in row]
+            if any(value for _, value in points):
+                panel.plot(*zip(*points, strict=True), label=name)
         panel.set(title=path.stem, xlabel="step", yscale="log")
         panel.legend()
     figure.tight_layout()

@@ -7,17 +7,15 @@ latents, so the checkpoint must be one with voice cloning (its encoder is real).
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import jax
 import numpy as np
-import soundfile
-import soxr
 from jaxtyping import Float
 
-from pocket_tts_jax.checkpoint import parameter_tree
+from pocket_tts_jax.audio import read_audio, resample
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import AudioError, TextError
-from pocket_tts_jax.mimi import Mimi, init_encoder_state
+from pocket_tts_jax.text import TextRules, make_prompt
 from pocket_tts_jax.tokenizer import Tokenizer
+from training.encoder import Encoder
 from training.initialise import select
 from training.lm_data import Batch, Bucket, Example, collate
 
@@ -26,45 +24,52 @@ SILENCE = 4  # frames behind each recording
 MAX_SECONDS = 20.0
 
 
-def find_recordings(folder: Path) -> list[tuple[Path, str]]:
-    """(audio file, text) pairs; TextError names the recordings that lack a transcript."""
-    audio = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    missing = [path.name for path in audio if not path.with_suffix(".txt").exists()]
+def find_recordings(folder: Path) -> list[tuple[Path, Path]]:
+    """(audio file, transcript) pairs; TextError names the recordings that lack a transcript."""
+    audio = sorted(folder.iterdir()) if folder.is_dir() else []
+    audio = [path for path in audio if path.suffix.lower() in SUFFIXES]
+    missing = [path.name for path in audio if not path.with_suffix(".txt").is_file()]
     if missing or not audio:
         what = f"no .txt beside {', '.join(missing[:5])}" if missing else "no recordings"
         raise TextError(f"{folder} has {what}. Put NAME.wav and NAME.txt side by side there.")
-    return [(path, path.with_suffix(".txt").read_text("utf-8").strip()) for path in audio]
+    return [(path, path.with_suffix(".txt")) for path in audio]
 
 
-def read_mono(path: Path, rate: int) -> Float[np.ndarray, " n"]:
-    """Samples at `rate`, channels averaged. AudioError for what is too long to learn from."""
-    audio, found = soundfile.read(path, dtype="float32", always_2d=True)
+def read_speech(path: Path, rate: int) -> Float[np.ndarray, " n"]:
+    """Samples at `rate`. AudioError for what is unreadable, or too long to learn from."""
+    audio, found = read_audio(path)
     if len(audio) / found > MAX_SECONDS:
         raise AudioError(
             f"{path} lasts {len(audio) / found:.0f} s; cut it into sentences of at most "
             f"{MAX_SECONDS:.0f} s."
         )
-    return soxr.resample(audio.mean(1), found, rate)
+    return resample(audio, found, rate)
+
+
+def read_tokens(path: Path, config: Config, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The transcript as the model is fed it at run time."""
+    try:
+        text = path.read_text("utf-8-sig")
+        return make_prompt(text, tokenizer, TextRules.from_config(config)).ids
+    except UnicodeDecodeError as error:
+        raise TextError(f"{path} is not UTF-8 ({error}). Save it as UTF-8.") from error
+    except TextError as error:
+        raise TextError(f"{path}: {error}") from error
 
 
 def encode_recordings(
     folder: Path, config: Config, tensors: Mapping[str, np.ndarray], tokenizer: Tokenizer
 ) -> Iterator[Example]:
     """One example per recording, its latents normalised with the checkpoint's statistics."""
-    mimi = Mimi(config.mimi)
-    variables = {"params": parameter_tree(select(tensors, "mimi."))}
-    frame, state = config.mimi.frame_size, init_encoder_state(config.mimi, 1)
-    encode = jax.jit(lambda v, audio: mimi.apply(v, state, audio, method="encode_step"))
+    encode, frame = Encoder(config, select(tensors, "mimi.")), config.mimi.frame_size
     mean, std = tensors["flow_lm.emb_mean"], tensors["flow_lm.emb_std"]
-    for path, text in find_recordings(folder):
-        audio = read_mono(path, config.mimi.sample_rate)
+    for path, transcript in find_recordings(folder):
+        tokens = np.asarray(read_tokens(transcript, config, tokenizer), np.int32)
+        audio = read_speech(path, config.mimi.sample_rate)
         speech = -(-len(audio) // frame)
-        # Rounded up so that few lengths are compiled; the encoder is causal.
-        length = (speech + SILENCE + 15) // 16 * 16 * frame
-        latents, _ = encode(variables, np.pad(audio, (0, length - len(audio)))[None])
-        latents = (np.asarray(latents)[0, : speech + SILENCE] - mean) / std
-        tokens = np.asarray(tokenizer.encode(text), np.int32)
-        yield Example(text, tokens, latents.astype(np.float32), speech, None)
+        audio = np.pad(audio, (0, (speech + SILENCE) * frame - len(audio)))
+        latents = (encode(audio) - mean) / std
+        yield Example(path.stem, tokens, latents.astype(np.float32), speech, None)
 
 
 class RecordingBatches:

@@ -1,8 +1,9 @@
 """The training loop that the codec, FlowLM and fine-tuning share.
 
 One jitted step over a mesh of devices: tensors replicated, batches split along their first axis
-(`jax.sharding`; one device is a mesh of one). Everything random follows from (seed, step), so a
-run that was killed and resumed from its last checkpoint is the run that was not killed.
+(`jax.sharding`; one device is a mesh of one). Everything random follows from (seed, step): as long
+as no data is added, a run that was killed and resumed from its last checkpoint is the run that was
+not killed.
 """
 
 import signal
@@ -87,8 +88,14 @@ class Trainer:
         seed: int = 0,
         devices: int = 1,
     ) -> None:
+        found = jax.devices()
+        if devices > len(found):
+            raise ValueError(
+                f"There are {len(found)} devices ({found[0].platform}), not {devices}. Give "
+                "--devices fewer, or set JAX_PLATFORMS=cpu to split the processor."
+            )
         self.optimisation, self.seed, self.multiple = optimisation, seed, devices
-        mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
+        mesh = Mesh(np.array(found[:devices]), ("data",))
         self._split = NamedSharding(mesh, PartitionSpec("data"))
         self._whole = NamedSharding(mesh, PartitionSpec())
         self._optimiser = optax.chain(
@@ -133,7 +140,14 @@ class Trainer:
         return update
 
     def save(self, path: Path, note: dict[str, Any]) -> None:
-        """Writes the whole state to one file that appears at once."""
+        """Writes the whole state to one file that appears at once. A step with a finite loss can
+        still break the tensors: then the older file stays, and an error says so."""
+        broken = [n for n, t in self.state.tensors.items() if not np.isfinite(t).all()]
+        if broken:
+            raise FloatingPointError(
+                f"{', '.join(broken[:5])} are not finite at step {self.step}; {path} is left as it "
+                "was. Resume from it with a lower learning rate."
+            )
         write_training(path, self.state._asdict(), note)
 
     def resume(self, path: Path) -> dict[str, Any]:
@@ -186,6 +200,8 @@ def run(
         terms = trainer.advance(batch, loss)
         log.add(step, trainer.optimisation.schedule.rate(step), terms._asdict())
         if time.monotonic() - saved > save_seconds:
+            log.flush()  # raises where the run has diverged: the good checkpoint stays
             trainer.save(path, note)
             saved = time.monotonic()
+    log.flush()
     trainer.save(path, note)

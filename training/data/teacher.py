@@ -24,10 +24,11 @@ import numpy as np
 import soxr
 from jaxtyping import Float, Int
 
+from pocket_tts_jax.atomic import atomic_file
 from training.data.phonemes import IPA, WORD_START, teacher_symbols
+from training.features import FRAME, SAMPLE_RATE
 
-SAMPLE_RATE = 24_000
-FRAME_SECONDS = 0.08
+FRAME_SECONDS = FRAME / SAMPLE_RATE
 DURATIONS = "/Ceil_output_0"  # the tensor of phoneme durations in a Piper graph
 HOP = 256  # samples of the teacher's rate in a unit of them
 BEGIN, END, BLANK = 1, 2, 0
@@ -148,7 +149,8 @@ def write_shard(
     """Appends until `hours` of speech or the end of `sentences`."""
     done = read_shard(path)
     total = sum(row["samples"] for row in done)
-    path.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in done))
+    with atomic_file(path.with_suffix(".jsonl")) as index:  # without a line that was cut off
+        index.write("".join(json.dumps(row) + "\n" for row in done).encode())
     with open(path.with_suffix(".i16"), "ab") as audio_file:
         audio_file.truncate(2 * total)
     start, first = time.monotonic(), total
