@@ -18,4 +18,7 @@ _HOMES = {"TTSModel": "pocket_tts_jax.model", "export_model_state": "pocket_tts_
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pocket_tts_jax.jax_extra import require_jax
+
+    require_jax()
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -69,16 +69,18 @@ def _decode(source: str | Path | bytes | BinaryIO) -> tuple[np.ndarray, int]:
 
     name = _name(source)
     if isinstance(source, str | Path):
-        path = Path(source).expanduser()
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise AudioError(f"{name} {what}: give the path of a recording ({_FORMATS}).")
-        file = str(path)
+        file = _existing(Path(source))
     elif isinstance(source, bytes):
         file = io.BytesIO(source)
     else:
         # Read whole: decoders jump about in a file, which a pipe or a socket cannot.
-        file = io.BytesIO(source.read())
+        data = source.read() if hasattr(source, "read") else None
+        if not isinstance(data, bytes):
+            raise AudioError(
+                f"A recording cannot be read from {type(source).__name__}: give a path, bytes, a "
+                "file opened in binary mode, or (samples, rate)."
+            )
+        file = io.BytesIO(data)
     try:
         samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
@@ -89,9 +91,27 @@ def _decode(source: str | Path | bytes | BinaryIO) -> tuple[np.ndarray, int]:
     return samples.mean(axis=1), rate
 
 
+def _existing(given: Path) -> str:
+    try:
+        path = given.expanduser()
+        if path.is_file():
+            return str(path)
+        what = "is a folder" if path.is_dir() else "does not exist"
+    except (OSError, RuntimeError) as error:  # a name that is too long, a ~user that is unknown
+        what = f"cannot be opened ({error})"
+    raise AudioError(f"{given} {what}: give the path of a recording ({_FORMATS}).")
+
+
+def _is_whole(rate: object) -> bool:
+    try:
+        return not isinstance(rate, bool) and int(rate) == rate  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
 def _from_array(samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
     samples = np.asarray(samples)
-    if isinstance(rate, bool) or int(rate) != rate:
+    if not _is_whole(rate):
         raise AudioError(f"The sampling rate must be a whole number of Hz, got {rate!r}.")
     if samples.ndim == 2:
         channels = min(samples.shape)

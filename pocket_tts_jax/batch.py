@@ -17,24 +17,19 @@ import numpy as np
 from jaxtyping import Float
 
 from pocket_tts_jax import mimi
-from pocket_tts_jax.engine import (
-    PREFIX_LENGTHS,
-    JaxEngine,
-    bucket,
-    capacity_for,
-    voice_state,
-)
+from pocket_tts_jax.capacity import PREFIX_LENGTHS, bucket, capacity_for
+from pocket_tts_jax.engine import JaxEngine, voice_state
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.flow_lm import FlowLMState
 from pocket_tts_jax.generate import (
     FADE_IN_SECONDS,
     ChunkReport,
     EosPolicy,
-    Sampling,
     Silence,
     warn_of_limit,
 )
 from pocket_tts_jax.noise import chunk_key, noise
+from pocket_tts_jax.sampling import Sampling
 from pocket_tts_jax.text import Prompt
 from pocket_tts_jax.voices import VoiceState
 
@@ -62,6 +57,7 @@ class BatchModel(Protocol):
 
     engine: JaxEngine
 
+    def check_voice(self, voice: VoiceState) -> None: ...
     def prompts(
         self, text: str, max_tokens: int | None, options: "TextOptions | None"
     ) -> "Iterator[Item]": ...
@@ -83,6 +79,8 @@ def generate_batch(
             f"A batch needs one voice and one seed for each text: got {len(texts)} texts, "
             f"{len(voices)} voices and {len(seeds)} seeds."
         )
+    for voice in voices:
+        model.check_voice(voice)
     parts: list[list[Audio | None]] = [[] for _ in texts]
     jobs = []
     for i, (text, voice, seed) in enumerate(zip(texts, voices, seeds, strict=True)):

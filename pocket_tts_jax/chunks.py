@@ -23,6 +23,24 @@ _CLAUSE_PROBE = ",;:"
 _FEW_WORDS = 3
 
 
+def cut(
+    ids: Sequence[int],
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    *,
+    cut_at_words: bool = False,
+    glue_short: bool = False,
+) -> Iterator[str]:
+    """A tokenized text as chunks of up to `max_tokens` tokens, as far as its marks allow."""
+    segments = iter_segments(iter_sentences(ids, tokenizer), tokenizer, max_tokens)
+    chunks = pack(segments, max_tokens)
+    if cut_at_words:
+        chunks = cut_long_chunks(chunks, tokenizer, max_tokens)
+    if glue_short:
+        chunks = glue_short_chunks(chunks, tokenizer, max_tokens)
+    return chunks
+
+
 def iter_sentences(ids: Sequence[int], tokenizer: Tokenizer) -> Iterator[tuple[int, str]]:
     """The sentences of a tokenized text, as (tokens, text)."""
     marks = _marks(tokenizer, _SENTENCE_PROBE)
@@ -148,16 +166,21 @@ def as_written(chunks: Iterable[str], text: str, decoded: str) -> Iterator[str]:
         first = last + (ends[last : last + 1] == [taken])  # a word that was cut counts twice
 
 
-def warn_if_long(chunk: str, tokenizer: Tokenizer, max_tokens: int) -> None:
-    """Log a warning about a chunk of which the model may skip words."""
+def warn_if_long(
+    chunk: str, tokenizer: Tokenizer, max_tokens: int, written: str | None = None
+) -> None:
+    """Log a warning about a chunk of which the model may skip words. `written` is what the user
+    wrote for it, where the chunk itself is in a tokenizer's own letters."""
     count = len(tokenizer.encode(chunk))
     if count > max_tokens:
+        text = chunk if written is None else written
         _log.warning(
             "A chunk has %d tokens, more than the limit of %d: words of it may be skipped. Use "
-            "shorter sentences, or commas in them: %r",
+            "shorter sentences, or commas in them, or have it cut between words (--cut-at-words): "
+            "%r",
             count,
             max_tokens,
-            chunk if len(chunk) <= 60 else chunk[:60] + "…",
+            text if len(text) <= 60 else text[:60] + "…",
         )
 
 

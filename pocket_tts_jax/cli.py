@@ -54,7 +54,7 @@ def main() -> None:
         app(prog_name="pocket-tts-jax")
     except SystemExit as ended:
         code = ended.code
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed before the start
         with suppress(OSError, ValueError):  # nobody may read it any more
             stream.flush()
     if code == 0:  # what is compiled in the background is kept for the next time

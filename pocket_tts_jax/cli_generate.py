@@ -2,9 +2,10 @@
 
 import secrets
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pocket_tts_jax import cli_options as options
 from pocket_tts_jax import cli_speech_options as flags
@@ -27,6 +28,7 @@ def generate(
     lexicon: flags.LexiconFile = None,
     pauses: flags.Pauses = False,
     glue_short_chunks: flags.GlueShortChunks = False,
+    cut_at_words: flags.CutAtWords = False,
     plain_typography: flags.PlainTypography = False,
     text_language: flags.TextLanguage = None,
     max_tokens: flags.MaxTokens = None,
@@ -71,8 +73,10 @@ def _generate(given: SimpleNamespace) -> None:
         say("--lsd-decode-steps is now called --sampler-decode-steps.", quiet=given.quiet)
         given.sampler_decode_steps = given.lsd_decode_steps
     text, text_options = _text(given.words, given.text, given.file), _text_options(given)
+    if given.raw and given.format not in (None, "raw"):
+        raise ConfigError(f"--raw means --format raw, not {given.format}: give one of the two.")
     format = "raw" if given.raw else given.format
-    wanted = targets(given.output_path, format, given.play, flags.DEFAULT_OUTPUT)
+    wanted = targets(given.output_path, format, given.play, flags.DEFAULT_OUTPUT, given.report)
     engine, opened = speaker.open_speaker(
         _model_choice(given), lambda line: say(line, quiet=given.quiet)
     )
@@ -90,7 +94,7 @@ def _generate(given: SimpleNamespace) -> None:
         truncate=given.truncate,
         offline=given.offline,
     )
-    speech.run(wanted, report=given.report, quiet=given.quiet)
+    speech.run(wanted, quiet=given.quiet)
 
 
 def _text_options(given: SimpleNamespace) -> "TextOptions":
@@ -104,6 +108,7 @@ def _text_options(given: SimpleNamespace) -> "TextOptions":
         pauses=given.pauses,
         plain_typography=given.plain_typography,
         glue_short_chunks=given.glue_short_chunks,
+        cut_at_words=given.cut_at_words,
     )
 
 
@@ -139,10 +144,20 @@ def _text(words: str | None, text: str | None, file: Path | None) -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise TextError(f"{file} cannot be read as UTF-8 text: {error}") from error
     said = text if words is None else words
-    if said is None and sys.stdin.isatty():
-        return DEFAULT_TEXT
-    if said is None or said == "-":
+    if said is not None and said != "-":
+        return said
+    if sys.stdin is None:
+        raise TextError("Standard input is closed: write the text, or name a file with --file.")
+    return DEFAULT_TEXT if said is None and sys.stdin.isatty() else _piped()
+
+
+def _piped() -> str:
+    try:
+        # As --file reads; the locale's encoding may be another one.
+        cast(TextIOWrapper, sys.stdin).reconfigure(encoding="utf-8-sig")
         said = sys.stdin.read()
-        if not said.strip():
-            raise TextError('Nothing came from standard input: pipe a text, or write it: "Hello".')
+    except UnicodeDecodeError as error:
+        raise TextError(f"Standard input is not UTF-8 text: {error}. Convert it first.") from error
+    if not said.strip():
+        raise TextError('Nothing came from standard input: pipe a text, or write it: "Hello".')
     return said

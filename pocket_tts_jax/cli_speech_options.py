@@ -47,6 +47,14 @@ GlueShortChunks = Annotated[
         rich_help_panel=_TEXT,
     ),
 ]
+CutAtWords = Annotated[
+    bool,
+    typer.Option(
+        "--cut-at-words",
+        help="Cut a chunk that is too long between words, where it has no punctuation.",
+        rich_help_panel=_TEXT,
+    ),
+]
 PlainTypography = Annotated[
     bool,
     typer.Option(

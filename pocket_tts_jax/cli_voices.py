@@ -35,6 +35,8 @@ def voices(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List voices: those of a model's folder (this package's by default), and Kyutai's."""
+    if model is not None and language is not None:
+        raise ConfigError("--model and --language name two models: give one of them.")
     rows = _published(language) if model is None else []
     if language is None:
         rows = _in_folder(model) + rows
@@ -123,5 +125,10 @@ def _jobs(audio_path: str, export_path: Path) -> list[tuple[str, Path]]:
     recordings = sorted(path for path in folder.iterdir() if path.suffix.lower() in _RECORDINGS)
     if not recordings:
         raise VoiceError(f"{audio_path} has no recordings: expected {', '.join(_RECORDINGS)}.")
-    export_path.mkdir(parents=True, exist_ok=True)
+    try:
+        export_path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VoiceError(
+            f"{export_path} cannot be a folder of voices: {error.strerror}. Choose another place."
+        ) from error
     return [(str(path), export_path / f"{path.stem}.safetensors") for path in recordings]

@@ -14,16 +14,16 @@ def use_compilation_cache(folder: Path | None = None) -> None:
     """Let JAX keep what it compiles, unless the user has already chosen a folder for that.
 
     JAX writes entries atomically and keys them by program, version and processor, so that
-    concurrent processes and upgrades are safe. A folder that cannot be written costs a warning
-    and the time to compile, not the run.
+    concurrent processes and upgrades are safe. A folder that cannot be written, or a user without a
+    home, costs a warning and the time to compile, not the run.
     """
     if jax.config.jax_compilation_cache_dir is not None:  # pyright: ignore
         return
-    folder = folder or cache_folder() / "compiled"
     try:
+        folder = folder or cache_folder() / "compiled"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _log.warning("Compiled code cannot be kept in %s: %s", folder, error)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home to keep it in
+        _log.warning("Compiled code cannot be kept: %s", error)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # Everything: a step's many small programs add up at each start.

@@ -67,6 +67,8 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _forget_stdout() -> None:
     """Keep Python from complaining at exit that nobody reads what it still holds."""
+    if sys.stdout is None:
+        return
     try:
         place = sys.stdout.fileno()
     except (OSError, ValueError):

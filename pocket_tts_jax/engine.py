@@ -1,7 +1,7 @@
 """The JAX engine: FlowLM and Mimi compiled for streaming, behind `Engine`.
 
 Everything compiled has a shape from a short list (prefix lengths, cache capacities, frames per
-decoder call, batch sizes), so that after a warm-up no text compiles anything new. Weights are
+decoder call, batch sizes), so that after a warm-up no usual text compiles anything new. Weights are
 arguments of the compiled functions: all sessions of all threads share one copy.
 """
 
@@ -16,6 +16,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax import flow_lm, mimi
+from pocket_tts_jax.capacity import (
+    CAPACITY_STEP,
+    PREFIX_LENGTHS,
+    capacity_for,
+    chunk_positions,
+    split_prefix,
+)
 from pocket_tts_jax.checkpoint import parameter_tree, release
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.engine_interface import EngineSizes
@@ -23,11 +30,9 @@ from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.flow_lm import FlowLM, FlowLMState, StepOutput
 from pocket_tts_jax.generate import SCHEDULE
 from pocket_tts_jax.mimi import DecoderState, EncoderState, Mimi
-from pocket_tts_jax.text import Prompt
+from pocket_tts_jax.text import MAX_TOKENS, Prompt
 from pocket_tts_jax.voices import VoiceState
 
-PREFIX_LENGTHS = (16, 32, 64, 128)  # tokens, or frames of a voice, per prefill call
-CAPACITY_STEP = 256  # positions; a cache grows by this much when it is full
 ENCODER_FRAMES = 8  # per encoder call
 ENCODER = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
 Params = dict[str, Any]
@@ -130,7 +135,9 @@ class JaxEngine(EngineSizes):
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "JaxLatents":
         check_flow_steps(self.config, flow_steps)
         if self._first_start.acquire(blocking=False):
-            threading.Thread(target=self._warm_decoder, name="pocket-tts compiling").start()
+            # Not a daemon, as the thread of a stream is: a process waits for it before it ends.
+            name = "pocket-tts compiling"
+            threading.Thread(target=self._warm_decoder, name=name, daemon=False).start()
         return JaxLatents(self, voice, prompt.ids, flow_steps)
 
     def decoder(self) -> "JaxDecoder":
@@ -173,19 +180,19 @@ class JaxEngine(EngineSizes):
         )
         return VoiceState(k[:, :, : len(embeddings)], v[:, :, : len(embeddings)])
 
-    def warmup(self, flow_steps: int = 1) -> None:
-        """Compile every shape that a text of usual length meets."""
+    def warmup(self, flow_steps: int = 1, max_tokens: int = MAX_TOKENS) -> None:
+        """Compile every shape that chunks of `max_tokens` meet behind a voice of up to 30 s."""
+        params, latent = self.flow_lm_params, np.zeros((1, self.latent_dim), np.float32)
         embeddings = np.zeros((1, self.config.flow_lm.transformer.d_model), np.float32)
-        voice = self.voice_from_embeddings(embeddings)
-        for length in PREFIX_LENGTHS:
-            for capacity in (1, 2):
-                tokens = np.zeros((1, length), np.int32)
-                state = voice_state(voice, capacity * CAPACITY_STEP)
-                count = np.full((1,), length, np.int32)
-                state = self.functions.prefill_text(self.flow_lm_params, state, tokens, count)
-                latent = np.zeros((1, self.latent_dim), np.float32)
-                self.functions.step(self.flow_lm_params, state, latent, latent, flow_steps)
-        grow(voice_state(voice, CAPACITY_STEP))
+        fresh = partial(voice_state, self.voice_from_embeddings(embeddings))
+        read, full = map(capacity_for, chunk_positions(max_tokens, self.config.mimi.frame_rate))
+        for capacity in range(CAPACITY_STEP, full + 1, CAPACITY_STEP):
+            for length in PREFIX_LENGTHS if capacity <= read else ():
+                tokens, count = np.zeros((1, length), np.int32), np.full((1,), length, np.int32)
+                self.functions.prefill_text(params, fresh(capacity), tokens, count)
+            self.functions.step(params, fresh(capacity), latent, latent, flow_steps)
+            if capacity < full:
+                grow(fresh(capacity))
         self._first_start.acquire(blocking=False)  # nothing is left for it to compile
         self._warm_decoder()
 
@@ -221,7 +228,7 @@ class JaxLatents:
             count = np.full((1,), len(piece), np.int32)
             state = engine.functions.prefill_text(self._params, state, padded, count)
         self._state = state
-        self._latent = self._params["bos_emb"][None]
+        self._latent = np.asarray(self._params["bos_emb"])[None]  # JAX would compile the [None]
 
     def step(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
         if self._position == self._state.layers[0].k.shape[2]:
@@ -229,7 +236,7 @@ class JaxLatents:
         output, self._state = self._step(self._params, self._state, self._latent, noise[None])
         self._position += 1
         self._latent = output.latent
-        return np.asarray(output.latent)[0], float(output.eos_logit[0])
+        return np.asarray(output.latent)[0], float(np.asarray(output.eos_logit)[0])
 
 
 class JaxDecoder:
@@ -253,25 +260,6 @@ def check_flow_steps(config: Config, flow_steps: int) -> None:
             f"This model's {kind} head makes a latent in one step: leave sampler_decode_steps at "
             f"1 (got {flow_steps})."
         )
-
-
-def bucket(length: int, sizes: Sequence[int]) -> int:
-    """The smallest size that holds `length`; beyond the largest, multiples of it."""
-    for size in sizes:
-        if length <= size:
-            return size
-    return -(-length // sizes[-1]) * sizes[-1]
-
-
-def split_prefix(inputs: Any) -> list[tuple[Any, int]]:
-    """(inputs, padded length) of the prefill calls that read `inputs`, tokens or embeddings."""
-    largest = PREFIX_LENGTHS[-1]
-    pieces = [inputs[i : i + largest] for i in range(0, len(inputs), largest)]
-    return [(piece, bucket(len(piece), PREFIX_LENGTHS)) for piece in pieces]
-
-
-def capacity_for(positions: int) -> int:
-    return -(-positions // CAPACITY_STEP) * CAPACITY_STEP
 
 
 def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:

@@ -11,6 +11,7 @@ An engine is anything with the methods of `engine_interface.Engine`: JAX and Lit
 the tests.
 """
 
+import atexit
 import itertools
 import logging
 import math
@@ -23,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from pocket_tts_jax.engine_interface import Decoder, Engine
-from pocket_tts_jax.errors import ConfigError, GenerationError
+from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.noise import chunk_key, noise
+from pocket_tts_jax.sampling import Sampling
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.text import Prompt
 from pocket_tts_jax.voices import VoiceState
@@ -39,29 +41,6 @@ SCHEDULE = (1, 1, 2, 4, 8)
 FADE_IN_SECONDS = 0.005  # a fresh decoder starts with a small step, heard as a click
 _QUEUE_FRAMES = 64
 _NOISE_FRAMES = 16  # drawn at once: one call for many frames is cheaper
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How latents are drawn. `temperature` is the variance of the noise, `noise_clamp` its limit
-    in the same units; `frames_after_eos` None leaves the number to each chunk's text."""
-
-    seed: int
-    temperature: float
-    eos_threshold: float
-    noise_clamp: float | None = None
-    frames_after_eos: int | None = None
-    flow_steps: int = 1
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ConfigError(f"temperature must be 0 or more, got {self.temperature}")
-        if self.noise_clamp is not None and not self.noise_clamp > 0:
-            raise ConfigError(f"noise_clamp must be above 0 or None, got {self.noise_clamp}")
-        if self.frames_after_eos is not None and self.frames_after_eos < 0:
-            raise ConfigError(f"frames_after_eos must be 0 or more, got {self.frames_after_eos}")
-        if self.flow_steps < 1:
-            raise ConfigError(f"sampler_decode_steps must be 1 or more, got {self.flow_steps}")
 
 
 @dataclass(frozen=True)
@@ -193,6 +172,7 @@ class _Producer:
         stop: threading.Event | None,
     ):
         self.report: ChunkReport | None = None
+        self._ended = False
         self._engine, self._voice, self._sampling = engine, voice, sampling
         self._prompts, self._first_chunk = prompts, first_chunk
         self._asked = stop or threading.Event()
@@ -200,6 +180,8 @@ class _Producer:
         self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
         self._thread = threading.Thread(target=self._run, name="pocket-tts latents", daemon=True)
         self._thread.start()
+        # For streams that nobody finishes: a thread inside XLA aborts a process that ends.
+        atexit.register(self.close)
 
     @property
     def stopped(self) -> bool:
@@ -211,8 +193,11 @@ class _Producer:
 
     def close(self) -> None:
         """Stop, and wait for the thread: no work goes on after the generator is closed."""
-        self._closed.set()
-        self._thread.join()
+        if not self._ended:  # a second time may be when the process takes its modules apart
+            self._closed.set()
+            self._thread.join()
+            atexit.unregister(self.close)
+            self._ended = True
 
     def take(self) -> "np.ndarray | Silence | None":
         """The next latent or pause; None at the end of a chunk (its `report` is set then) or of
@@ -246,7 +231,10 @@ class _Producer:
                 if isinstance(item, Silence):
                     self._put(item)
                     continue
-                report = self._speak(index, item)
+                try:
+                    report = self._speak(index, item)
+                except GenerationError as error:
+                    raise GenerationError(f"Chunk {index} ({item.text!r}): {error}") from error
                 if report is None:
                     return
                 self._put(report)
@@ -274,8 +262,8 @@ class _Producer:
             latent, eos_logit = latents.step(draws[frame % _NOISE_FRAMES])
             if not math.isfinite(eos_logit):
                 raise GenerationError(
-                    f"The model gave a value that is not finite in frame {frame} of chunk "
-                    f"{index} ({prompt.text!r}). Its weights or its voice are damaged."
+                    f"The model gave a value that is not finite in frame {frame}. Its weights or "
+                    "its voice are damaged."
                 )
             if policy.ends(frame, eos_logit):
                 return ChunkReport(index, prompt.text, len(prompt.ids), frame, True)

@@ -134,18 +134,24 @@ def refusal(source: str, what: str, reason: str) -> str:
 def _from_web(url: str, what: str, offline: bool, on_notice: Notice, place: Path) -> Path:
     if offline:
         raise DownloadError(_how_to_get(url, what, "downloads are switched off"))
+    from http.client import HTTPException
+
     from pocket_tts_jax.download import download
 
     on_notice(f"Downloading {what} from {url}")
     try:
         download(url, place)
-    except (OSError, ValueError) as error:  # ValueError: an address that cannot be one
+    except (OSError, ValueError, HTTPException) as error:
         raise _web_error(url, what, place, error) from error
     return place
 
 
 def _web_error(url: str, what: str, place: Path, error: Exception) -> DownloadError:
     """What a failed `download` means to the user."""
+    from http.client import HTTPException, InvalidURL
+
+    if isinstance(error, InvalidURL | UnicodeError):
+        return _not_an_address(url, error)
     status = getattr(error, "code", None)
     if status in (401, 403):
         return GatedError(refusal(url, what, f"the server answered {status}"))
@@ -156,7 +162,17 @@ def _web_error(url: str, what: str, place: Path, error: Exception) -> DownloadEr
             f"The disk is full: there is no room for {what} in {place.parent}. Free some space "
             "and run this again; nothing of the file was kept."
         )
-    return DownloadError(_how_to_get(url, what, str(getattr(error, "reason", error))))
+    reason = str(getattr(error, "reason", error))
+    if isinstance(error, HTTPException):
+        reason = f"what answers there is no web server: {error!r}"
+    return DownloadError(_how_to_get(url, what, reason))
+
+
+def _not_an_address(url: str, error: Exception) -> DownloadError:
+    return DownloadError(
+        f"{url!r} is not an address that can be fetched ({error}). Check it; a space in it is "
+        "written as %20."
+    )
 
 
 def _disk_full(error: BaseException) -> bool:
@@ -231,8 +247,11 @@ def _status(error: BaseException) -> int | None:
 
 
 def _web_cache_path(url: str, cache: Path | None) -> Path:
-    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
-    name = Path(unquote(urlsplit(url).path)).name or "file"
+    try:
+        digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+        name = Path(unquote(urlsplit(url).path)).name or "file"
+    except ValueError as error:
+        raise _not_an_address(url, error) from error
     name = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:].lstrip(".") or "file"
     return (cache or cache_folder() / "downloads") / digest / name
 

@@ -47,8 +47,8 @@ class HostCache:
         if capacity is None:
             raise GenerationError(
                 f"voice, text and speech need {positions} positions, this export has "
-                f"{max(capacities)}: use a shorter voice prompt or text, or export with a larger "
-                "--max-frames"
+                f"{max(capacities)}: have long sentences cut between words (--cut-at-words), use a "
+                "shorter voice prompt, or export with a larger --max-frames"
             )
         larger = HostCache(self._config, capacity)
         larger.position = self.position

@@ -70,13 +70,17 @@ class LiteRTEngine(EngineSizes):
         Raises ConfigError for a number of flow steps the export has no signature for, and
         GenerationError where voice and text do not fit the cache.
         """
+        self.check_flow_steps(flow_steps)
+        return LiteRTLatents(self.flow_lm, voice, prompt.ids, flow_steps)
+
+    def check_flow_steps(self, flow_steps: int) -> None:
+        """ConfigError for a number of flow steps the export has no signature for."""
         if flow_steps not in self.flow_steps:
             known = ", ".join(map(str, self.flow_steps))
             raise ConfigError(
                 f"This export runs its flow head {known} times a frame, not {flow_steps}: choose "
-                "one of these."
+                "one of these for --sampler-decode-steps."
             )
-        return LiteRTLatents(self.flow_lm, voice, prompt.ids, flow_steps)
 
     def decoder(self) -> LiteRTDecoder:
         return LiteRTDecoder(self.mimi, self.config)
@@ -121,5 +125,6 @@ class LiteRTEngine(EngineSizes):
             return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)
 
         return weight_cache.load_with_cache(
-            load, LiteRTModel.close, self.folder.sha256(name), self._cache_folder
+            *(load, LiteRTModel.close, self.folder.sha256(name), path.stat().st_size),
+            self._cache_folder,
         )

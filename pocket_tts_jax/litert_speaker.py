@@ -38,6 +38,7 @@ class LiteRTSpeaker(SpeechModel):
         self.engine = LiteRTEngine(
             export, threads=threads, cache_folder=default_folder() if weight_cache else None
         )
+        self.engine.check_flow_steps(sampler_decode_steps)
         source = ModelSource(
             name=export.name,
             config=export.config,
@@ -49,8 +50,11 @@ class LiteRTSpeaker(SpeechModel):
         )
         # Exports that do not say which weights they were made from take any voice that fits.
         fingerprint = export.manifest.get("fingerprint", "")
-        encoder = export.sha256("mimi_encoder.tflite") if self.engine.can_clone else ""
-        voices = VoiceLoader(source, self.engine, fingerprint, encoder)
+        # What a recording leaves behind depends on both files: the encoder alone is many models'.
+        files = [f for f in ("mimi_encoder.tflite", "flow_lm.tflite") if export.has(f)]
+        voices = VoiceLoader(
+            source, self.engine, fingerprint, " ".join(export.sha256(file) for file in files)
+        )
         options = SamplingOptions(temp, sampler_decode_steps, noise_clamp, eos_threshold)
         super().__init__(source, self.engine, voices, options)
 

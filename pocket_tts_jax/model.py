@@ -118,7 +118,7 @@ class TTSModel(SpeechModel):
 
     def warmup(self) -> None:
         """Compile all that generation runs, so that no request waits for it."""
-        self.engine.warmup(self.sampler_decode_steps)
+        self.engine.warmup(self.sampler_decode_steps, self.source.sidecar.max_tokens)
 
 
 def export_model_state(model_state: VoiceState, dest: str | Path) -> None:

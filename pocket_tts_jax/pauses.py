@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _ATTRIBUTE = r"""\s+[\w:.-]+\s*=\s*(?:"[^"]*"|'[^']*')"""
 _MARK = re.compile(
     rf"""
-    \[pause\b(?P<seconds>[^\]]*)\]
+    \[pause\b (?:(?P<seconds>[^\[\]]*)\])?
     | <break(?P<attributes>(?:{_ATTRIBUTE})*)\s*/?> (?:\s*</break\s*>)?
     | (?P<other></?(?P<name>[A-Za-z][\w:.-]*)(?:{_ATTRIBUTE})*\s*/?>|<break\b[^<>]*>?)
     """,
@@ -87,7 +87,7 @@ def _seconds(mark: re.Match[str]) -> float:
         value = mark["seconds"].removeprefix(":")
         duration = _DURATION.fullmatch(value) if mark["seconds"][:1] == ":" else None
     else:
-        time = _TIME.fullmatch(mark["attributes"])
+        time = _TIME.fullmatch(mark["attributes"] or "")  # none: a bracket that is not closed
         duration = _DURATION.fullmatch(time[1]) if time else None
         duration = duration if duration and duration[2] else None
     if duration is None:

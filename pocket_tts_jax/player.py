@@ -4,13 +4,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from pocket_tts_jax.errors import AudioError
-from pocket_tts_jax.writer import Writer, open_writer
+from pocket_tts_jax.writer import RawWriter, Writer, open_writer, wav_header
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def find_player(which: Callable[[str], str | None] = shutil.which) -> Player:
 def playing(player: Player, rate: int) -> Iterator[Writer]:
     """A writer whose samples are heard; the block's end waits until all is played.
 
-    Raises AudioError when the player fails; BrokenPipeError when it was closed by its user.
+    Writing raises BrokenPipeError once the player has ended, be it that its user closed it or that
+    it failed: catch it inside the block, whose end raises AudioError for a player that failed.
     """
     with _streaming(player, rate) if player.reads_stdin else _afterwards(player, rate) as writer:
         yield writer
@@ -62,14 +63,18 @@ def _streaming(player: Player, rate: int) -> Iterator[Writer]:
     process = subprocess.Popen([player.program, *arguments], stdin=subprocess.PIPE)
     pipe = cast(BinaryIO, process.stdin)
     try:
-        with open_writer(pipe, rate, format=player.format) as writer:
-            yield writer
-        pipe.close()
+        if player.format == "wav":
+            pipe.write(wav_header(rate, None))  # leaves with the first samples
+        yield RawWriter(pipe, rate)
+        with suppress(BrokenPipeError):  # the exit status says more
+            pipe.close()
         _check(player, process.wait())
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait()
+        with suppress(BrokenPipeError):
+            pipe.close()
 
 
 @contextmanager

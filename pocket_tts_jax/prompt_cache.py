@@ -125,6 +125,15 @@ class PromptCache:
         remove_abandoned(self.folder)
 
 
+def default_cache() -> PromptCache:
+    """The cache in the user's folder; one that is switched off where there is no home for it."""
+    try:
+        return PromptCache()
+    except RuntimeError as error:
+        _log.warning("Encoded voices are not cached: %s", error)
+        return PromptCache(Path(), enabled=False)
+
+
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)

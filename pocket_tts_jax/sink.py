@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,17 +25,20 @@ def open_sink(target: Target, in_place: bool) -> Iterator[BinaryIO]:
     if not isinstance(target, str | Path):
         yield target
     elif str(target) == "-":
-        if sys.stdout.isatty():
-            raise AudioError(
-                "Audio is not written to a terminal: pipe it to a player or a file, or name a file."
-            )
-        yield sys.stdout.buffer
+        if sys.stdout is None:
+            raise AudioError("Standard output is closed: name a file instead of -.")
+        yield _no_terminal(sys.stdout.buffer)
     else:
-        path = Path(target).expanduser()
-        # A device or a named pipe is written to; a file cannot be renamed over it.
-        special = path.exists() and not path.is_file()
-        with _opened(path, in_place or special) as file:
-            yield file
+        with _opened(Path(target).expanduser(), in_place) as file:
+            yield _no_terminal(file)
+
+
+def _no_terminal(file: BinaryIO) -> BinaryIO:
+    if file.isatty():
+        raise AudioError(
+            "Audio is not written to a terminal: pipe it to a player or a file, or name a file."
+        )
+    return file
 
 
 @contextmanager
@@ -43,19 +46,26 @@ def _opened(path: Path, in_place: bool) -> Iterator[BinaryIO]:
     """A new file at `path`; only the errors of opening and closing it become AudioError."""
     inner: BaseException | None = None
     try:
-        with open(path, "w+b") if in_place else atomic_file(path) as file:
+        with _open(path, in_place) as file:
             try:
                 yield file
             except BaseException as error:
                 inner = error
                 raise
     except OSError as error:
-        if error is inner:
+        if error is inner or isinstance(error, BrokenPipeError):  # closing can raise it once more
             raise
         raise AudioError(
             f"{path} cannot be written: {error.strerror or error}. Check that its folder exists "
             "and that there is room, or choose another place."
         ) from error
+
+
+def _open(path: Path, in_place: bool) -> AbstractContextManager[BinaryIO]:
+    if path.exists() and not path.is_file():
+        # A device or a named pipe is written to, never read; no file can be renamed over it.
+        return open(path, "wb")
+    return open(path, "w+b") if in_place else atomic_file(path)
 
 
 def rewindable(file: BinaryIO) -> int | None:

@@ -127,7 +127,7 @@ def open_source(
         if checkpoint is not None:
             raise ConfigError("checkpoint goes with language or config; model names its weights.")
         folder = EMBEDDED if model is None else Path(model).expanduser()
-        source = _from_folder(folder)
+        source = _from_folder(folder, on_notice)
         if source.sidecar.notice is not None:
             on_notice(source.sidecar.notice)
         return dataclasses.replace(source, offline=offline)
@@ -149,7 +149,7 @@ class _Fetch:
         return resolve(source, what=what, offline=self.offline, on_notice=self.on_notice)
 
 
-def _from_folder(path: Path) -> ModelSource:
+def _from_folder(path: Path, on_notice: Notice) -> ModelSource:
     folder = path.parent if path.is_file() else path
     weights = path if path.is_file() else path / WEIGHTS
     if not weights.is_file():
@@ -163,7 +163,7 @@ def _from_folder(path: Path) -> ModelSource:
             "voices, or the path of such a weight file."
         )
     own = folder / "config.yaml"
-    config = load_config(own) if own.exists() else _fitting_config(weights)
+    config = load_config(own) if own.exists() else _fitting_config(weights, on_notice)
     sidecar, shapes = Sidecar.read(folder), parameter_shapes(config)
     return ModelSource(
         name="embedded" if folder == EMBEDDED else folder.name,
@@ -186,24 +186,33 @@ def _folder_tokenizer(folder: Path) -> Path:
     )
 
 
-def _fitting_config(weights: Path) -> Config:
-    """The packaged configuration whose tensors are those of the file, the newest English first."""
+def _fitting_config(weights: Path, on_notice: Notice) -> Config:
+    """The packaged configuration whose tensors are those of the file, the newest English first.
+
+    Configurations of the same tensors differ in how they read text and when they stop.
+    """
     found = {name: tensor.shape for name, tensor in map_safetensors(weights).items()}
     names = sorted(available_configs(), key=lambda n: (n != "english", not n.startswith("en"), n))
-    for name in names:
-        config = load_config(packaged_config(name))
-        if parameter_shapes(config) == found:
-            return config
-    raise ConfigError(
-        f"No packaged configuration has the tensors of {weights}. Put the model's config.yaml "
-        "beside it."
-    )
+    configs = {name: load_config(packaged_config(name)) for name in names}
+    fitting = [name for name, config in configs.items() if parameter_shapes(config) == found]
+    if not fitting:
+        raise ConfigError(
+            f"No packaged configuration has the tensors of {weights}. Put the model's config.yaml "
+            "beside it."
+        )
+    chosen, *others = fitting
+    if others:
+        on_notice(
+            f"{weights} does not say which model it is: {chosen} is assumed, but its tensors are "
+            f"also those of {', '.join(others)}. A config.yaml beside it decides."
+        )
+    return configs[chosen]
 
 
 def _from_config(path: Path, fetch: _Fetch, checkpoint: str | Path | None) -> ModelSource:
     config = load_config(path)
     published = path.stem if path.is_relative_to(CONFIGS) and checkpoint is None else None
-    load, cloning = _weights(config, fetch, checkpoint)
+    load, cloning = _weights(path, config, fetch, checkpoint)
     return ModelSource(
         name=path.stem,
         config=config,
@@ -217,21 +226,30 @@ def _from_config(path: Path, fetch: _Fetch, checkpoint: str | Path | None) -> Mo
 
 def _beside(config: Path, source: str) -> str | Path:
     """A relative path in a configuration is looked up as given, then beside the configuration."""
-    if is_remote(source) or Path(source).is_absolute() or Path(source).exists():
+    path = Path(source).expanduser()
+    if is_remote(source) or path.is_absolute() or path.exists():
         return source
     return config.parent / source
 
 
 def _weights(
-    config: Config, fetch: _Fetch, checkpoint: str | Path | None
+    path: Path, config: Config, fetch: _Fetch, checkpoint: str | Path | None
 ) -> tuple[Callable[[], Tensors], bool]:
     """How to load the weights, and whether they can clone voices. Downloads what is missing."""
     shapes = parameter_shapes(config)
-    lm_path, mimi_path = config.flow_lm.weights_path, config.mimi.weights_path
     if checkpoint is not None:
-        path = fetch(checkpoint, "the checkpoint")
-        return lambda: load_checkpoint(path, shapes), True
-    if config.weights_path is None:
+        weights = fetch(checkpoint, "the checkpoint")
+        return lambda: load_checkpoint(weights, shapes), True
+    bundle_path, fallback, lm_path, mimi_path = (
+        None if source is None else _beside(path, source)
+        for source in (
+            config.weights_path,
+            config.weights_path_without_voice_cloning,
+            config.flow_lm.weights_path,
+            config.mimi.weights_path,
+        )
+    )
+    if bundle_path is None:
         if lm_path is None or mimi_path is None:
             raise ConfigError(
                 "The configuration names no weights: set weights_path, or both "
@@ -239,12 +257,12 @@ def _weights(
             )
         lm, codec = fetch(lm_path, "FlowLM's weights"), fetch(mimi_path, "Mimi's weights")
         return lambda: load_split_checkpoint(lm, codec, shapes), True
-    what, fallback = "the model's weights", config.weights_path_without_voice_cloning
+    what = "the model's weights"
     if fallback is None:
-        bundle, cloning = fetch(config.weights_path, what), True
+        bundle, cloning = fetch(bundle_path, what), True
     else:
         bundle, cloning = resolve_with_fallback(
-            config.weights_path,
+            bundle_path,
             fallback,
             what=what,
             offline=fetch.offline,

@@ -1,7 +1,7 @@
 """One model behind either engine, opened from what a command line says."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,8 @@ def open_speaker(choice: ModelChoice, on_notice: Notice) -> "tuple[EngineName, S
             f"device {choice.device!r}: this version runs on the CPU, where it was tested and "
             "measured. Leave --device out."
         )
+    if choice.model is not None:  # a shell leaves the ~ of --model=~/export as it is
+        choice = replace(choice, model=choice.model.expanduser())
     exported = choice.model is not None and is_export_folder(choice.model)
     engine = choice.engine or (EngineName.litert if exported else EngineName.jax)
     if engine is EngineName.litert:
@@ -61,6 +63,9 @@ def _open_jax(choice: ModelChoice, on_notice: Notice) -> "SpeechModel":
             "ones on a CPU there. For int8 export the model with `python -m exporters.tflite "
             "--precision int8 --out FOLDER` and give --model FOLDER."
         )
+    from pocket_tts_jax.jax_extra import require_jax
+
+    require_jax()
     if choice.threads is not None:
         from pocket_tts_jax.threads import limit_threads
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,20 +30,27 @@ TAIL_SECONDS = 0.2  # of silence: some players swallow the end of a file; the re
 
 @dataclass(frozen=True)
 class Targets:
-    """Where speech goes: a path or "-" with its format, a player, or both."""
+    """Where speech goes: a path or "-" with its format, a player, or both; and its report."""
 
     path: str | None
     format: str | None
     player: Player | None
+    report: Path | None
 
 
-def targets(path: str | None, format: str | None, play: bool, default: str) -> Targets:
-    """The targets of a command line. ConfigError where a format has nowhere to go."""
+def targets(
+    path: str | None, format: str | None, play: bool, default: str, report: Path | None = None
+) -> Targets:
+    """The targets of a command line. ConfigError for a format or a report without a place."""
     if path is None and not play:
         path = f"{default.removesuffix('.wav')}.{format}" if format else default
     if path is None and format is not None:
         raise ConfigError("--format and --raw describe a file or a pipe: name it with -o.")
-    return Targets(path, format, find_player() if play else None)
+    if report is not None:
+        report = report.expanduser()
+        if report.is_dir() or not report.parent.is_dir():
+            raise ConfigError(f"The report {report} must be a file in a folder that exists.")
+    return Targets(path, format, find_player() if play else None, report)
 
 
 @dataclass
@@ -65,33 +72,56 @@ class Speech:
     chunks: list[dict[str, Any]] = field(default_factory=list, init=False)
     samples: int = field(default=0, init=False)  # at speed 1
 
-    def run(self, where: Targets, *, report: Path | None = None, quiet: bool = False) -> None:
+    def run(self, where: Targets, *, quiet: bool = False) -> None:
         """Speak into `where`; the report is written also when it was interrupted."""
         stretch = TimeStretch(self.speed, self.speaker.sample_rate)
         name, state = self._voice()
         start = time.perf_counter()
         frames = self._frames(state)  # before an old file is touched: the text may be refused
         try:
-            with ExitStack() as stack:
-                writers = self._writers(where, stack)
-                stack.callback(_close, frames)
-                for frame in _progress(frames, self, quiet):
-                    self.samples += frame.shape[0]
-                    _write(writers, stretch.push(frame))
-                _write(writers, stretch.finish())
-        except KeyboardInterrupt:
-            self._tell_where_to_go_on(where, quiet)
-            raise
+            # The player's end is waited for, and an error of it told, when the file is whole.
+            with self._player(where) as player:
+                try:
+                    self._speak(self._pieces(frames, stretch, quiet), where, player, quiet)
+                except KeyboardInterrupt:
+                    self._tell_where_to_go_on(where, quiet)
+                    raise
+                self._tell_what_was_written(where, name, time.perf_counter() - start, quiet)
         finally:
-            if report is not None:
-                self._write_report(report, name)
-        if where.path not in (None, "-"):
-            took = time.perf_counter() - start
-            seconds = self._seconds(self.samples)
-            line = (
-                f"{where.path}: {seconds:.1f} s of speech ({name}, {self.engine}) in {took:.1f} s"
-            )
-            say(line, quiet=quiet)
+            if where.report is not None:
+                self._write_report(where.report, name)
+
+    def _speak(
+        self,
+        pieces: Generator[np.ndarray, None, None],
+        where: Targets,
+        player: Writer | None,
+        quiet: bool,
+    ) -> None:
+        """Write `pieces` to their end, or until nobody hears them."""
+        with self._file(where) as file, closing(pieces):
+            for piece in pieces:
+                if file is not None:
+                    file.write(piece)
+                if player is None or _played(player, piece):
+                    continue
+                if file is None:
+                    return
+                say(f"The player has ended; {where.path} is still being written.", quiet=quiet)
+                player = None
+
+    def _pieces(
+        self, frames: Iterator[np.ndarray], stretch: TimeStretch, quiet: bool
+    ) -> Generator[np.ndarray, None, None]:
+        """What is heard of `frames`, which are closed with this."""
+        try:
+            for frame in _progress(frames, self, quiet):
+                self.samples += frame.shape[0]
+                yield stretch.push(frame)
+            yield stretch.finish()
+        finally:
+            if isinstance(frames, Generator):
+                frames.close()  # ends the model's thread
 
     def _voice(self) -> tuple[str, VoiceState]:
         name = self.speaker.default_voice() if self.voice is None else self.voice
@@ -112,17 +142,22 @@ class Speech:
             on_chunk=self._add_chunk,
         )
 
-    def _writers(self, where: Targets, stack: ExitStack) -> list[Writer]:
-        rate, writers = self.speaker.sample_rate, []
-        if where.path is not None:
-            # In place: a long text can be listened to, and is kept, while it grows.
-            writer = open_writer(
-                where.path, rate, format=where.format, in_place=True, tail_seconds=TAIL_SECONDS
-            )
-            writers.append(stack.enter_context(writer))
-        if where.player is not None:
-            writers.append(stack.enter_context(playing(where.player, rate)))
-        return writers
+    def _file(self, where: Targets) -> AbstractContextManager[Writer | None]:
+        if where.path is None:
+            return nullcontext()
+        # In place: a long text can be listened to, and is kept, while it grows.
+        return open_writer(
+            where.path,
+            self.speaker.sample_rate,
+            format=where.format,
+            in_place=True,
+            tail_seconds=TAIL_SECONDS,
+        )
+
+    def _player(self, where: Targets) -> AbstractContextManager[Writer | None]:
+        if where.player is None:
+            return nullcontext()
+        return playing(where.player, self.speaker.sample_rate)
 
     def _add_chunk(self, report: ChunkReport) -> None:
         # Pauses lie between chunks: a chunk's own frames end where the samples end now.
@@ -136,6 +171,12 @@ class Speech:
 
     def _seconds(self, samples: int) -> float:
         return round(samples / self.speed / self.speaker.sample_rate, 4)
+
+    def _tell_what_was_written(self, where: Targets, voice: str, took: float, quiet: bool) -> None:
+        if where.path not in (None, "-"):
+            seconds = self._seconds(self.samples)
+            line = f"{seconds:.1f} s of speech ({voice}, {self.engine}) in {took:.1f} s"
+            say(f"{where.path}: {line}", quiet=quiet)
 
     def _tell_where_to_go_on(self, where: Targets, quiet: bool) -> None:
         done = self.first_chunk + len(self.chunks)
@@ -158,20 +199,19 @@ class Speech:
         }
         data = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         try:
-            with atomic_file(path.expanduser()) as file:
+            with atomic_file(path) as file:
                 file.write(data.encode())
         except OSError as error:
             raise AudioError(f"The report {path} cannot be written: {error}") from error
 
 
-def _close(frames: Iterator[np.ndarray]) -> None:
-    if isinstance(frames, Generator):
-        frames.close()  # ends the model's thread
-
-
-def _write(writers: list[Writer], samples: np.ndarray) -> None:
-    for writer in writers:
-        writer.write(samples)
+def _played(player: Writer, samples: np.ndarray) -> bool:
+    """Whether the player still takes samples. Where not, its exit status is told at the end."""
+    try:
+        player.write(samples)
+    except BrokenPipeError:
+        return False
+    return True
 
 
 @contextmanager

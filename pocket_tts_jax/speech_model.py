@@ -11,8 +11,9 @@ import numpy as np
 from pocket_tts_jax import generate
 from pocket_tts_jax.engine_interface import Engine
 from pocket_tts_jax.errors import ConfigError
-from pocket_tts_jax.generate import OnChunk, Sampling
+from pocket_tts_jax.generate import OnChunk
 from pocket_tts_jax.prompt_cache import PromptCache
+from pocket_tts_jax.sampling import Sampling
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.source import ModelSource
 from pocket_tts_jax.text_options import Item, TextOptions, iter_prompts
@@ -96,6 +97,10 @@ class SpeechModel:
         """
         return self._voices.load(audio_conditioning, truncate=truncate, cache=cache)
 
+    def check_voice(self, voice: VoiceState) -> None:
+        """VoiceError for a voice that was made for another model."""
+        self._voices.check(voice)
+
     def prompts(
         self,
         text: str,
@@ -170,10 +175,12 @@ class SpeechModel:
         first_chunk: skip as many chunks, to resume a long text; the rest is as in the whole.
         on_chunk: called with a `ChunkReport` after each chunk.
 
-        Raises TextError at once where there is nothing to speak.
+        Raises TextError at once where there is nothing to speak, and VoiceError for a voice of
+        another model.
         """
         if not copy_state:
             raise ConfigError("copy_state=False has no meaning here: voices are never changed.")
+        self.check_voice(model_state)
         prompts = self.prompts(text_to_generate, max_tokens, text, first_chunk)
         return generate.stream(
             self._engine,

@@ -11,14 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pocket_tts_jax.chunks import (
-    cut_long_chunks,
-    glue_short_chunks,
-    iter_segments,
-    iter_sentences,
-    pack,
-    warn_if_long,
-)
+from pocket_tts_jax.chunks import cut, warn_if_long
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.tokenizer import Tokenizer
@@ -144,13 +137,8 @@ def iter_chunks(
     if max_tokens < 1:
         raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}.")
     ids = tokenizer.encode(prepare_text(text, rules).text.strip())
-    segments = iter_segments(iter_sentences(ids, tokenizer), tokenizer, max_tokens)
-    chunks = pack(segments, max_tokens)
-    if cut_at_words:
-        chunks = cut_long_chunks(chunks, tokenizer, max_tokens)
-    if glue_short:
-        chunks = glue_short_chunks(chunks, tokenizer, max_tokens)
-    for chunk in chunks:
+    how = {"cut_at_words": cut_at_words, "glue_short": glue_short}
+    for chunk in cut(ids, tokenizer, max_tokens, **how):
         warn_if_long(chunk, tokenizer, max_tokens)
         yield chunk
 

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, tee
 
-from pocket_tts_jax.chunks import as_written
-from pocket_tts_jax.errors import TextError
+from pocket_tts_jax.chunks import as_written, cut, warn_if_long
+from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.generate import Silence
 from pocket_tts_jax.lexicon import Lexicon
 from pocket_tts_jax.pauses import Pause, split_pauses
 from pocket_tts_jax.source import ModelSource
-from pocket_tts_jax.text import Prompt, TextRules, iter_chunks, make_prompt, prepare_text
+from pocket_tts_jax.text import Prompt, TextRules, make_prompt, prepare_text
 from pocket_tts_jax.tokenizer import Tokenizer
 from pocket_tts_jax.typography import fold_typography
 
@@ -68,10 +68,14 @@ def iter_prompts(
     """The prompts of `text` from chunk `first_chunk` on, and the pauses between them.
 
     `max_tokens` None takes the model's. The first prompt is made at once, so that TextError for a
-    text with nothing to speak is raised here; the others as they are asked for.
+    text with nothing to speak is raised here; the others as they are asked for. Pauses alone are
+    something to speak.
     """
     options = options or TextOptions()
+    _check_language(source, options)
     limit = source.sidecar.max_tokens if max_tokens is None else max_tokens
+    if limit < 1:
+        raise ConfigError(f"max_tokens must be at least 1, got {limit}.")
     segments: list[str | Pause] = split_pauses(text) if options.pauses else [text]
     items = _from_chunk(_items(segments, tokenizer, source, options, limit), first_chunk)
     head: list[Item] = []
@@ -79,9 +83,14 @@ def iter_prompts(
         head.append(item)
         if isinstance(item, Prompt):
             return chain(head, items)
-    if head or not first_chunk:
+    if head:
         return iter(head)
-    raise TextError(f"The text has no chunk {first_chunk}: it has fewer. Count from 0.")
+    if first_chunk:
+        raise TextError(f"The text has no chunk {first_chunk}: it has fewer. Count from 0.")
+    raise TextError(
+        "There is nothing to speak: the model has no sound for any character of the text. Pass at "
+        "least one word."
+    )
 
 
 def _items(
@@ -101,19 +110,15 @@ def _items(
         spoken = _rewritten(segment, source, options)
         if len(segments) > 1 and not spoken.strip():
             continue  # nothing was left between two pauses
-        chunks = iter_chunks(
-            *(spoken, tokenizer, rules, max_tokens),
-            cut_at_words=options.cut_at_words,
-            glue_short=options.glue_short_chunks,
-        )
-        if not own_letters:
-            yield from (make_prompt(chunk, tokenizer, rules, frame_rate) for chunk in chunks)
-            continue
         text = prepare_text(spoken, rules).text.strip()
-        chunks, same = tee(chunks)
-        written = as_written(same, text, tokenizer.decode(tokenizer.encode(text)))
+        ids = tokenizer.encode(text)
+        how = {"cut_at_words": options.cut_at_words, "glue_short": options.glue_short_chunks}
+        chunks, same = tee(cut(ids, tokenizer, max_tokens, **how))
+        written = as_written(same, text, tokenizer.decode(ids)) if own_letters else same
         for chunk, name in zip(chunks, written, strict=True):
-            yield replace(make_prompt(chunk, tokenizer, rules, frame_rate), text=name)
+            warn_if_long(chunk, tokenizer, max_tokens, name)
+            prompt = make_prompt(chunk, tokenizer, rules, frame_rate)
+            yield replace(prompt, text=name) if own_letters else prompt
 
 
 def _has_own_letters(tokenizer: Tokenizer) -> bool:
@@ -126,14 +131,36 @@ def _rewritten(text: str, source: ModelSource, options: TextOptions) -> str:
         text = options.lexicon.apply(text)
     if options.plain_typography:
         text = fold_typography(text)
-    wanted = source.sidecar.normalize if options.normalize is None else options.normalize
-    if wanted:
+    if _is_normalized(source, options):
         from pocket_tts_jax.normalize import normalize
 
         language = options.language or language_of(source)
         # A model that wants words for numbers has no characters for the rest either.
         text = normalize(text, language, ascii_only=source.sidecar.normalize)
     return text
+
+
+def _is_normalized(source: ModelSource, options: TextOptions) -> bool:
+    return source.sidecar.normalize if options.normalize is None else options.normalize
+
+
+def _check_language(source: ModelSource, options: TextOptions) -> None:
+    """Refuse a language that is unknown, that nothing would use, or that the model cannot read."""
+    if options.language is None:
+        return
+    from pocket_tts_jax.normalize import language_code
+
+    code = language_code(options.language)
+    if not _is_normalized(source, options):
+        raise TextError(
+            f"The text's language ({options.language}) is the one that numbers are read in, and "
+            "that is switched off: add --normalize, or leave --text-language out."
+        )
+    if source.sidecar.normalize and code != "en":
+        raise TextError(
+            f"The model {source.name} reads English letters only, so numbers cannot be read in "
+            f"{options.language!r}: leave --text-language out, or choose a model of that language."
+        )
 
 
 def _from_chunk(items: Iterator[Item], first: int) -> Iterator[Item]:

@@ -12,10 +12,10 @@ from pocket_tts_jax.catalog import PREDEFINED, default_voice, predefined_voice
 from pocket_tts_jax.errors import VoiceCloningUnavailable, VoiceError
 from pocket_tts_jax.hub import is_remote, resolve
 from pocket_tts_jax.prompt import prepare_prompt
-from pocket_tts_jax.prompt_cache import PromptCache, prompt_key
+from pocket_tts_jax.prompt_cache import PromptCache, default_cache, prompt_key
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.source import ModelSource
-from pocket_tts_jax.voices import VoicePrompt, VoiceState, read_voice
+from pocket_tts_jax.voices import VoicePrompt, VoiceState, check_voice, read_voice
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +40,15 @@ class VoiceLoader:
     """Loads voices for one model.
 
     `fingerprint` is that of FlowLM's transformer, which a voice state must have been made with;
-    `encoder_fingerprint` that of all weights, on which an encoded recording depends.
+    `weights_fingerprint` that of all weights that make a voice from a recording: the encoder's and
+    FlowLM's.
     """
 
     def __init__(
-        self, source: ModelSource, engine: VoiceEngine, fingerprint: str, encoder_fingerprint: str
+        self, source: ModelSource, engine: VoiceEngine, fingerprint: str, weights_fingerprint: str
     ):
         self._source, self._engine = source, engine
-        self._fingerprint, self._encoder_fingerprint = fingerprint, encoder_fingerprint
+        self._fingerprint, self._weights_fingerprint = fingerprint, weights_fingerprint
 
     def names(self) -> list[str]:
         """Voices that need no path: those in the model's folder, and Kyutai's for its own."""
@@ -79,7 +80,11 @@ class VoiceLoader:
             raise VoiceError(self._unknown(voice))
         if not self._source.has_voice_cloning:
             raise VoiceCloningUnavailable(self._cannot_clone())
-        return self._clone(voice, truncate, cache or PromptCache())
+        return self._clone(voice, truncate, cache or default_cache())
+
+    def check(self, voice: VoiceState) -> None:
+        """VoiceError for a voice of another model."""
+        check_voice(voice, self._source.config, self._source.name, self._fingerprint)
 
     def _known(self, name: str) -> Path | None:
         """The file of a voice that goes by this name, for these weights."""
@@ -119,8 +124,9 @@ class VoiceLoader:
         if isinstance(recording, np.ndarray):
             recording = (recording, rate)
         audio, given_rate = read_audio(recording)
-        key = prompt_key(audio, given_rate, self._encoder_fingerprint, truncate=truncate)
-        if (found := cache.get(key)) is not None:
+        key = prompt_key(audio, given_rate, self._weights_fingerprint, truncate=truncate)
+        found = cache.get(key)
+        if found is not None and found.metadata.get("fingerprint") == self._fingerprint:
             return found
         prompt, report = prepare_prompt(audio, given_rate, truncate=truncate, sample_rate=rate)
         for warning in report.warnings:

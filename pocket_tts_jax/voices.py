@@ -84,11 +84,27 @@ class VoicePrompt:
 def voice_shape(config: Config) -> tuple[int, int, int]:
     """(layers, key/value heads, width of a head) of the model's attention cache."""
     lm = config.flow_lm.transformer
-    return (
-        lm.num_layers,
-        lm.num_kv_heads or lm.num_heads,
-        (lm.attn_dim or lm.d_model) // lm.num_heads,
-    )
+    kv_heads = lm.num_kv_heads or lm.num_heads
+    return lm.num_layers, kv_heads, (lm.attn_dim or lm.d_model) // lm.num_heads
+
+
+def check_voice(
+    voice: VoiceState | VoicePrompt,
+    config: Config | None,
+    model: str,
+    fingerprint: str | None,
+    what: str = "The voice",
+) -> None:
+    """VoiceError for a voice of other layers, heads or widths than the model's, or of other weights
+    where both say which. `model` and `what` are the model and the voice in the message."""
+    if config is not None:
+        _check_shape(what, voice, config, model)
+    made_for = voice.metadata.get("fingerprint")
+    if made_for and fingerprint and made_for != fingerprint:
+        raise VoiceError(
+            f"{what} was made for {voice.metadata.get('model') or 'other weights'}, not for "
+            f"{model}: their weights differ. {_EXPORT_AGAIN}"
+        )
 
 
 def read_voice(
@@ -100,22 +116,12 @@ def read_voice(
 ) -> VoiceState | VoicePrompt:
     """Read a voice file of any kind, float32 and trimmed to the slots in use.
 
-    With `config` the voice must have its model's layers, heads and widths. With
-    `model_fingerprint` (see prompt_cache.fingerprint) a file that says for which weights it was
-    made must have been made for these; `model` is their name in messages. Raises VoiceError
-    otherwise, and for a file that is unreadable, damaged, or no voice.
+    Where a `config` or `model_fingerprint` (see prompt_cache.fingerprint) is given, the voice must
+    pass `check_voice`. Raises VoiceError otherwise, and for a file that is damaged or no voice.
     """
     path = Path(path)
-    tensors, metadata = _load(path)
-    voice = _parse(path, tensors, metadata)
-    if config is not None:
-        _check_shape(path, voice, config, model)
-    made_for = metadata.get("fingerprint")
-    if made_for and model_fingerprint and made_for != model_fingerprint:
-        raise VoiceError(
-            f"{path} was made for {metadata.get('model') or 'other weights'}, not for {model}: "
-            f"their weights differ. {_EXPORT_AGAIN}"
-        )
+    voice = _parse(path, *_load(path))
+    check_voice(voice, config, model, model_fingerprint, str(path))
     return voice
 
 
@@ -125,8 +131,7 @@ def read_latents(path: str | Path) -> Float[np.ndarray, "frames latent"] | None:
     Lets a voice be rebuilt for another model with the same encoder. VoiceError as in `read_voice`.
     """
     path = Path(path)
-    tensors, _ = _load(path)
-    latents = tensors.get(LATENTS)
+    latents = _load(path)[0].get(LATENTS)
     return None if latents is None else _latents(path, latents)
 
 
@@ -272,19 +277,16 @@ def _latents(path: Path, latents: np.ndarray) -> Float[np.ndarray, "frames laten
     return latents.astype(np.float32)
 
 
-def _check_shape(path: Path, voice: VoiceState | VoicePrompt, config: Config, model: str) -> None:
+def _check_shape(what: str, voice: VoiceState | VoicePrompt, config: Config, model: str) -> None:
     if isinstance(voice, VoicePrompt):
-        width, expected = voice.embeddings.shape[1], config.flow_lm.transformer.d_model
-        if width != expected:
-            raise VoiceError(
-                f"{path} was made for a model of width {width}; {model} has width {expected}. "
-                f"{_EXPORT_AGAIN}"
-            )
-    elif voice.shape != voice_shape(config):
+        found = f"width {voice.embeddings.shape[1]}"
+        wanted = f"width {config.flow_lm.transformer.d_model}"
+    else:
+        found, wanted = _describe(voice.shape), _describe(voice_shape(config))
+    if found != wanted:
         made_for = voice.metadata.get("model") or "a model"
         raise VoiceError(
-            f"{path} was made for {made_for} with {_describe(voice.shape)}; {model} has "
-            f"{_describe(voice_shape(config))}. {_EXPORT_AGAIN}"
+            f"{what} was made for {made_for} with {found}; {model} has {wanted}. {_EXPORT_AGAIN}"
         )
 
 

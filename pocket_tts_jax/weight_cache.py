@@ -3,15 +3,19 @@
 Packing takes a second and, without a file, as much memory again for every signature. One file
 serves one model file, one installation of LiteRT and one kind of processor; its name says which.
 It is built aside by one process and renamed, so that a reader never meets half a file; a stamp
-beside it records its size and time, so that a file changed afterwards is built again.
+beside it records its size and time, so that a file changed afterwards is built again. Nothing is
+built on a disk that it could fill: XNNPACK ends the process where it cannot write on.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import os
 import platform
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -24,33 +28,47 @@ Model = TypeVar("Model")
 
 # What XNNPACK calls a cache that lives in memory. It is shared by the signatures of one model.
 IN_MEMORY = ":memory"
+# Free space that a build wants, in sizes of the model file. Packed weights take about one.
+_ROOM = 2
+_UNUSED_SECONDS = 60 * 24 * 3600.0
 
 
-def default_folder() -> Path:
-    """The user's cache folder for packed weights."""
+def default_folder() -> Path | None:
+    """The user's cache folder for packed weights, None where there is no home for one."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("pocket-tts-jax")) / "xnnpack"
+    try:
+        return Path(platformdirs.user_cache_dir("pocket-tts-jax")) / "xnnpack"
+    except RuntimeError as error:
+        _log.info("No weight cache (%s)", error)
+        return None
 
 
 def load_with_cache(
-    load: Callable[[str], Model], close: Callable[[Model], None], sha256: str, folder: Path | None
+    load: Callable[[str], Model],
+    close: Callable[[Model], None],
+    sha256: str,
+    size: int,
+    folder: Path | None,
 ) -> Model:
     """Load a model with its packed weights.
 
     `load` gets the path of the weight cache and returns the model; `close` frees one. `sha256`
-    identifies the model file. Where `folder` cannot be written, or another process is building
-    the same file at this moment, the weights are packed into memory. None never uses a file.
+    and `size` (in bytes) are the model file's. Where `folder` cannot be written or has no room, or
+    another process is building the same file at this moment, the weights are packed into memory.
+    None never uses a file.
     """
     if folder is None:
         return load(IN_MEMORY)
     path = folder / f"{_key(sha256)}.xnnpack"
     if _intact(path):
+        _note_use(path)
         try:
             return load(str(path))
         except GenerationError as error:
             _log.warning("Packing the weights again: %s could not be loaded (%s)", path, error)
-            _remove(path)
+            for stale in (_stamp(path), path):
+                _remove(stale)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o644)
@@ -60,20 +78,27 @@ def load_with_cache(
     try:
         if not _try_lock(lock):
             return load(IN_MEMORY)
-        if not _intact(path) and not _build(load, close, path):
+        if not _intact(path) and not _build(load, close, path, size):
             return load(IN_MEMORY)
         return load(str(path))
     finally:
         os.close(lock)  # releases it
 
 
-def _build(load: Callable[[str], Model], close: Callable[[Model], None], path: Path) -> bool:
-    """Pack into a new file beside `path` and rename it; False where that is not possible."""
-    handle, name = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    part.unlink()  # XNNPACK takes an existing file for a finished cache
+def _build(
+    load: Callable[[str], Model], close: Callable[[Model], None], path: Path, size: int
+) -> bool:
+    """Pack into a new file beside `path` and rename it; False where that is not possible. The
+    caller holds the lock, so that what others left half-built is nobody's."""
+    for left in path.parent.glob(f"{path.stem}.*part"):
+        _remove(left)
+    part = None
     try:
+        _check_room(path.parent, _ROOM * size)
+        handle, name = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=".part", dir=path.parent)
+        part = Path(name)
+        os.close(handle)
+        part.unlink()  # XNNPACK takes an existing file for a finished cache
         close(load(name))
         if not part.is_file():
             return False
@@ -83,12 +108,35 @@ def _build(load: Callable[[str], Model], close: Callable[[Model], None], path: P
         stamp_part = part.with_suffix(".stamp-part")
         stamp_part.write_text(stamp)
         os.replace(stamp_part, _stamp(path))
+        _remove_unused(path.parent)
         return True
     except OSError as error:
         _log.info("No weight cache in %s (%s)", path.parent, error)
         return False
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            _remove(part)
+
+
+def _check_room(folder: Path, wanted: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise OSError(errno.ENOSPC, f"{free >> 20} MiB are free, packing wants {wanted >> 20}")
+
+
+def _note_use(path: Path) -> None:
+    try:
+        os.utime(_stamp(path))
+    except OSError:
+        pass  # read-only: then it is not removed from here either
+
+
+def _remove_unused(folder: Path) -> None:
+    """Each update of a model or of LiteRT leaves files behind that nobody loads any more."""
+    for stamp in folder.glob("*.json"):
+        if time.time() - stamp.stat().st_mtime > _UNUSED_SECONDS:
+            _remove(stamp)
+            _remove(stamp.with_suffix(".xnnpack"))
 
 
 def _intact(path: Path) -> bool:
@@ -100,11 +148,10 @@ def _intact(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    for stale in (_stamp(path), path):
-        try:
-            stale.unlink(missing_ok=True)
-        except OSError:
-            return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.info("%s stays for now (%s)", path, error)
 
 
 def _stamp(path: Path) -> Path:

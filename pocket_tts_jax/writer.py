@@ -193,8 +193,6 @@ def open_writer(
         try:
             yield writer
             writer.write(np.zeros(round(tail_seconds * rate), np.float32))
-        except BrokenPipeError:
-            raise
         except BaseException:
             # Whoever plays it meanwhile keeps a readable file; an atomic one is thrown away.
             with suppress(AudioError, OSError):

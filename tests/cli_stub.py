@@ -85,6 +85,6 @@ class StubSpeaker:
         self.warm = True
 
 
-def run_cli(*arguments: object, input: str | None = None) -> Result:
+def run_cli(*arguments: object, input: str | bytes | None = None) -> Result:
     """Run a command in this process."""
     return CliRunner().invoke(app, [str(a) for a in arguments], input=input)

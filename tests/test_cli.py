@@ -11,7 +11,6 @@ import soundfile
 from pocket_tts_jax import cli_generate, speaker
 from pocket_tts_jax.engines import EngineName
 from pocket_tts_jax.errors import ConfigError, GenerationError
-from pocket_tts_jax.player import PLAYERS, find_player
 from tests.cli_stub import FRAME, FRAMES_PER_CHUNK, StubSpeaker
 from tests.cli_stub import run_cli as run
 
@@ -64,15 +63,22 @@ def test_text_at_a_terminal_is_the_default(monkeypatch: pytest.MonkeyPatch) -> N
         (["hello", "--lexicon", "no.toml"], "no.toml"),
         (["hello", "--speed", "5"], "speed"),
         (["hello", "-o", "no/such/folder/a.wav"], "folder"),
-        (["hello", "--report", "no/such/folder/r.json"], "r.json"),
+        (["hello", "--raw", "--format", "flac", "-o", "a.flac"], "--raw"),
     ],
 )
 def test_user_errors_are_one_line(stub: StubSpeaker, arguments: list[str], said: str) -> None:
     result = run("generate", *arguments, input="")
-    assert result.exit_code == 1
+    assert result.exit_code == 1, result.stderr
     line = result.stderr.strip().splitlines()[-1]
     assert line.startswith("Error: ") and said in line
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("place", ["no/such/folder/r.json", "."])
+def test_a_report_without_a_place_is_refused_first(stub: StubSpeaker, place: str) -> None:
+    result = run("generate", "hello", "--report", place)
+    assert result.exit_code == 1 and f"Error: The report {place}" in result.stderr
+    assert stub.choice is None and not Path("tts_output.wav").exists()
 
 
 def test_errors_before_speech_keep_the_old_file(stub: StubSpeaker) -> None:
@@ -111,41 +117,6 @@ def test_output_to_a_pipe(stub: StubSpeaker) -> None:
     assert len(raw.stdout_bytes) == 2 * (CHUNK + TAIL)
     assert flac.stdout_bytes[:4] == b"fLaC"
     assert wav.stderr == ""
-
-
-def test_play(stub: StubSpeaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    player = tmp_path / "bin" / "aplay"
-    player.parent.mkdir()
-    player.write_text(f'#!/bin/sh\n/bin/cat > "{tmp_path}/heard.wav"\n')
-    player.chmod(0o755)
-    monkeypatch.setenv("PATH", str(player.parent))
-    assert run("generate", "hello", "--play").exit_code == 0
-    heard = (tmp_path / "heard.wav").read_bytes()
-    assert len(heard) == 44 + 2 * CHUNK
-    assert not Path("tts_output.wav").exists()
-    assert run("generate", "hello", "--play", "-o", "both.wav").exit_code == 0
-    assert samples(Path("both.wav")) == CHUNK + TAIL
-
-
-def test_play_reports_a_player_that_fails(
-    stub: StubSpeaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    player = tmp_path / "bin" / "aplay"
-    player.parent.mkdir()
-    player.write_text("#!/bin/sh\n/bin/cat >/dev/null\nexit 3\n")
-    player.chmod(0o755)
-    monkeypatch.setenv("PATH", str(player.parent))
-    result = run("generate", "hello", "--play")
-    assert result.exit_code == 1
-    assert "aplay" in result.stderr and "3" in result.stderr
-
-
-def test_play_without_a_player(stub: StubSpeaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    result = run("generate", "hello", "--play")
-    assert result.exit_code == 1 and "ffplay" in result.stderr
-    for player in PLAYERS:
-        assert find_player(lambda name, p=player: name if name == p.program else None) is player
 
 
 @pytest.mark.parametrize(
@@ -202,12 +173,15 @@ def test_text_options_arrive(stub: StubSpeaker) -> None:
     plain = stub.stream["text"]
     assert (plain.normalize, plain.language, plain.lexicon) == (None, None, None)
     assert not (plain.pauses or plain.glue_short_chunks or plain.plain_typography)
+    assert not plain.cut_at_words
     flags = "--normalize", "--text-language", "fr", "--lexicon", "words.json", "--pauses"
-    run("generate", "hello", *flags, "--glue-short-chunks", "--plain-typography")
+    flags += "--glue-short-chunks", "--plain-typography", "--cut-at-words"
+    run("generate", "hello", *flags)
     chosen = stub.stream["text"]
     assert (chosen.normalize, chosen.language) == (True, "fr")
     assert chosen.lexicon.apply("nginx") == "engine x"
     assert chosen.pauses and chosen.glue_short_chunks and chosen.plain_typography
+    assert chosen.cut_at_words
     run("generate", "hello", "--no-normalize")
     assert stub.stream["text"].normalize is False
 

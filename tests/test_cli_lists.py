@@ -53,6 +53,15 @@ def test_export_voice_wants_a_voice_file(stub: StubSpeaker) -> None:
     assert stub.choice is None
 
 
+def test_export_voice_into_what_is_no_folder(stub: StubSpeaker, tmp_path: Path) -> None:
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings" / "a.wav").touch()
+    (tmp_path / "voices").touch()
+    result = run("export-voice", "recordings", "voices")
+    assert result.exit_code == 1 and "Error: voices cannot be a folder" in result.stderr
+    assert stub.choice is None
+
+
 def test_voices_are_found_at_run_time(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     (folder / "voices").mkdir(parents=True)
@@ -63,6 +72,8 @@ def test_voices_are_found_at_run_time(tmp_path: Path) -> None:
     rows = json.loads(run("voices", "--model", folder, "--json").stdout)
     assert [row["name"] for row in rows] == ["ann", "bob"]
     assert run("voices", "--model", tmp_path / "none").exit_code == 1
+    result = run("voices", "--model", folder, "--language", "english")
+    assert result.exit_code == 1 and "two models" in result.stderr
 
 
 def test_voices_of_kyutai_have_licences() -> None:

@@ -70,13 +70,22 @@ def test_seed(say) -> None:
         ["--eos-threshold", -100],
         ["--max-tokens", 4],
         ["--speed", 1.5],
-        ["--glue-short-chunks", "--max-tokens", 4],
     ],
 )
 def test_options_change_the_sound(say, options: list) -> None:
     plain = say("--eos-threshold", -50) if "--frames-after-eos" in options else say()
     extra = ["--eos-threshold", -50] if "--frames-after-eos" in options else []
     assert not np.array_equal(plain, say(*options, *extra))
+
+
+def test_short_chunks_are_glued(say) -> None:
+    text, limit = "one two three four. five six seven. yes.", ("--max-tokens", 9)
+    assert not np.array_equal(say(*limit, text=text), say(*limit, "--glue-short-chunks", text=text))
+
+
+def test_long_chunks_are_cut_at_words(say) -> None:
+    text, limit = "one two three four five six seven", ("--max-tokens", 6)
+    assert not np.array_equal(say(*limit, text=text), say(*limit, "--cut-at-words", text=text))
 
 
 def test_frames_after_eos_is_exact(say) -> None:

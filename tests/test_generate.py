@@ -4,8 +4,11 @@
 # Streams are typed as iterators; that they can be closed is what is tested.
 
 import logging
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +19,11 @@ from pocket_tts_jax.generate import (
     SCHEDULE,
     ChunkReport,
     EosPolicy,
-    Sampling,
     Silence,
     stream,
 )
 from pocket_tts_jax.noise import chunk_key, noise
+from pocket_tts_jax.sampling import Sampling
 from pocket_tts_jax.text import Prompt
 from pocket_tts_jax.voices import VoiceState
 
@@ -222,6 +225,41 @@ def test_errors_of_the_models_thread_reach_the_caller():
         list(stream(StubEngine(), VOICE, prompts(), sampling()))
 
 
+def test_an_error_of_the_engine_names_its_chunk():
+    class Full(StubEngine):
+        def start(self, voice, prompt, flow_steps):
+            if prompt.ids[0] == 8:
+                raise GenerationError("voice and text need 9 positions")
+            return super().start(voice, prompt, flow_steps)
+
+    with pytest.raises(GenerationError, match=r"Chunk 6 \('ends at 8'\): voice and text need 9"):
+        list(stream(Full(), VOICE, [prompt(7), prompt(8)], sampling(), first_chunk=5))
+
+
+def test_a_stream_that_nobody_finishes_ends_with_the_process():
+    """The thread leaves the engine first: one that is inside XLA aborts the process."""
+    program = """
+import time
+from tests import test_generate as t
+class Slow(t.StubLatents):
+    def step(self, noise):
+        print("step", flush=True)
+        time.sleep(0.2)
+        print("done", flush=True)
+        return super().step(noise)
+engine = t.StubEngine()
+engine.start = lambda voice, prompt, flow_steps: Slow(engine, 99)
+frames = t.stream(engine, t.VOICE, [t.prompt(99)], t.sampling())
+next(frames)
+time.sleep(0.1)  # into the second step
+"""
+    root = Path(__file__).parents[1]
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert result.stdout.split() == ["step", "done"] * 2 and result.stderr == ""
+
+
 def test_long_texts_are_read_as_they_are_spoken():
     taken = []
 
@@ -245,6 +283,11 @@ def test_long_texts_are_read_as_they_are_spoken():
         {"noise_clamp": 0.0},
         {"frames_after_eos": -1},
         {"flow_steps": 0},
+        {"seed": -1},
+        {"seed": 1 << 64},
+        {"seed": 1.5},
+        {"eos_threshold": float("nan")},
+        {"eos_threshold": float("inf")},
     ],
 )
 def test_impossible_options_are_refused(changes):

@@ -1,10 +1,12 @@
 """The file of packed weights: built once, built again when damaged, never in the way."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from pocket_tts_jax import weight_cache
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.litert_engine import LiteRTEngine
 from tests.exported import tiny_export
+
+SIZE = 100  # bytes of the model file
 
 
 class Loads:
@@ -28,7 +32,7 @@ class Loads:
         return path
 
     def run(self, folder: Path | None) -> str:
-        return weight_cache.load_with_cache(self, lambda _: None, "a" * 64, folder)
+        return weight_cache.load_with_cache(self, lambda _: None, "a" * 64, SIZE, folder)
 
 
 def files(folder: Path) -> list[str]:
@@ -69,7 +73,7 @@ def test_a_file_that_does_not_load_is_built_again(tmp_path: Path) -> None:
             raise GenerationError("refused")
         return loads(place)
 
-    assert weight_cache.load_with_cache(load, lambda _: None, "a" * 64, tmp_path) == path
+    assert weight_cache.load_with_cache(load, lambda _: None, "a" * 64, SIZE, tmp_path) == path
     assert refused == [path]
 
 
@@ -87,14 +91,14 @@ def test_without_a_folder_or_with_a_busy_one_memory_is_used(tmp_path: Path) -> N
             seen.append(Loads().run(tmp_path / "cache"))
         return loads(place)
 
-    weight_cache.load_with_cache(load, lambda _: None, "a" * 64, tmp_path / "cache")
+    weight_cache.load_with_cache(load, lambda _: None, "a" * 64, SIZE, tmp_path / "cache")
     assert seen[1] == weight_cache.IN_MEMORY
 
 
 def test_other_models_have_other_files(tmp_path: Path) -> None:
     loads = Loads()
     first = loads.run(tmp_path)
-    other = weight_cache.load_with_cache(loads, lambda _: None, "b" * 64, tmp_path)
+    other = weight_cache.load_with_cache(loads, lambda _: None, "b" * 64, SIZE, tmp_path)
     assert first != other
 
 
@@ -135,3 +139,54 @@ def test_concurrent_threads_build_one_file(tmp_path: Path) -> None:
         thread.join()
     assert len(results) == 4
     assert files(tmp_path) == [".json", ".lock", ".xnnpack"]
+
+
+def test_without_room_for_it_nothing_is_built(tmp_path, monkeypatch, caplog) -> None:
+    """XNNPACK ends the process where it cannot write on."""
+    loads = Loads()
+    with monkeypatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * SIZE - 1))
+        assert loads.run(tmp_path) == weight_cache.IN_MEMORY
+    assert loads.paths == [weight_cache.IN_MEMORY] and "No weight cache" in caplog.text
+    assert Path(loads.run(tmp_path)).is_file()
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path) -> None:
+    loads = Loads()
+    path = Path(loads.run(tmp_path))
+    path.unlink()
+    left = [tmp_path / f"{path.stem}.abc.part", tmp_path / f"{path.stem}.abc.stamp-part"]
+    others = tmp_path / "someone.else.part"
+    for file in (*left, others):
+        file.touch()
+    assert loads.run(tmp_path) == str(path)
+    assert others.exists() and not any(file.exists() for file in left)
+
+
+def test_files_that_nobody_loads_any_more_are_removed(tmp_path) -> None:
+    loads = Loads()
+    unused, used = (
+        Path(weight_cache.load_with_cache(loads, lambda _: None, sha, SIZE, tmp_path))
+        for sha in ("b" * 64, "c" * 64)
+    )
+    for path in (unused, used):
+        os.utime(path.with_suffix(".json"), (0, 0))
+    weight_cache.load_with_cache(loads, lambda _: None, "c" * 64, SIZE, tmp_path)
+    loads.run(tmp_path)  # builds another
+    assert used.is_file() and not unused.exists() and not unused.with_suffix(".json").exists()
+
+
+def test_a_folder_that_takes_no_new_files_is_done_without(tmp_path, monkeypatch) -> None:
+    def refused(**_: object) -> None:
+        raise PermissionError("read only")
+
+    monkeypatch.setattr(weight_cache.tempfile, "mkstemp", refused)
+    assert Loads().run(tmp_path) == weight_cache.IN_MEMORY
+
+
+def test_a_user_without_a_home_has_no_folder(monkeypatch) -> None:
+    def homeless(*_: object) -> str:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("platformdirs.user_cache_dir", homeless)
+    assert weight_cache.default_folder() is None

@@ -1,6 +1,7 @@
 """`TTSModel` on a tiny random model: seeds, streams, batches, threads, voices, shapes."""
 
 import logging
+import queue
 import threading
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from pocket_tts_jax import TTSModel, export_model_state
-from pocket_tts_jax.engine import CAPACITY_STEP, grow
+from pocket_tts_jax.capacity import CAPACITY_STEP
+from pocket_tts_jax.engine import grow
 from pocket_tts_jax.errors import (
     ConfigError,
     TextError,
@@ -17,6 +19,7 @@ from pocket_tts_jax.errors import (
     VoiceError,
 )
 from pocket_tts_jax.prompt_cache import PromptCache
+from pocket_tts_jax.voices import VoiceState
 from tests.tiny_model import tiny_voice, write_model
 
 TEXT = "Hello there. This is a second sentence, which is longer. And a third one."
@@ -117,6 +120,32 @@ def test_nothing_compiles_after_the_warmup(model, voice):
     assert compiled == []
 
 
+def test_nothing_compiles_in_mid_speech_behind_the_longest_voice(folder):
+    """30 s of a recording, a full chunk, and speech up to its limit."""
+    endless = TTSModel.load_model(model=folder, eos_threshold=1e9, compilation_cache=False)
+    longest = tiny_voice(endless.config, length=377)
+    endless.warmup()
+    (prompt,) = endless.prompts(" ".join(["word"] * 16) + ".")
+    assert 40 < len(prompt.ids) <= 50  # pyright: ignore
+    with jax.log_compiles(), _recorded("jax._src.interpreters.pxla") as compiled:
+        latents = endless.engine.start(longest, prompt, 1)  # pyright: ignore
+        for _ in range(prompt.max_frames):  # pyright: ignore
+            latents.step(np.zeros(endless.engine.latent_dim, np.float32))
+    assert compiled == []
+    assert latents._position > 2 * CAPACITY_STEP
+
+
+def test_a_process_waits_for_what_compiles_beside_a_stream(folder, voice, monkeypatch):
+    """It is started by a daemon, and a daemon inside XLA aborts a process that ends."""
+    fresh = TTSModel.load_model(model=folder, eos_threshold=-6.5, compilation_cache=False)
+    daemons: queue.Queue[bool] = queue.Queue()
+    monkeypatch.setattr(
+        fresh.engine, "_warm_decoder", lambda: daemons.put(threading.current_thread().daemon)
+    )
+    fresh.generate_audio(voice, "Hello there.", seed=1)
+    assert daemons.get(timeout=10) is False
+
+
 class _recorded(logging.Handler):
     """Messages of a logger that announce a compilation."""
 
@@ -204,8 +233,34 @@ def test_options_that_cannot_hold_are_refused(model, voice):
         model.generate_audio_stream(voice, TEXT, copy_state=False)
     with pytest.raises(TextError):
         model.generate_audio_stream(voice, "   ")
+    with pytest.raises(ConfigError, match="seed"):
+        model.generate_audio_stream(voice, TEXT, seed=-1)
     with pytest.raises(ConfigError, match="Choose one of"):
         TTSModel.load_model("english", config="x.yaml")
+
+
+def test_voices_of_another_model_are_refused_at_once(model, voice):
+    keys = np.zeros((3, 2, 4, 8), np.float32)
+    stranger = VoiceState(keys, keys, metadata={"model": "other"})
+    retrained = VoiceState(voice.k, voice.v, metadata={"model": "older", "fingerprint": "f"})
+    for wrong, why in (
+        (stranger, "made for other with 3 layers.*tiny has 2"),
+        (retrained, "made for older, not for tiny"),
+    ):
+        with pytest.raises(VoiceError, match=why):
+            model.generate_audio_stream(wrong, TEXT)
+        with pytest.raises(VoiceError, match=why):
+            model.generate_batch([voice, wrong], [TEXT, TEXT])
+
+
+def test_a_cached_voice_of_other_weights_is_encoded_again(model, tmp_path):
+    recording = (0.3 * np.random.default_rng(0).standard_normal(24000)).astype(np.float32)
+    cache = PromptCache(tmp_path)
+    first = model.get_state_for_audio_prompt((recording, 24000), cache=cache)
+    (path,) = tmp_path.glob("*.safetensors")
+    export_model_state(VoiceState(0 * first.k, first.v, metadata={"fingerprint": "f"}), path)
+    again = model.get_state_for_audio_prompt((recording, 24000), cache=cache)
+    np.testing.assert_array_equal(again.k, first.k)
 
 
 def test_temperature_and_steps_change_the_speech(folder, model, voice):

@@ -1,7 +1,7 @@
 import pytest
 
 from pocket_tts_jax.errors import TextError
-from pocket_tts_jax.pauses import Pause, split_pauses
+from pocket_tts_jax.pauses import _MARK, Pause, split_pauses
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,9 @@ def test_samples(seconds: float, rate: int, samples: int) -> None:
         "[pause:-1]",
         "[pause:nan]",
         "[pause:1h]",
+        "[pause:0.5",
+        "[pause [pause [pause",
+        "[pause [pause:1]",
         "<break/>",
         '<break time="5"/>',
         '<break time="soon"/>',
@@ -80,3 +83,10 @@ def test_marks_that_are_no_pause(text: str) -> None:
 def test_other_ssml(text: str, name: str) -> None:
     with pytest.raises(TextError, match=f"not supported .<{name}>"):
         split_pauses(f"One. {text} Two.")
+
+
+def test_a_mark_ends_before_the_next_bracket() -> None:
+    """Looking for the end of each of many unclosed marks would read the rest of the text each
+    time."""
+    marks = list(_MARK.finditer("[pause [pause [pause"))
+    assert [mark.group() for mark in marks] == ["[pause"] * 3

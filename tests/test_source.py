@@ -121,3 +121,31 @@ def test_nothing_given_is_the_embedded_voice():
     assert not source.has_voice_cloning
     size = sum(path.stat().st_size for path in EMBEDDED.rglob("*") if path.is_file())
     assert size <= 15e6
+
+
+def test_a_choice_among_configurations_is_said(folder, tmp_path, monkeypatch):
+    packaged = tmp_path / "configs"
+    packaged.mkdir()
+    raw = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").unlink()
+    for name in ("french_tiny", "english_tiny"):
+        (packaged / f"{name}.yaml").write_text(yaml.safe_dump(raw))
+    monkeypatch.setattr(configs, "CONFIGS", packaged)
+    heard: list[str] = []
+    open_source(model=folder, on_notice=heard.append)
+    (said,) = heard
+    assert "english_tiny is assumed" in said and "french_tiny" in said and "config.yaml" in said
+
+
+@pytest.mark.parametrize("named", ["whole", "parts"])
+def test_weights_are_looked_up_beside_the_configuration(folder, tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)  # where there is no such file
+    raw = yaml.safe_load((folder / "config.yaml").read_text())
+    raw["flow_lm"]["lookup_table"]["tokenizer_path"] = "tokenizer.model"
+    if named == "whole":
+        raw["weights_path"] = "model.safetensors"
+    else:
+        raw["flow_lm"]["weights_path"] = raw["mimi"]["weights_path"] = "model.safetensors"
+    path = folder / "other.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    assert open_source(config=path).tokenizer == folder / "tokenizer.model"

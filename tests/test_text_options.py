@@ -5,7 +5,7 @@
 
 import pytest
 
-from pocket_tts_jax.errors import TextError
+from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.generate import Silence
 from pocket_tts_jax.lexicon import Lexicon
 from pocket_tts_jax.source import open_source
@@ -131,3 +131,48 @@ def test_a_tokenizer_that_writes_phonemes_reports_the_users_words():
     assert [item.ids for item in items] == [
         make_prompt(chunk, tokenizer, rules).ids for chunk in chunks
     ]
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    """The voice in this package: it reads numbers by itself, and its tokens are phonemes."""
+    source = open_source(on_notice=lambda _: None)
+    table = source.config.flow_lm.lookup_table
+    return source, load_tokenizer(table.tokenizer, source.tokenizer, table.n_bins)
+
+
+@pytest.mark.parametrize("text", ["'", "' '", "()"])
+def test_what_has_no_sound_is_an_error_at_once(embedded, text):
+    source, tokenizer = embedded
+    with pytest.raises(TextError, match="nothing to speak"):
+        iter_prompts(text, tokenizer, source)
+
+
+def test_pauses_alone_are_spoken(source, tokenizer):
+    assert prompts(source, tokenizer, "[pause:0.5]", pauses=True) == [Silence(12000)]
+
+
+def test_the_warning_of_a_long_chunk_has_the_users_words(embedded, caplog):
+    source, tokenizer = embedded
+    prompts(source, tokenizer, "the quick brown fox jumped over it and " * 8)
+    assert "--cut-at-words" in caplog.text and "'The quick brown fox jumped" in caplog.text
+
+
+def test_an_impossible_limit_is_refused_at_once(source, tokenizer):
+    with pytest.raises(ConfigError, match="max_tokens must be at least 1, got 0"):
+        iter_prompts(TEXT, tokenizer, source, max_tokens=0)
+
+
+@pytest.mark.parametrize("normalize", [None, False, True])
+def test_an_unknown_language_is_refused_whatever_is_done_with_it(source, tokenizer, normalize):
+    with pytest.raises(TextError, match="'klingon'.*french"):
+        prompts(source, tokenizer, TEXT, language="klingon", normalize=normalize)
+
+
+def test_a_language_that_nothing_would_use_is_refused(source, tokenizer, embedded):
+    with pytest.raises(TextError, match="add --normalize"):
+        prompts(source, tokenizer, TEXT, language="fr")
+    assert prompts(source, tokenizer, TEXT, language="fr", normalize=True)
+    with pytest.raises(TextError, match="embedded reads English letters only.*--text-language"):
+        iter_prompts(TEXT, embedded[1], embedded[0], TextOptions(language="fr"))
+    assert list(iter_prompts(TEXT, embedded[1], embedded[0], TextOptions(language="en")))

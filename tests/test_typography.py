@@ -1,9 +1,11 @@
+import re
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from pocket_tts_jax.tokenizer import load_tokenizer
-from pocket_tts_jax.typography import fold_typography
+from pocket_tts_jax.typography import _LONG_DASH, fold_typography
 
 TOKENIZER = load_tokenizer("tokenizers", Path(__file__).parent / "golden" / "marked.json", 600)
 
@@ -33,3 +35,18 @@ def test_typographic_characters_give_the_ids_of_plain_ones(fancy: str, plain: st
 def test_plain_text_and_other_scripts_are_untouched() -> None:
     text = "It's \"fine\" - isn't it? Привет, 日本。 é\n"
     assert fold_typography(text) == text
+
+
+def test_long_dashes_take_all_white_space_around_them() -> None:
+    plainly = re.compile(r"\s*[—―]\s*")
+    for length in range(7):
+        for letters in product(" \n—a", repeat=length):
+            text = "".join(letters)
+            assert _LONG_DASH.sub("-", text) == plainly.sub("-", text)
+
+
+def test_white_space_is_looked_at_once() -> None:
+    """Where a search fails at the start of a run, it is not tried again from inside the run: that
+    would take time that grows with the square of the run's length."""
+    run = " " * 9 + "—"
+    assert [place for place in range(10) if _LONG_DASH.match(run, place)] == [0, 9]
