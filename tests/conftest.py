@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -23,3 +24,16 @@ def strict() -> Iterator[None]:
 
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """The command line and the benchmarks set up logging for their whole process."""
+    loggers = [logging.getLogger(name) for name in ("pocket_tts_jax", "pocket_tts_jax.hub")]
+    before = [(logger, logger.handlers[:], logger.propagate, logger.level) for logger in loggers]
+    disabled = logging.root.manager.disable
+    yield
+    for logger, handlers, propagate, level in before:
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+    logging.disable(disabled)
