@@ -49,9 +49,9 @@ class Limits:
 # Gaussian weights of the size of english_2026-10: latents 33, 19 and 15 dB (int8, mixed, int4), the
 # rows of the last layer 31, 14 and 10 dB, audio 41 dB; with 24 layers (int8) no rows below 31 dB.
 # The embedded voice at its lowest: latents 31.6, 17.2 and 12.5 dB (the head run three or four
-# times), rows 29.9, 12.9 and 9.8 dB, audio 38.7 dB; an earlier one, speaking so, was misheard in 7.0, 9.0 and 11.3 % of its words (`training.evaluate --what engine
-# --count 80`). A part that is computed wrongly measured 8 dB. EOS may move where its logit passes
-# the threshold, not often.
+# times), rows 29.9, 12.9 and 9.8 dB, audio 38.7 dB; an earlier one, speaking so, was misheard in
+# 7.0, 9.0 and 11.3 % of its words (`training.evaluate --what engine --count 80`). A part that is
+# computed wrongly measured 8 dB. EOS may move where its logit passes the threshold, not often.
 LIMITS: dict[Precision, Limits] = {
     "fp16": Limits(inputs_db=45, latents_db=45, states_db=45, audio_db=45, eos_agreement=1.0),
     "int8": Limits(inputs_db=25, latents_db=25, states_db=27, audio_db=30, eos_agreement=0.98),
