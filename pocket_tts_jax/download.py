@@ -63,7 +63,7 @@ def _read(response: http.client.HTTPResponse, received: int) -> bytes:
 @contextmanager
 def _progress(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
     """A function that advances a progress bar by so many bytes; no bar unless stderr is a tty."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None: closed before the start
         yield lambda count: None
         return
     from rich import progress

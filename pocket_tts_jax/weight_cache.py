@@ -134,7 +134,11 @@ def _note_use(path: Path) -> None:
 def _remove_unused(folder: Path) -> None:
     """Each update of a model or of LiteRT leaves files behind that nobody loads any more."""
     for stamp in folder.glob("*.json"):
-        if time.time() - stamp.stat().st_mtime > _UNUSED_SECONDS:
+        try:
+            age = time.time() - stamp.stat().st_mtime
+        except OSError:  # another process removes it at this moment
+            continue
+        if age > _UNUSED_SECONDS:
             _remove(stamp)
             _remove(stamp.with_suffix(".xnnpack"))
 

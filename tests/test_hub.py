@@ -107,6 +107,13 @@ def test_web_file_is_fetched_once(server, tmp_path, name):
     assert resolve(f"{server}/{name}?x=2", what="it", cache=tmp_path) != path
 
 
+def test_a_download_needs_no_standard_error(server, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)  # as `2>&-` leaves it
+        download(f"{server}/good.bin", tmp_path / "good.bin")
+    assert (tmp_path / "good.bin").read_bytes() == CONTENT
+
+
 def test_cached_web_file_needs_no_network(server, tmp_path, blocked):
     place = hub._web_cache_path(f"{server}/good.bin", tmp_path)
     place.parent.mkdir(parents=True)
