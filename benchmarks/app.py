@@ -6,12 +6,11 @@ NumPy and the engine is a part of every cold start.
 """
 
 import argparse
-import json
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.child import answer
 from benchmarks.texts import TEXT
 
 if TYPE_CHECKING:
@@ -27,11 +26,7 @@ def main() -> None:
     parser.add_argument("--first", choices=(STREAMING, SYNC), default=STREAMING)
     parser.add_argument("--requests", type=int, default=0, help="warm ones of either kind")
     options = parser.parse_args()
-    result_file = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what an engine prints must not get between
-    json.dump(measure(options), result_file)
-    result_file.flush()
-    os._exit(0)
+    answer(lambda: measure(options))
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

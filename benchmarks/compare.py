@@ -13,15 +13,14 @@ none, the processors it may use. pocket-tts and ours run model and decoder in tw
 import argparse
 import dataclasses
 import json
-import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.child import ask
 from benchmarks.engines import ENGINES, NOT_COMPARABLE, Engine, pairs
 from benchmarks.machine import commit, describe_machine
 from benchmarks.table import markdown
@@ -170,17 +169,11 @@ def measure_all(
 
 def run_once(case: Case, workload: Workload, text: str) -> dict[str, Any]:
     """One process. RuntimeError with what it printed where it failed."""
-    command = [sys.executable, "-m", "benchmarks.worker", "--folder", str(workload.path)]
-    command += ["--engine", case.engine, "--precision", case.precision]
-    command += ["--threads", str(case.threads), "--batch", str(case.batch)]
-    command += ["--text", BATCH_TEXT if case.batch > 1 else text]
-    environment = os.environ | {"XDG_CACHE_HOME": str(workload.path / "cache")}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=RUN_LIMIT_S, env=environment
-    )
-    if done.returncode:
-        raise RuntimeError(f"{case} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout)
+    arguments = ["--folder", workload.path, "--engine", case.engine]
+    arguments += ["--precision", case.precision, "--threads", case.threads, "--batch", case.batch]
+    arguments += ["--text", BATCH_TEXT if case.batch > 1 else text]
+    environment = workload.environment
+    return ask("benchmarks.worker", arguments, case, environment=environment, limit_s=RUN_LIMIT_S)
 
 
 def summarise(cases: list[Case], runs: dict[Case, list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -10,8 +10,6 @@ first, and `head_start_ms` how long it must wait to have none.
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.app import STREAMING, SYNC, model_parser
+from benchmarks.child import ask
 from benchmarks.machine import commit, describe_machine
 from benchmarks.texts import TEXT
 
@@ -50,16 +49,11 @@ def main() -> None:
 
 def start_process(options: argparse.Namespace, first: str, requests: int) -> dict[str, Any]:
     """What `benchmarks.app` measured, whose first request was of the kind `first`."""
-    command = [sys.executable, "-m", "benchmarks.app", "--first", first]
-    command += ["--requests", str(requests), "--model", str(options.model)]
-    command += ["--engine", options.engine, "--threads", str(options.threads)]
-    command += ["--text", options.text]
+    arguments = ["--first", first, "--requests", requests, "--model", options.model]
+    arguments += ["--engine", options.engine, "--threads", options.threads, "--text", options.text]
     if options.voice is not None:
-        command += ["--voice", options.voice]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"the process failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout)
+        arguments += ["--voice", options.voice]
+    return ask("benchmarks.app", arguments, "the process")
 
 
 def summarise(

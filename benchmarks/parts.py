@@ -7,8 +7,6 @@ positions: from zeros come denormal numbers, which are slow.
 """
 
 import argparse
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from benchmarks.child import answer
 
 if TYPE_CHECKING:
     from pocket_tts_jax.config import Config
@@ -37,8 +37,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     a = parser.parse_args()
-    result_file = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    answer(lambda: time_parts(a))
+
+
+def time_parts(a: argparse.Namespace) -> Parts:
+    """Of the engine and the folder that the options name."""
     if a.engine == "jax":
         from pocket_tts_jax.threads import limit_threads
 
@@ -46,9 +49,7 @@ def main() -> None:
         found = time_jax(a.folder, a.repeats)
     else:
         found = time_litert(a.folder / "exports" / a.precision, a.threads, a.repeats)
-    json.dump({name: round(value, 4) for name, value in found.items()}, result_file)
-    result_file.flush()
-    os._exit(0)
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 def median_ms(work: Callable[[], Any], repeats: int) -> float:

@@ -9,13 +9,11 @@ instructions for them (VNNI, AMX), and what a cache holds may pass that of memor
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.child import ask
 from benchmarks.limits import Limits, measure_limits
 from benchmarks.machine import commit, describe_machine
 from benchmarks.parts import POSITIONS, REPEATS
@@ -74,15 +72,10 @@ def time_parts(
     workload: Workload, engine: str, precision: str, threads: int, repeats: int
 ) -> dict[str, float]:
     """{part: ms} of one engine, in a new process."""
-    command = [sys.executable, "-m", "benchmarks.parts", "--folder", str(workload.path)]
-    command += ["--engine", engine, "--precision", precision, "--threads", str(threads)]
-    environment = os.environ | {"XDG_CACHE_HOME": str(workload.path / "cache")}
-    done = subprocess.run(
-        [*command, "--repeats", str(repeats)], capture_output=True, text=True, env=environment
-    )
-    if done.returncode:
-        raise RuntimeError(f"{engine} {precision} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout)
+    arguments = ["--folder", workload.path, "--engine", engine, "--precision", precision]
+    arguments += ["--threads", threads, "--repeats", repeats]
+    what = f"{engine} {precision}"
+    return ask("benchmarks.parts", arguments, what, environment=workload.environment)
 
 
 def describe(

@@ -5,14 +5,13 @@ first 16 frames, one whole text. Peak memory is that of the whole process, from 
 """
 
 import argparse
-import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks import engines
+from benchmarks.child import answer
 
 SAMPLE_RATE = 24_000
 FRAME_SIZE = 1920
@@ -28,15 +27,9 @@ def main() -> None:
     parser.add_argument("--text", required=True)
     parser.add_argument("--batch", type=int, default=1)
     a = parser.parse_args()
-    result_file = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what an engine prints must not get between
     if a.batch > 1:
-        result = measure_batch(a.threads, a.folder, a.text, a.batch)
-    else:
-        result = measure(a.engine, a.precision, a.threads, a.folder, a.text)
-    json.dump(result, result_file)
-    result_file.flush()
-    os._exit(0)  # threads of an engine that is done with must not hold the process
+        answer(lambda: measure_batch(a.threads, a.folder, a.text, a.batch))
+    answer(lambda: measure(a.engine, a.precision, a.threads, a.folder, a.text))
 
 
 def measure(engine: str, precision: str, threads: int, folder: Path, text: str) -> dict[str, Any]:

@@ -73,6 +73,11 @@ class Workload:
         return self.path / "exports" / precision
 
     @property
+    def environment(self) -> dict[str, str]:
+        """For processes that run it: their caches lie in the folder."""
+        return os.environ | {"XDG_CACHE_HOME": str(self.path / "cache")}
+
+    @property
     def mark(self) -> Path:
         """What the folder was made by; it is there once all the rest is."""
         return self.ptts / "done"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import app, engines, latency, soak, worker
+from benchmarks import app, child, engines, latency, soak, worker
 from benchmarks.texts import TEXT
 from pocket_tts_jax import threads
 
@@ -77,7 +77,7 @@ def test_a_process_is_told_everything_that_latency_was(monkeypatch: pytest.Monke
         commands.append(command)
         return subprocess.CompletedProcess(command, 0, "{}", "")
 
-    monkeypatch.setattr(latency.subprocess, "run", run)
+    monkeypatch.setattr(child.subprocess, "run", run)
     told = ["--model", "m", "--engine", "jax", "--threads", "1", "--text", "t", "--voice", "v"]
     options = app.model_parser(None, TEXT).parse_args(told)
     latency.start_process(options, app.SYNC, 3)
