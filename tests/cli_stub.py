@@ -1,9 +1,11 @@
 """A speaker that hums: what the commands pass to a model, without a model."""
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from typer.testing import CliRunner, Result
 
 from pocket_tts_jax.cli import app
@@ -16,6 +18,8 @@ from pocket_tts_jax.voices import VoiceState
 
 FRAME = 1920
 FRAMES_PER_CHUNK = 5
+CHUNK = FRAME * FRAMES_PER_CHUNK
+TAIL = 4800  # samples of silence that the command adds
 
 
 class StubSpeaker:
@@ -83,6 +87,10 @@ class StubSpeaker:
 
     def warmup(self) -> None:
         self.warm = True
+
+
+def samples(path: Path) -> int:
+    return soundfile.info(path).frames
 
 
 def run_cli(*arguments: object, input: str | bytes | None = None) -> Result:

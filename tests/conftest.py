@@ -2,9 +2,16 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from pocket_tts_jax.config import Config
+    from tests.cli_stub import StubSpeaker
+    from tests.random_checkpoint import Tensors
 
 settings.register_profile(  # the same examples on every run, and not timed
     "steady",
@@ -37,3 +44,31 @@ def logging_as_before() -> Iterator[None]:
         logger.handlers[:], logger.propagate = handlers, propagate
         logger.setLevel(level)
     logging.disable(disabled)
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "StubSpeaker":
+    """The model that commands open, in an empty folder."""
+    from pocket_tts_jax import speaker
+    from tests.cli_stub import StubSpeaker
+
+    stub = StubSpeaker()
+    monkeypatch.setattr(speaker, "open_speaker", stub.open)
+    monkeypatch.chdir(tmp_path)
+    return stub
+
+
+@pytest.fixture(scope="session")
+def lsd_config() -> "Config":
+    """A tiny model with an `lsd` head."""
+    from tests.tiny_model import tiny_config
+
+    return tiny_config("lsd")
+
+
+@pytest.fixture(scope="session")
+def lsd_tensors(lsd_config: "Config") -> "Tensors":
+    """Its random weights, for tests that change copies."""
+    from tests.random_checkpoint import random_tensors
+
+    return random_tensors(lsd_config)

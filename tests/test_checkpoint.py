@@ -21,26 +21,16 @@ from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.flow_lm import FlowLM
 from pocket_tts_jax.mimi import Mimi, init_decoder_state, init_encoder_state
 from pocket_tts_jax.parameters import parameter_shapes
-from tests.random_checkpoint import Tensors, random_tensors
+from tests.random_checkpoint import Tensors
 from tests.tiny_model import tiny_config
 
 Names = dict[str, tuple[int, ...]]
 
 
-@pytest.fixture(scope="module")
-def config() -> Config:
-    return tiny_config("lsd")
-
-
-@pytest.fixture(scope="module")
-def tensors(config: Config) -> Tensors:
-    return random_tensors(config)
-
-
 @pytest.fixture
-def file(tmp_path: Path, tensors: Tensors) -> Path:
+def file(tmp_path: Path, lsd_tensors: Tensors) -> Path:
     path = tmp_path / "model.safetensors"
-    save_file(tensors, path)
+    save_file(lsd_tensors, path)
     return path
 
 
@@ -94,21 +84,21 @@ def test_shapes_of_each_flow(flow: str):
     assert module_shapes(config) == parameter_shapes(config)
 
 
-def test_tree(config: Config, tensors: Tensors):
-    tree = parameter_tree(tensors)
-    assert tree_shapes(tree) == parameter_shapes(config)  # joined by dots: the names again
+def test_tree(lsd_config: Config, lsd_tensors: Tensors):
+    tree = parameter_tree(lsd_tensors)
+    assert tree_shapes(tree) == parameter_shapes(lsd_config)  # joined by dots: the names again
     attention = tree["flow_lm"]["transformer"]["layers.1"]["self_attn"]["in_proj"]["weight"]
-    assert attention is tensors["flow_lm.transformer.layers.1.self_attn.in_proj.weight"]
+    assert attention is lsd_tensors["flow_lm.transformer.layers.1.self_attn.in_proj.weight"]
     assert "conv.weight" in tree["mimi"]["decoder"]["model.0"]
     assert "convtr.weight" in tree["mimi"]["upsample.convtr"]
     assert "embed.weight" in tree["flow_lm"]["conditioner"]
 
 
-def test_values_are_views_of_the_file(file: Path, config: Config, tensors: Tensors):
-    loaded = load_checkpoint(file, parameter_shapes(config))
-    assert list(loaded) == list(parameter_shapes(config))
+def test_values_are_views_of_the_file(file: Path, lsd_config: Config, lsd_tensors: Tensors):
+    loaded = load_checkpoint(file, parameter_shapes(lsd_config))
+    assert list(loaded) == list(parameter_shapes(lsd_config))
     for name, tensor in loaded.items():
-        np.testing.assert_array_equal(tensor, tensors[name])
+        np.testing.assert_array_equal(tensor, lsd_tensors[name])
         base = tensor
         while not isinstance(base, np.memmap):
             assert base.base is not None, f"{name} is a copy"
@@ -117,15 +107,17 @@ def test_values_are_views_of_the_file(file: Path, config: Config, tensors: Tenso
 
 
 @pytest.mark.parametrize("kind", ["F16", "BF16"])
-def test_narrow_types_are_widened(tmp_path: Path, config: Config, tensors: Tensors, kind: str):
+def test_narrow_types_are_widened(
+    tmp_path: Path, lsd_config: Config, lsd_tensors: Tensors, kind: str
+):
     path = tmp_path / "narrow.safetensors"
-    narrow = {name: _narrowed(t, kind) for name, t in tensors.items()}
+    narrow = {name: _narrowed(t, kind) for name, t in lsd_tensors.items()}
     _write(path, {name: (kind, t) for name, t in narrow.items()})
-    loaded = load_checkpoint(path, parameter_shapes(config))
+    loaded = load_checkpoint(path, parameter_shapes(lsd_config))
     for name, tensor in loaded.items():
         assert tensor.dtype == np.float32
         relative = 2**-11 if kind == "F16" else 2**-7
-        np.testing.assert_allclose(tensor, tensors[name], rtol=relative, atol=1e-7)
+        np.testing.assert_allclose(tensor, lsd_tensors[name], rtol=relative, atol=1e-7)
 
 
 def _narrowed(tensor: np.ndarray, kind: str) -> np.ndarray:
@@ -145,19 +137,19 @@ def _write(path: Path, tensors: dict[str, tuple[str, np.ndarray]]) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 5, 8, 200, -4096, -1])
-def test_truncated(file: Path, config: Config, kept: int):
+def test_truncated(file: Path, lsd_config: Config, kept: int):
     file.write_bytes(file.read_bytes()[:kept])
     with pytest.raises(CheckpointError, match=r"is damaged.*Delete it and download"):
-        load_checkpoint(file, parameter_shapes(config))
+        load_checkpoint(file, parameter_shapes(lsd_config))
 
 
-def test_longer_than_its_header_says(file: Path, config: Config):
+def test_longer_than_its_header_says(file: Path, lsd_config: Config):
     file.write_bytes(file.read_bytes() + b"\0" * 16)
     with pytest.raises(CheckpointError, match="bytes of tensors were promised"):
-        load_checkpoint(file, parameter_shapes(config))
+        load_checkpoint(file, parameter_shapes(lsd_config))
 
 
-def test_flipped_bits_of_the_header(file: Path, config: Config, tensors: Tensors):
+def test_flipped_bits_of_the_header(file: Path, lsd_config: Config, lsd_tensors: Tensors):
     """Every flip is refused, or leaves all that matters as it was."""
     whole = file.read_bytes()
     header_size = struct.unpack("<Q", whole[:8])[0]
@@ -168,34 +160,36 @@ def test_flipped_bits_of_the_header(file: Path, config: Config, tensors: Tensors
         flipped[bit // 8] ^= 1 << bit % 8
         file.write_bytes(flipped)
         try:
-            loaded = load_checkpoint(file, parameter_shapes(config))
+            loaded = load_checkpoint(file, parameter_shapes(lsd_config))
         except CheckpointError:
             refused += 1
         else:
-            assert loaded.keys() == tensors.keys(), bit
+            assert loaded.keys() == lsd_tensors.keys(), bit
     assert refused > 100
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_finite(tmp_path: Path, config: Config, tensors: Tensors, value: float):
+def test_values_that_are_not_finite(
+    tmp_path: Path, lsd_config: Config, lsd_tensors: Tensors, value: float
+):
     name = "mimi.decoder.model.0.conv.weight"
-    broken = tensors[name].copy()
+    broken = lsd_tensors[name].copy()
     broken.reshape(-1)[3] = value
     path = tmp_path / "broken.safetensors"
-    save_file(tensors | {name: broken}, path)
+    save_file(lsd_tensors | {name: broken}, path)
     with pytest.raises(CheckpointError, match=f"not finite, in {name}: the file is damaged"):
-        load_checkpoint(path, parameter_shapes(config))
+        load_checkpoint(path, parameter_shapes(lsd_config))
 
 
-def test_everything_wrong_in_one_message(tmp_path: Path, config: Config, tensors: Tensors):
-    changed = dict(tensors)
+def test_everything_wrong_in_one_message(tmp_path: Path, lsd_config: Config, lsd_tensors: Tensors):
+    changed = dict(lsd_tensors)
     del changed["flow_lm.bos_emb"]
     changed["flow_lm.extra"] = np.zeros(3, np.float32)
     changed["flow_lm.emb_mean"] = np.zeros(31, np.float32)
     path = tmp_path / "wrong.safetensors"
     save_file(changed, path)
     with pytest.raises(CheckpointError) as error:
-        load_checkpoint(path, parameter_shapes(config))
+        load_checkpoint(path, parameter_shapes(lsd_config))
     message = str(error.value)
     assert "1 missing: flow_lm.bos_emb" in message
     assert "1 unexpected: flow_lm.extra" in message

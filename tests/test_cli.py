@@ -11,23 +11,8 @@ import soundfile
 from pocket_tts_jax import cli_generate, speaker
 from pocket_tts_jax.engines import EngineName
 from pocket_tts_jax.errors import ConfigError, GenerationError
-from tests.cli_stub import FRAME, FRAMES_PER_CHUNK, StubSpeaker
+from tests.cli_stub import CHUNK, FRAME, FRAMES_PER_CHUNK, TAIL, StubSpeaker, samples
 from tests.cli_stub import run_cli as run
-
-TAIL = 4800  # samples of silence that the command adds
-CHUNK = FRAME * FRAMES_PER_CHUNK
-
-
-@pytest.fixture
-def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubSpeaker:
-    stub = StubSpeaker()
-    monkeypatch.setattr(speaker, "open_speaker", stub.open)
-    monkeypatch.chdir(tmp_path)
-    return stub
-
-
-def samples(path: Path) -> int:
-    return soundfile.info(path).frames
 
 
 def test_text_from_everywhere(stub: StubSpeaker) -> None:

@@ -8,21 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pocket_tts_jax import speaker
 from pocket_tts_jax.errors import DownloadError
 from pocket_tts_jax.source import open_source
 from pocket_tts_jax.voice_source import VoiceLoader
 from tests.cli_stub import StubSpeaker
 from tests.cli_stub import run_cli as run
 from tests.tiny_model import write_model
-
-
-@pytest.fixture
-def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubSpeaker:
-    stub = StubSpeaker()
-    monkeypatch.setattr(speaker, "open_speaker", stub.open)
-    monkeypatch.chdir(tmp_path)
-    return stub
 
 
 def test_warmup(stub: StubSpeaker) -> None:

@@ -7,29 +7,13 @@ import threading
 from pathlib import Path
 
 import pytest
-import soundfile
 
-from pocket_tts_jax import speaker
 from pocket_tts_jax.player import PLAYERS, find_player
-from tests.cli_stub import FRAME, FRAMES_PER_CHUNK, StubSpeaker
+from tests.cli_stub import CHUNK, TAIL, StubSpeaker, samples
 from tests.cli_stub import run_cli as run
 
 ROOT = Path(__file__).parent.parent
-TAIL = 4800  # samples of silence that the command adds
-CHUNK = FRAME * FRAMES_PER_CHUNK
 LONG = "word " * 12  # more speech than a pipe holds while nobody reads it
-
-
-@pytest.fixture
-def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StubSpeaker:
-    stub = StubSpeaker()
-    monkeypatch.setattr(speaker, "open_speaker", stub.open)
-    monkeypatch.chdir(tmp_path)
-    return stub
-
-
-def samples(path: Path) -> int:
-    return soundfile.info(path).frames
 
 
 def install_player(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

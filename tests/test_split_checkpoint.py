@@ -12,63 +12,52 @@ from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.parameters import parameter_shapes
 from tests.random_checkpoint import Tensors, random_tensors
-from tests.tiny_model import tiny_config
-
-
-@pytest.fixture(scope="module")
-def config() -> Config:
-    return tiny_config("lsd")
-
-
-@pytest.fixture(scope="module")
-def tensors(config: Config) -> Tensors:
-    return random_tensors(config)
 
 
 @pytest.fixture
-def pair(tmp_path: Path, tensors: Tensors) -> tuple[Path, Path]:
+def pair(tmp_path: Path, lsd_tensors: Tensors) -> tuple[Path, Path]:
     flow_lm, mimi = tmp_path / "flow_lm.safetensors", tmp_path / "mimi.safetensors"
-    save_file(split_flow_lm(tensors), flow_lm)
-    save_file(split_mimi(tensors), mimi)
+    save_file(split_flow_lm(lsd_tensors), flow_lm)
+    save_file(split_mimi(lsd_tensors), mimi)
     return flow_lm, mimi
 
 
-def test_values(pair: tuple[Path, Path], config: Config, tensors: Tensors):
-    loaded = load_split_checkpoint(*pair, parameter_shapes(config))
-    assert loaded.keys() == tensors.keys()
+def test_values(pair: tuple[Path, Path], lsd_config: Config, lsd_tensors: Tensors):
+    loaded = load_split_checkpoint(*pair, parameter_shapes(lsd_config))
+    assert loaded.keys() == lsd_tensors.keys()
     for name, tensor in loaded.items():
-        np.testing.assert_allclose(tensor, tensors[name], rtol=2e-6, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(tensor, lsd_tensors[name], rtol=2e-6, atol=1e-7, err_msg=name)
 
 
 @pytest.mark.reference
-def test_the_reference_reads_the_same(pair: tuple[Path, Path], config: Config):
+def test_the_reference_reads_the_same(pair: tuple[Path, Path], lsd_config: Config):
     loading = pytest.importorskip("pocket_tts.utils.weights_loading")
     theirs = {
         f"flow_lm.{name}": t.numpy() for name, t in loading.get_flow_lm_state_dict(pair[0]).items()
     } | {f"mimi.{name}": t.numpy() for name, t in loading.get_mimi_state_dict(pair[1]).items()}
-    ours = load_split_checkpoint(*pair, parameter_shapes(config))
+    ours = load_split_checkpoint(*pair, parameter_shapes(lsd_config))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         np.testing.assert_allclose(tensor, theirs[name], rtol=1e-6, atol=1e-8, err_msg=name)
 
 
-def test_what_is_missing_is_named(pair: tuple[Path, Path], config: Config):
-    reduced = split_flow_lm(random_tensors(config))
+def test_what_is_missing_is_named(pair: tuple[Path, Path], lsd_config: Config):
+    reduced = split_flow_lm(random_tensors(lsd_config))
     del reduced["fuser.padding_value"]
     save_file(reduced, pair[0])
     with pytest.raises(CheckpointError, match=r"1 missing: flow_lm\.bos_before_voice"):
-        load_split_checkpoint(*pair, parameter_shapes(config))
+        load_split_checkpoint(*pair, parameter_shapes(lsd_config))
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_another_mimi(tmp_path: Path, config: Config, tensors: Tensors, published: bool):
-    other = random_tensors(config, seed=5)
+def test_another_mimi(tmp_path: Path, lsd_config: Config, lsd_tensors: Tensors, published: bool):
+    other = random_tensors(lsd_config, seed=5)
     path = tmp_path / "other.safetensors"
     save_file(other if published else split_mimi(other), path)
-    replaced = replace_mimi(tensors, path, parameter_shapes(config))
+    replaced = replace_mimi(lsd_tensors, path, parameter_shapes(lsd_config))
     name = "mimi.encoder.model.0.conv.weight"
     np.testing.assert_allclose(replaced[name], other[name], rtol=2e-6)
-    assert replaced["flow_lm.bos_emb"] is tensors["flow_lm.bos_emb"]
+    assert replaced["flow_lm.bos_emb"] is lsd_tensors["flow_lm.bos_emb"]
 
 
 def split_flow_lm(tensors: Tensors) -> Tensors:
