@@ -15,13 +15,14 @@ import numpy as np
 from exporters.compare import Difference
 from exporters.signature import COMPILE_FAST, Signature
 from exporters.signatures import SHORT_CAPACITY
-from exporters.transform import Tensors, under
+from exporters.transform import Tensors
 from pocket_tts_jax import flow_lm, mimi
 from pocket_tts_jax.checkpoint import parameter_tree
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.flow_lm import FlowLM
 from pocket_tts_jax.kv_cache import to_halves
 from pocket_tts_jax.mimi import Mimi
+from pocket_tts_jax.parameters import under
 
 # Float sums in another order, through every layer.
 RELATIVE = 1e-4

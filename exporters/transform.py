@@ -16,7 +16,7 @@ import numpy as np
 
 from pocket_tts_jax.config import Config, FlowConfig, SEANetConfig
 from pocket_tts_jax.flow_lm import head_shape
-from pocket_tts_jax.parameters import TIME_FREQUENCIES
+from pocket_tts_jax.parameters import TIME_FREQUENCIES, under
 
 LSD_STEPS = (1, 2, 3, 4)
 FLOW_MATCHING_STEPS = (16,)
@@ -247,11 +247,6 @@ def _transposed(t: Tensors, name: str, stride: int) -> Tree:
 def _residual(t: Tensors, name: str, dilation: int) -> Tree:
     wide, narrow = _conv(t, f"{name}.block.1", dilation), _conv(t, f"{name}.block.3")
     return {"kind": "residual", "wide": wide, "narrow": narrow, "history": wide["history"]}
-
-
-def under(tensors: Tensors, prefix: str) -> Tree:
-    """The tensors of one part of the model, by their names within it."""
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _centre(weight: np.ndarray) -> np.ndarray:

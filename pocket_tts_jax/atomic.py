@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written beside their place, then renamed into it."""
 
+import logging
 import os
 import secrets
 import time
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+_log = logging.getLogger(__name__)
 _ABANDONED = 3600.0
 """Seconds after which an unfinished file that nobody writes to belongs to a killed process."""
 
@@ -33,6 +35,14 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_if_possible(path: Path) -> None:
+    """Remove a cached file, or leave it for another time."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # Windows: another process reads it now
+        _log.info("%s stays in the cache for now: %s", path, error)
 
 
 def remove_abandoned(folder: Path) -> None:

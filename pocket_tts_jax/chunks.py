@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
@@ -21,6 +22,12 @@ _SENTENCE_PROBE = ".!...?"
 _CLAUSE_PROBE = ",;:"
 
 _FEW_WORDS = 3
+
+
+def check_max_tokens(max_tokens: int) -> None:
+    """ConfigError for a limit that no chunk could keep."""
+    if max_tokens < 1:
+        raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}.")
 
 
 def cut(

@@ -125,6 +125,9 @@ class LiteRTEngine(EngineSizes):
             return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)
 
         return weight_cache.load_with_cache(
-            *(load, LiteRTModel.close, self.folder.sha256(name), path.stat().st_size),
+            load,
+            LiteRTModel.close,
+            self.folder.sha256(name),
+            path.stat().st_size,
             self._cache_folder,
         )

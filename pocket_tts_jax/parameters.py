@@ -4,12 +4,14 @@ The names are the checkpoint's own. Knowing them without building the model mean
 file is reported at once, and that loading traces nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from pocket_tts_jax.config import Config, FlowLMConfig, MimiConfig, SEANetConfig
 
 Shape = tuple[int, ...]
 Entries = Iterator[tuple[str, Shape]]
+Leaf = TypeVar("Leaf")
 
 TIME_FREQUENCIES = 256
 
@@ -19,6 +21,11 @@ def parameter_shapes(config: Config) -> dict[str, Shape]:
     flow_lm = _flow_lm(config.flow_lm, config.latent_dim, config.mimi.encoded_dim)
     named = [(f"flow_lm.{name}", shape) for name, shape in flow_lm]
     return dict(named + [(f"mimi.{name}", shape) for name, shape in _mimi(config.mimi)])
+
+
+def under(tensors: Mapping[str, Leaf], prefix: str) -> dict[str, Leaf]:
+    """The tensors of one part of the model, by their names within it."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _linear(name: str, outputs: int, inputs: int, bias: bool = False) -> Entries:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pocket_tts_jax.atomic import remove_abandoned
+from pocket_tts_jax.atomic import remove_abandoned, remove_if_possible
 from pocket_tts_jax.errors import VoiceError
 from pocket_tts_jax.hub import cache_folder
 from pocket_tts_jax.shapes import Float
@@ -69,7 +69,7 @@ class PromptCache:
             # Another process may have evicted it between the two lines above: also a miss.
             if path.exists():
                 _log.warning("A cached voice is damaged and is encoded again: %s", error)
-                _remove(path)
+                remove_if_possible(path)
             return None
         if not isinstance(voice, VoiceState):
             return None
@@ -94,7 +94,7 @@ class PromptCache:
     def clear(self) -> None:
         """Remove every cached voice."""
         for path in self.folder.glob("*.safetensors"):
-            _remove(path)
+            remove_if_possible(path)
 
     def size(self) -> int:
         """Bytes in use."""
@@ -120,7 +120,7 @@ class PromptCache:
         for _, size, path in entries:
             if excess <= 0:
                 break
-            _remove(path)
+            remove_if_possible(path)
             excess -= size
         remove_abandoned(self.folder)
 
@@ -132,10 +132,3 @@ def default_cache() -> PromptCache:
     except RuntimeError as error:
         _log.warning("Encoded voices are not cached: %s", error)
         return PromptCache(Path(), enabled=False)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:  # Windows: another process reads it now
-        _log.info("%s stays in the cache for now: %s", path, error)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from pocket_tts_jax.chunks import (
     Packer,
+    check_max_tokens,
     cut_long_chunks,
     is_short,
     iter_segments,
@@ -45,8 +46,7 @@ class TextStream:
         cut_at_words: bool = False,
         first_sentence_at_once: bool = False,
     ) -> None:
-        if max_tokens < 1:
-            raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}.")
+        check_max_tokens(max_tokens)
         self._tokenizer, self._rules, self._max_tokens = tokenizer, rules, max_tokens
         self._cut_at_words, self._first_at_once = cut_at_words, first_sentence_at_once
         self._overhead = len(tokenizer.encode(""))

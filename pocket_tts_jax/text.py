@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pocket_tts_jax.chunks import cut, warn_if_long
+from pocket_tts_jax.chunks import check_max_tokens, cut, warn_if_long
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.tokenizer import Tokenizer
@@ -134,8 +134,7 @@ def iter_chunks(
     The text is tokenized on the first `next`, the rest of the work is done chunk by chunk, in time
     proportional to the length of the text. Raises TextError when there is nothing to speak.
     """
-    if max_tokens < 1:
-        raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}.")
+    check_max_tokens(max_tokens)
     ids = tokenizer.encode(prepare_text(text, rules).text.strip())
     how = {"cut_at_words": cut_at_words, "glue_short": glue_short}
     for chunk in cut(ids, tokenizer, max_tokens, **how):

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, tee
 
-from pocket_tts_jax.chunks import as_written, cut, warn_if_long
-from pocket_tts_jax.errors import ConfigError, TextError
+from pocket_tts_jax.chunks import as_written, check_max_tokens, cut, warn_if_long
+from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.generate import Silence
 from pocket_tts_jax.lexicon import Lexicon
 from pocket_tts_jax.pauses import Pause, split_pauses
@@ -74,8 +74,7 @@ def iter_prompts(
     options = options or TextOptions()
     _check_language(source, options)
     limit = source.sidecar.max_tokens if max_tokens is None else max_tokens
-    if limit < 1:
-        raise ConfigError(f"max_tokens must be at least 1, got {limit}.")
+    check_max_tokens(limit)
     segments: list[str | Pause] = split_pauses(text) if options.pauses else [text]
     items = _from_chunk(_items(segments, tokenizer, source, options, limit), first_chunk)
     head: list[Item] = []

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from pocket_tts_jax.atomic import remove_if_possible
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.litert_c import library_path
 
@@ -68,7 +69,7 @@ def load_with_cache(
         except GenerationError as error:
             _log.warning("Packing the weights again: %s could not be loaded (%s)", path, error)
             for stale in (_stamp(path), path):
-                _remove(stale)
+                remove_if_possible(stale)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o644)
@@ -91,7 +92,7 @@ def _build(
     """Pack into a new file beside `path` and rename it; False where that is not possible. The
     caller holds the lock, so that what others left half-built is nobody's."""
     for left in path.parent.glob(f"{path.stem}.*part"):
-        _remove(left)
+        remove_if_possible(left)
     part = None
     try:
         _check_room(path.parent, _ROOM * size)
@@ -115,7 +116,7 @@ def _build(
         return False
     finally:
         if part is not None:
-            _remove(part)
+            remove_if_possible(part)
 
 
 def _check_room(folder: Path, wanted: int) -> None:
@@ -139,8 +140,8 @@ def _remove_unused(folder: Path) -> None:
         except OSError:  # another process removes it at this moment
             continue
         if age > _UNUSED_SECONDS:
-            _remove(stamp)
-            _remove(stamp.with_suffix(".xnnpack"))
+            remove_if_possible(stamp)
+            remove_if_possible(stamp.with_suffix(".xnnpack"))
 
 
 def _intact(path: Path) -> bool:
@@ -149,13 +150,6 @@ def _intact(path: Path) -> bool:
         return stamp == {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
     except (OSError, ValueError):
         return False
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        _log.info("%s stays for now (%s)", path, error)
 
 
 def _stamp(path: Path) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.parameters import under
 from tests.training_setup import tiny_config
 from training.codec import DECODER, ENCODER, started
 from training.codec_loss import (
@@ -23,7 +24,7 @@ from training.encode import latent_statistics
 from training.encoder import Encoder
 from training.features import FRAME, log_mel, magnitudes, mel_filters
 from training.frames import LATENT_DIM, claim_latents, open_streams
-from training.initialise import initial_tensors, select
+from training.initialise import initial_tensors
 from training.mel_codec import encode_mels, encode_stream, train_mel_codec, training_mels
 from training.trainer import Optimisation, Schedule, Trainer
 
@@ -164,7 +165,7 @@ def sweep_batch() -> Batch:
 
 
 def trained(part: str, prefixes: tuple[str, ...]) -> tuple[Trainer, Any, Any]:
-    tensors = select(initial_tensors(CONFIG), "mimi.")
+    tensors = under(initial_tensors(CONFIG), "mimi.")
     tensors = {n: t for n, t in tensors.items() if n.startswith(prefixes)}
     losses = {"codec": part_loss(part, CONFIG.mimi, noise=0.1)}
     optimisation = Optimisation(Schedule(30, 3e-3, warmup=2, decay=5), weight_decay=0.0, ema=0.5)
@@ -200,7 +201,7 @@ def test_both_sides_train_together_without_latents(frames_folder):
 
 
 def test_decoder_and_discriminator_train_together():
-    tensors = select(initial_tensors(CONFIG), "mimi.")
+    tensors = under(initial_tensors(CONFIG), "mimi.")
     tensors = {n: t for n, t in tensors.items() if n.startswith(DECODER)}
     tensors |= discriminator_tensors(0)
     batch = sweep_batch()
@@ -219,7 +220,7 @@ def test_decoder_and_discriminator_train_together():
 
 
 def test_first_frame_of_the_decoder_is_judged():
-    tensors = select(initial_tensors(CONFIG), "mimi.")
+    tensors = under(initial_tensors(CONFIG), "mimi.")
     params = {n: jnp.asarray(t) for n, t in tensors.items() if n.startswith(DECODER)}
     latents = jax.random.normal(jax.random.key(0), (1, 3, 32))
     audio = jnp.asarray(sweep(3)[None])
@@ -230,7 +231,7 @@ def test_first_frame_of_the_decoder_is_judged():
 
 def test_first_frame_of_the_encoder_is_judged():
     """Two rows with their first latents swapped have the same spread, but say something else."""
-    tensors = select(initial_tensors(CONFIG), "mimi.")
+    tensors = under(initial_tensors(CONFIG), "mimi.")
     params = {n: jnp.asarray(t) for n, t in tensors.items() if n.startswith(ENCODER)}
     latents, audio = sweep_batch()
     audio[1] *= -0.5

@@ -8,12 +8,12 @@ import yaml
 
 from pocket_tts_jax.checkpoint import load_checkpoint
 from pocket_tts_jax.config import load_config
-from pocket_tts_jax.parameters import parameter_shapes
+from pocket_tts_jax.parameters import parameter_shapes, under
 from tests.tiny_model import TOKENIZER, write_model
 from training import export
 from training.checkpoint import write_training
 from training.codec import DECODER, ENCODER
-from training.initialise import initial_tensors, select
+from training.initialise import initial_tensors
 
 TEXT = "One two three."
 
@@ -25,7 +25,7 @@ def exported(tmp_path, monkeypatch):
     config = load_config(source / "config.yaml")
     tensors = initial_tensors(config, seed=3)
     for half in ("flow_lm", "mimi"):
-        part = select(tensors, f"{half}.")
+        part = under(tensors, f"{half}.")
         if half == "mimi":
             part = {n: t for n, t in part.items() if n.startswith(DECODER)}
         write_training(tmp_path / f"{half}.safetensors", {"ema": part, "step": np.zeros(())}, {})
@@ -78,7 +78,7 @@ def test_our_engine_speaks_it(exported):
 def test_spread_and_a_trained_encoder_go_into_the_file(exported, tmp_path, monkeypatch):
     folder, tensors, statistics = exported
     config = load_config(folder / "config.yaml")
-    encoder = select(initial_tensors(config, seed=4), "mimi.")
+    encoder = under(initial_tensors(config, seed=4), "mimi.")
     encoder = {n: t for n, t in encoder.items() if n.startswith(ENCODER)}
     write_training(tmp_path / "encoder.safetensors", {"ema": encoder, "step": np.zeros(())}, {})
     factors = np.linspace(1, 2, 32)

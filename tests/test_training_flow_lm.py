@@ -13,13 +13,14 @@ from safetensors.numpy import save_file
 
 from pocket_tts_jax.attention import KVCache
 from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.parameters import under
 from tests.training_setup import synthetic_batch, tiny_config
 from training.adapters import UP, merge_adapters, new_adapters
 from training.checkpoint import read_ema, read_statistics
 from training.codec import ENCODER
 from training.export import gather_tensors, start_voice
 from training.flow_lm import is_hidden
-from training.initialise import initial_tensors, select
+from training.initialise import initial_tensors
 from training.lm_loss import LMObjective, corrupt_history, lm_loss
 from training.log import TrainingLog
 from training.plot import read_log
@@ -31,7 +32,7 @@ OBJECTIVE = LMObjective(align_layers=(0, 1))
 
 
 def make_trainer(steps: int, devices: int = 1) -> Trainer:
-    tensors = select(initial_tensors(CONFIG), "flow_lm.")
+    tensors = under(initial_tensors(CONFIG), "flow_lm.")
     fixed = {n: t for n, t in tensors.items() if n.endswith(("freqs", "std", "mean"))}
     free = {n: t for n, t in tensors.items() if n not in fixed}
 
@@ -163,7 +164,7 @@ def test_history_noise_spares_the_start_token():
 
 def test_padding_does_not_change_the_loss_terms():
     """Rows are causal and weighted: longer buckets give the same EOS and alignment terms."""
-    params = select(initial_tensors(CONFIG), "flow_lm.")
+    params = under(initial_tensors(CONFIG), "flow_lm.")
     quiet = LMObjective(history_noise=(0.0, 0.0), history_dropout=0.0, align_layers=(0, 1))
     batch = synthetic_batch(0)
     pad = {
@@ -180,7 +181,7 @@ def test_padding_does_not_change_the_loss_terms():
 def test_voice_in_place_of_the_start_token_gives_the_same_loss():
     tensors = initial_tensors(CONFIG)
     voice = start_voice(CONFIG, tensors, {})
-    params, plain = select(tensors, "flow_lm."), LMObjective(align=0.0)
+    params, plain = under(tensors, "flow_lm."), LMObjective(align=0.0)
     batch, key = synthetic_batch(0), jax.random.key(1)
     _, token = lm_loss(params, batch, key, CONFIG, plain)
     state = KVCache(jnp.asarray(voice.k), jnp.asarray(voice.v))
@@ -190,7 +191,7 @@ def test_voice_in_place_of_the_start_token_gives_the_same_loss():
 
 
 def test_adapters_start_as_the_base_and_are_all_that_moves():
-    base = select(initial_tensors(CONFIG), "flow_lm.")
+    base = under(initial_tensors(CONFIG), "flow_lm.")
     adapters = new_adapters(base, rank=2)
     for name, tensor in merge_adapters(base, adapters).items():
         np.testing.assert_array_equal(tensor, base[name])
@@ -235,8 +236,8 @@ def test_batched_rows_are_spoken_as_if_alone():
 
 def test_gathering_refuses_tensors_that_are_missing_or_of_another_size():
     tensors, zeros = initial_tensors(CONFIG), np.zeros(32, np.float32)
-    mimi = {n: t for n, t in select(tensors, "mimi.").items() if not n.startswith(ENCODER)}
-    trained = select(tensors, "flow_lm.")
+    mimi = {n: t for n, t in under(tensors, "mimi.").items() if not n.startswith(ENCODER)}
+    trained = under(tensors, "flow_lm.")
     optional = [n for n in trained if n.endswith(".freqs")] + ["speaker_proj_weight"]
     trained = {n: t for n, t in trained.items() if n not in optional}
     assert gather_tensors(CONFIG, trained, mimi, zeros, zeros).keys() == tensors.keys()

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from pocket_tts_jax.config import load_config
+from pocket_tts_jax.parameters import under
 from tests.tiny_model import write_model
 from tests.training_setup import tiny_config
 from training import codec, evaluate, mel_codec
@@ -18,7 +19,7 @@ from training.codec import DECODER
 from training.diagnosis import forced_latents
 from training.features import FRAME
 from training.frames import Utterance
-from training.initialise import initial_tensors, select
+from training.initialise import initial_tensors
 from training.speak import waveform_decoder
 
 CONFIG = tiny_config()
@@ -75,7 +76,7 @@ def test_evaluation_says_that_nothing_is_held_out(tmp_path):
 
 def test_the_codec_is_judged_without_a_flow_lm(tmp_path):
     path = write_model(tmp_path / "model") / "config.yaml"
-    decoder = select(initial_tensors(load_config(path)), "mimi.")
+    decoder = under(initial_tensors(load_config(path)), "mimi.")
     decoder = {n: t for n, t in decoder.items() if n.startswith(DECODER)}
     write_training(tmp_path / "mimi.safetensors", {"ema": decoder}, {})
     args = SimpleNamespace(

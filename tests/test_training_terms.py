@@ -11,10 +11,11 @@ from pocket_tts_jax.checkpoint import parameter_tree
 from pocket_tts_jax.config import Config, FlowType
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.flow_lm import FlowLM
+from pocket_tts_jax.parameters import under
 from tests.training_setup import synthetic_batch, tiny_config
 from training.finetune import OBJECTIVES, make_loss
 from training.head_terms import distill_term, energy_score
-from training.initialise import initial_tensors, select
+from training.initialise import initial_tensors
 from training.lm_data import Batch
 from training.lm_loss import LMObjective, lm_loss, predict_means
 
@@ -29,7 +30,7 @@ def with_head(kind: FlowType) -> Config:
 
 
 def flow_lm(config: Config = CONFIG) -> dict:
-    tensors = select(initial_tensors(config), "flow_lm.")
+    tensors = under(initial_tensors(config), "flow_lm.")
     return {name: jnp.asarray(tensor) for name, tensor in tensors.items()}
 
 

@@ -70,11 +70,12 @@ def train(args: argparse.Namespace) -> None:
     import jax
 
     from pocket_tts_jax.config import load_config
+    from pocket_tts_jax.parameters import under
     from training.checkpoint import read_ema
     from training.codec_loss import discriminator_tensors, part_loss
     from training.crops import Crops
     from training.encoder import check_encoder
-    from training.initialise import initial_tensors, select
+    from training.initialise import initial_tensors
     from training.log import TrainingLog
     from training.trainer import Optimisation, Schedule, Trainer, run
 
@@ -82,7 +83,7 @@ def train(args: argparse.Namespace) -> None:
     config = load_config(args.config)
     if args.part != "decoder":
         check_encoder(config)
-    tensors = select(initial_tensors(config, args.seed), "mimi.")
+    tensors = under(initial_tensors(config, args.seed), "mimi.")
     tensors = {n: t for n, t in tensors.items() if n.startswith(PARTS[args.part])}
     if args.adversarial:
         tensors |= discriminator_tensors(args.seed)

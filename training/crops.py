@@ -40,9 +40,10 @@ class Crops:
                 "utterances that are not held out"
                 + (", and run python -m training.mel_codec encode." if self.with_latents else ".")
             )
-        firsts = [np.array([u.first for u in s.utterances], np.int64) for s in self.streams]
-        pairs = zip(self.starts, firsts, strict=True)
-        self.openings = [np.intersect1d(starts, first) for starts, first in pairs]
+        self.openings = [
+            np.intersect1d(starts, [u.first for u in stream.utterances])
+            for starts, stream in zip(self.starts, self.streams, strict=True)
+        ]
         return sum(map(len, self.latents))
 
     def _starts(self, stream: FrameStream, known: int) -> Int[np.ndarray, " n"]:

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from pocket_tts_jax.checkpoint import parameter_tree
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.flow_lm import FlowLM
+from pocket_tts_jax.parameters import under
 from training.frames import FrameStream, Utterance
-from training.initialise import select
 from training.lm_data import Bucket, Example, collate
 from training.lm_loss import LMObjective, predict_means
 
@@ -41,7 +41,7 @@ def forced_latents(
     batch = collate(examples, Bucket(positions, frames, len(examples)))
     sigma = (history_noise, history_noise)
     objective = LMObjective(align=0.0, history_noise=sigma, history_dropout=0.0)
-    params = {k: jnp.asarray(v) for k, v in select(tensors, "flow_lm.").items()}
+    params = {k: jnp.asarray(v) for k, v in under(tensors, "flow_lm.").items()}
     model, variables = FlowLM.of(config), {"params": parameter_tree(params)}  # pyright: ignore
     means = predict_means(model, variables, params, batch, jax.random.key(seed), objective)
     predicted = np.asarray(means) * tensors["flow_lm.emb_std"] + tensors["flow_lm.emb_mean"]

@@ -25,12 +25,12 @@ from pocket_tts_jax.atomic import atomic_file
 from pocket_tts_jax.checkpoint import check_tensors, parameter_tree
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.flow_lm import FlowLM, init_state
-from pocket_tts_jax.parameters import parameter_shapes
+from pocket_tts_jax.parameters import parameter_shapes, under
 from pocket_tts_jax.voices import VoiceState, write_voice
 from training.checkpoint import read_ema, read_statistics
 from training.codec import ENCODER
 from training.codec_loss import DISCRIMINATOR
-from training.initialise import initial_tensors, select
+from training.initialise import initial_tensors
 from training.variance import lacking_spread
 
 UNTRAINED = tuple(f"mimi.{part}" for part in ENCODER)
@@ -63,7 +63,7 @@ def start_voice(
 ) -> VoiceState:
     """The cache after the start token alone."""
     model = FlowLM.of(config)
-    variables = {"params": parameter_tree(select(tensors, "flow_lm."))}
+    variables = {"params": parameter_tree(under(tensors, "flow_lm."))}
     nothing = jnp.zeros((1, 0, config.mimi.encoded_dim))
     prefix = model.apply(variables, nothing, method="embed_voice")
     state = init_state(config.flow_lm, 1, prefix.shape[1])  # pyright: ignore

@@ -24,13 +24,12 @@ from pocket_tts_jax.attention import KVCache
 from pocket_tts_jax.checkpoint import load_checkpoint
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.errors import VoiceError
-from pocket_tts_jax.parameters import parameter_shapes
+from pocket_tts_jax.parameters import parameter_shapes, under
 from pocket_tts_jax.tokenizer import load_tokenizer
 from pocket_tts_jax.voices import VoiceState, read_voice, write_voice
 from training.adapters import merge_adapters, new_adapters
 from training.checkpoint import read_ema
 from training.export import write_model
-from training.initialise import select
 from training.lm_loss import LMObjective, lm_loss
 from training.log import TrainingLog
 from training.recordings import RecordingBatches, encode_recordings
@@ -85,7 +84,7 @@ def finetune(args: argparse.Namespace) -> None:
     voice = read_voice(args.voice, config) if args.voice else None
     if voice is not None and not isinstance(voice, VoiceState):
         raise VoiceError(f"{args.voice} is of the old kind; export it for this model first.")
-    flow_lm = select(tensors, "flow_lm.")
+    flow_lm = under(tensors, "flow_lm.")
     start, merge = trainable_part(args.what, flow_lm, voice, args.rank)
     schedule = Schedule(args.steps, args.rate, warmup=20, decay=args.steps // 2)
     trainer = Trainer(

@@ -64,8 +64,9 @@ def train(args: argparse.Namespace) -> None:
     import sentencepiece
 
     from pocket_tts_jax.config import load_config
+    from pocket_tts_jax.parameters import under
     from training.checkpoint import read_statistics
-    from training.initialise import initial_tensors, select
+    from training.initialise import initial_tensors
     from training.lm_data import Examples
     from training.lm_loss import LMObjective, lm_loss
     from training.log import TrainingLog
@@ -75,7 +76,7 @@ def train(args: argparse.Namespace) -> None:
     config, (mean, std) = load_config(args.config), read_statistics(args.codec)
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
     examples = Examples(args.frames, tokenizer, mean, std)
-    tensors = select(initial_tensors(config, args.seed), "flow_lm.")
+    tensors = under(initial_tensors(config, args.seed), "flow_lm.")
     fixed = {"emb_mean": mean, "emb_std": std}
     fixed |= {n: t for n, t in tensors.items() if n.endswith("freqs") or n.startswith("speaker")}
     flow = args.flow

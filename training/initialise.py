@@ -2,7 +2,6 @@
 
 import math
 import zlib
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -18,11 +17,6 @@ LAYER_SCALE = 0.1
 def initial_tensors(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
     """Every tensor of the published file; each depends only on its name, shape and the seed."""
     return {name: _tensor(name, shape, seed) for name, shape in parameter_shapes(config).items()}
-
-
-def select(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The tensors of one half (`flow_lm.` or `mimi.`), names without the prefix."""
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _tensor(name: str, shape: Shape, seed: int) -> np.ndarray:

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from pocket_tts_jax.audio import read_audio, resample
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import AudioError, TextError
+from pocket_tts_jax.parameters import under
 from pocket_tts_jax.text import TextRules, make_prompt
 from pocket_tts_jax.tokenizer import Tokenizer
 from training.encoder import Encoder
-from training.initialise import select
 from training.lm_data import Batch, Bucket, Example, collate
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
@@ -61,7 +61,7 @@ def encode_recordings(
     folder: Path, config: Config, tensors: Mapping[str, np.ndarray], tokenizer: Tokenizer
 ) -> Iterator[Example]:
     """One example per recording, its latents normalised with the checkpoint's statistics."""
-    encode, frame = Encoder(config, select(tensors, "mimi.")), config.mimi.frame_size
+    encode, frame = Encoder(config, under(tensors, "mimi.")), config.mimi.frame_size
     mean, std = tensors["flow_lm.emb_mean"], tensors["flow_lm.emb_std"]
     for path, transcript in find_recordings(folder):
         tokens = np.asarray(read_tokens(transcript, config, tokenizer), np.int32)

@@ -16,7 +16,7 @@ from pocket_tts_jax.checkpoint import parameter_tree
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.flow_lm import FlowLM, init_state
 from pocket_tts_jax.mimi import Mimi, init_decoder_state
-from training.initialise import select
+from pocket_tts_jax.parameters import under
 
 
 class Spoken(NamedTuple):
@@ -38,7 +38,7 @@ def speak_latents(
     """Latents for each token list, each a text of one chunk; no voice beyond the start token."""
     threshold = config.default_eos_threshold if eos_threshold is None else eos_threshold
     model = FlowLM.of(config)
-    variables = {"params": parameter_tree(select(tensors, "flow_lm."))}
+    variables = {"params": parameter_tree(under(tensors, "flow_lm."))}
     batch, longest = len(tokens), max(map(len, tokens))
     padded = np.zeros((batch, longest), np.int32)
     for row, ids in zip(padded, tokens, strict=True):
@@ -83,7 +83,7 @@ def waveform_decoder(
 ) -> Callable[[Float[np.ndarray, "t z"]], Float[np.ndarray, " samples"]]:
     """latents -> samples; lengths are padded to multiples of 32 frames to compile rarely."""
     mimi = Mimi(config.mimi)
-    variables = {"params": parameter_tree(select(tensors, "mimi."))}
+    variables = {"params": parameter_tree(under(tensors, "mimi."))}
     state = init_decoder_state(config.mimi, 1)
     decode = jax.jit(lambda v, z: mimi.apply(v, state, z, method="decode_step"))
 
