@@ -15,7 +15,7 @@ from benchmarks.texts import TEXT
 
 if TYPE_CHECKING:
     from pocket_tts_jax.speech_model import SpeechModel
-    from pocket_tts_jax.voices import VoiceState
+    from pocket_tts_jax.voice.state import VoiceState
 
 SEED = 7
 STREAMING, SYNC = "streaming", "sync"
@@ -73,10 +73,10 @@ def _open(engine: str, folder: Path, threads: int, temperature: float | None) ->
         from pocket_tts_jax.litert_speaker import LiteRTSpeaker
 
         return LiteRTSpeaker(folder, threads=threads, temp=temperature)
-    from pocket_tts_jax.threads import limit_threads
+    from pocket_tts_jax.jax_engine.threads import limit_threads
 
     limit_threads(threads)
-    from pocket_tts_jax.model import TTSModel
+    from pocket_tts_jax.tts_model import TTSModel
 
     return TTSModel.load_model(model=folder, temp=temperature)
 

@@ -81,7 +81,7 @@ def import_engine(name: str) -> None:
     if name == "pocket_tts_jax.litert":
         import pocket_tts_jax.litert_speaker  # noqa: F401
     elif name == "pocket_tts_jax.jax":
-        import pocket_tts_jax.model  # noqa: F401
+        import pocket_tts_jax.tts_model  # noqa: F401
     elif name == "pocket-tts":
         import pocket_tts  # noqa: F401
     else:
@@ -102,7 +102,7 @@ def open_engine(name: str, precision: str, threads: int, folder: Path) -> Speak:
 
 def open_batch(folder: Path, rows: int) -> Callable[[str], list[np.ndarray]]:
     """The JAX engine on `rows` equal texts at once; only the whole result can be had."""
-    from pocket_tts_jax.model import TTSModel
+    from pocket_tts_jax.tts_model import TTSModel
 
     logging.disable(logging.WARNING)
     model = TTSModel.load_model(model=folder, eos_threshold=NEVER_ENDS)
@@ -123,8 +123,8 @@ def _open_litert(precision: str, threads: int, folder: Path) -> Speak:
 
 
 def _open_jax(precision: str, threads: int, folder: Path) -> Speak:
-    from pocket_tts_jax.model import TTSModel
-    from pocket_tts_jax.threads import limit_threads
+    from pocket_tts_jax.jax_engine.threads import limit_threads
+    from pocket_tts_jax.tts_model import TTSModel
 
     limit_threads(threads)
     model = TTSModel.load_model(model=folder, eos_threshold=NEVER_ENDS)

@@ -19,7 +19,7 @@ from benchmarks.child import answer
 
 if TYPE_CHECKING:
     from pocket_tts_jax.config import Config
-    from pocket_tts_jax.flow_lm import FlowLMState
+    from pocket_tts_jax.model.flow_lm import FlowLMState
 
 PREFILL = 32
 FRAMES = (1, 2, 4, 8)
@@ -43,7 +43,7 @@ def main() -> None:
 def time_parts(a: argparse.Namespace) -> Parts:
     """Of the engine and the folder that the options name."""
     if a.engine == "jax":
-        from pocket_tts_jax.threads import limit_threads
+        from pocket_tts_jax.jax_engine.threads import limit_threads
 
         limit_threads(a.threads)  # before JAX makes its threads
         found = time_jax(a.folder, a.repeats)
@@ -72,8 +72,8 @@ def median_difference_ms(work: Callable[[], Any], more: Callable[[], Any], repea
 
 def time_litert(export: Path, threads: int, repeats: int) -> Parts:
     """Signatures of an export, each on buffers of its own."""
-    from pocket_tts_jax.litert_model import LiteRTModel
-    from pocket_tts_jax.weight_cache import IN_MEMORY
+    from pocket_tts_jax.litert_engine.packed_weights import IN_MEMORY
+    from pocket_tts_jax.litert_engine.runtime import LiteRTModel
 
     flow_lm, mimi = (
         LiteRTModel(export / name, threads=threads, weight_cache=IN_MEMORY)
@@ -110,7 +110,7 @@ def time_jax(folder: Path, repeats: int) -> Parts:
     """The compiled functions that the JAX engine runs."""
     import jax
 
-    from pocket_tts_jax.model import TTSModel
+    from pocket_tts_jax.tts_model import TTSModel
 
     engine = TTSModel.load_model(model=folder).engine
     functions, params, width = engine.functions, engine.flow_lm_params, engine.latent_dim
@@ -143,7 +143,7 @@ def random_state(config: "Config", rng: np.random.Generator) -> "FlowLMState":
     import jax
     import jax.numpy as jnp
 
-    from pocket_tts_jax import flow_lm
+    from pocket_tts_jax.model import flow_lm
 
     state = flow_lm.init_state(config.flow_lm, 1, POSITIONS)
     layers = jax.tree.map(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks.limits import Limits
 from pocket_tts_jax.config import Config
-from pocket_tts_jax.parameters import Shape, parameter_shapes
+from pocket_tts_jax.weights.expected import Shape, parameter_shapes
 
 # Bytes per weight by precision and by what the exporter's recipes distinguish.
 _BYTES = {

@@ -34,8 +34,8 @@ from benchmarks.sources import made_by
 from benchmarks.texts import TEXT
 from benchmarks.tokenizer import write_tokenizer
 from pocket_tts_jax.config import Config, load_config, packaged_config
-from pocket_tts_jax.text import Prompt, TextRules, make_prompt, split_text
-from pocket_tts_jax.tokenizer import load_tokenizer
+from pocket_tts_jax.text.prepare import Prompt, TextRules, make_prompt, split_text
+from pocket_tts_jax.text.tokenizer import load_tokenizer
 
 FULL_SIZE = "english_2026-10"
 QUICK_SIZE = "tiny"  # no published size: a few thousand parameters, to see that all runs
@@ -118,7 +118,9 @@ def make_workload(folder: Path, name: str = FULL_SIZE) -> Workload:
     workload.path.mkdir(parents=True, exist_ok=True)
     config = _write_config(workload, name)
     write_tokenizer(workload.path / "tokenizer.json", config.flow_lm.lookup_table.n_bins)
-    from tests.random_checkpoint import random_tensors  # the one place that knows a sane scale
+    from pocket_tts_jax.testing.random_checkpoint import (
+        random_tensors,  # the one place that knows a sane scale
+    )
 
     tensors = _quiet(random_tensors(config))
     save_file(tensors, workload.path / "model.safetensors")
@@ -192,7 +194,7 @@ def _write_config(workload: Workload, name: str) -> Config:
 def _raw_config(name: str) -> dict[str, Any]:
     if name != QUICK_SIZE:
         return yaml.safe_load(packaged_config(name).read_text(encoding="utf-8"))
-    from tests.tiny_model import tiny_config
+    from pocket_tts_jax.testing.tiny_model import tiny_config
 
     def present(value: Any) -> Any:
         if isinstance(value, dict):
@@ -204,8 +206,8 @@ def _raw_config(name: str) -> dict[str, Any]:
 
 def _write_voice(workload: Workload, config: Config, tensors: dict[str, np.ndarray]) -> np.ndarray:
     """The voice's attention cache for us and the reference; returns its embeddings, [t, d]."""
-    from pocket_tts_jax.engine import JaxEngine
-    from pocket_tts_jax.voices import write_voice
+    from pocket_tts_jax.jax_engine.engine import JaxEngine
+    from pocket_tts_jax.voice.state import write_voice
 
     rng = np.random.default_rng(1)
     latents = rng.standard_normal((VOICE_FRAMES, config.mimi.encoded_dim), np.float32)

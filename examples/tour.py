@@ -23,8 +23,8 @@ ROOT = next(p for p in (Path.cwd(), *Path.cwd().parents) if (p / "pocket_tts_jax
 sys.path.insert(0, str(ROOT))
 
 from pocket_tts_jax import TTSModel
-from pocket_tts_jax.source import EMBEDDED, WEIGHTS
-from tests.tiny_model import write_model
+from pocket_tts_jax.testing.tiny_model import write_model
+from pocket_tts_jax.weights.source import EMBEDDED, WEIGHTS
 
 work = Path(tempfile.mkdtemp())
 tiny_folder = write_model(work / "tiny")
@@ -78,8 +78,8 @@ engine = tiny.engine
 config, params = tiny.config, {"params": engine.flow_lm_params}
 voice = tiny.get_state_for_audio_prompt("tiny")
 
-from pocket_tts_jax.engine import voice_state
-from pocket_tts_jax.flow_lm import FlowLM
+from pocket_tts_jax.jax_engine.engine import voice_state
+from pocket_tts_jax.model.flow_lm import FlowLM
 
 flow_lm = FlowLM.of(config)
 prompt = next(iter(tiny.prompts("Hello.")))
@@ -158,7 +158,7 @@ print(np.abs(np.asarray(slope)).sum(axis=(1, 2)).round(5))
 # The decoder is a step function as well. One frame a call or eight: the samples are the same.
 
 # %%
-from pocket_tts_jax import mimi
+from pocket_tts_jax.model import mimi
 
 codec = mimi.Mimi(config.mimi)
 raw = flow_lm.apply(params, latents[None], method="denormalise")

@@ -12,26 +12,28 @@ from typing import Any, cast
 import numpy as np
 import yaml
 
-from exporters import convert, quantize, report
-from exporters.manifest import refresh_files, write_manifest
-from exporters.quantize import PRECISIONS, RECIPES, Precision, precision_of
-from exporters.signature import Signature
-from exporters.signatures import (
+from exporters.convert import litert as convert
+from exporters.convert import quantize
+from exporters.convert.quantize import PRECISIONS, RECIPES, Precision, precision_of
+from exporters.gate import report
+from exporters.gate.gate import Check, Part, validate
+from exporters.gate.vectors import noise_temperature, write_vectors
+from exporters.graph.fold import decoder_weights, encoder_weights, flow_lm_weights
+from exporters.graph.signature import Signature
+from exporters.graph.signatures import (
     DECODER_FRAMES,
     PREFILL_LENGTHS,
     decoder_signatures,
     encoder_signatures,
     flow_lm_signatures,
 )
-from exporters.transform import decoder_weights, encoder_weights, flow_lm_weights
-from exporters.validate import Check, Part, validate
-from exporters.vectors import noise_temperature, write_vectors
+from exporters.manifest import refresh_files, write_manifest
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, VoiceError
-from pocket_tts_jax.litert_engine import LiteRTEngine
-from pocket_tts_jax.prompt_cache import fingerprint
-from pocket_tts_jax.source import ModelSource, is_published, open_source
-from pocket_tts_jax.voices import read_voice
+from pocket_tts_jax.litert_engine.engine import LiteRTEngine
+from pocket_tts_jax.voice.cache import fingerprint
+from pocket_tts_jax.voice.state import read_voice
+from pocket_tts_jax.weights.source import ModelSource, is_published, open_source
 
 _log = logging.getLogger(__name__)
 MAX_FRAMES = 768  # 30 s of voice, a full chunk of text, and the longest speech for it
@@ -198,7 +200,7 @@ class _Inputs:
 def _route(via: str) -> Callable[[list[Signature], Path], None]:
     if via == "litert":
         return convert.convert
-    from exporters import jax2tf
+    from exporters.convert import jax2tf
 
     return jax2tf.convert
 

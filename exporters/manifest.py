@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exporters.signature import Signature, Tensor
-from exporters.signatures import SHORT_CAPACITY, flow_steps
-from exporters.transform import Tree
+from exporters.graph.fold import Tree
+from exporters.graph.signature import Signature, Tensor
+from exporters.graph.signatures import SHORT_CAPACITY, flow_steps
 from pocket_tts_jax.config import Config
-from pocket_tts_jax.export_folder import FORMAT, FORMAT_VERSION, MANIFEST
+from pocket_tts_jax.litert_engine.folder import FORMAT, FORMAT_VERSION, MANIFEST
 
 CONVERTERS = ("jax", "flax", "litert-converter", "ai-edge-quantizer", "ai-edge-litert")
 

@@ -21,11 +21,11 @@ import typer
 from jax import export as jax_export
 
 from exporters.build import MAX_FRAMES, Options, make_parts, open_model
-from exporters.compare import Difference
+from exporters.gate.against_file import Difference
+from exporters.gate.gate import FP32_RELATIVE
+from exporters.graph.fold import flow_lm_weights
+from exporters.graph.signature import Signature
 from exporters.manifest import describe_signature
-from exporters.signature import Signature
-from exporters.transform import flow_lm_weights
-from exporters.validate import FP32_RELATIVE
 from pocket_tts_jax.errors import CheckpointError, ConfigError, TTSError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from exporters import report
 from exporters.build import MAX_FRAMES, Export, Options
-from exporters.quantize import PRECISIONS
+from exporters.convert.quantize import PRECISIONS
+from exporters.gate import report
 from pocket_tts_jax.errors import ConfigError, TTSError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -43,7 +43,7 @@ def main(
     """Export, or validate an export."""
     try:
         if check is not None:
-            from exporters.check import check_folder
+            from exporters.gate.recheck import check_folder
 
             _refuse_options_of_an_export(context)
             failed = check_folder(check, model)

@@ -7,18 +7,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pocket_tts_jax.model import TTSModel, export_model_state
+    from pocket_tts_jax.tts_model import TTSModel, export_model_state
 
 __all__ = ["TTSModel", "__version__", "export_model_state"]
 __version__ = "0.1.0"
 
-_HOMES = {"TTSModel": "pocket_tts_jax.model", "export_model_state": "pocket_tts_jax.model"}
+_HOMES = {"TTSModel": "pocket_tts_jax.tts_model", "export_model_state": "pocket_tts_jax.tts_model"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pocket_tts_jax.jax_extra import require_jax
+    from pocket_tts_jax.jax_engine.jax_extra import require_jax
 
     require_jax()
     return getattr(importlib.import_module(_HOMES[name]), name)

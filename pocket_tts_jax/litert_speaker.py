@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from pocket_tts_jax.errors import ConfigError
-from pocket_tts_jax.export_folder import open_folder
-from pocket_tts_jax.litert_engine import LiteRTEngine
-from pocket_tts_jax.source import ModelSource, Sidecar
+from pocket_tts_jax.litert_engine.engine import LiteRTEngine
+from pocket_tts_jax.litert_engine.folder import open_folder
+from pocket_tts_jax.litert_engine.packed_weights import default_folder
 from pocket_tts_jax.speech_model import SamplingOptions, SpeechModel
-from pocket_tts_jax.voice_source import VoiceLoader
-from pocket_tts_jax.weight_cache import default_folder
+from pocket_tts_jax.voice.load import VoiceLoader
+from pocket_tts_jax.weights.source import ModelSource, Sidecar
 
 
 class LiteRTSpeaker(SpeechModel):

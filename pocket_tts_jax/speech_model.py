@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocket_tts_jax import generate
-from pocket_tts_jax.engine_interface import Engine
 from pocket_tts_jax.errors import ConfigError
-from pocket_tts_jax.generate import OnChunk
-from pocket_tts_jax.prompt_cache import PromptCache
-from pocket_tts_jax.sampling import Sampling
+from pocket_tts_jax.generation import stream as generate
+from pocket_tts_jax.generation.engine import Engine
+from pocket_tts_jax.generation.sampling import Sampling
+from pocket_tts_jax.generation.stream import OnChunk
 from pocket_tts_jax.shapes import Float
-from pocket_tts_jax.source import ModelSource
-from pocket_tts_jax.text_options import Item, TextOptions, iter_prompts
-from pocket_tts_jax.tokenizer import load_tokenizer
-from pocket_tts_jax.voice_source import VoiceLoader, VoiceSource
-from pocket_tts_jax.voices import VoiceState
+from pocket_tts_jax.text.pipeline import Item, TextOptions, iter_prompts
+from pocket_tts_jax.text.tokenizer import load_tokenizer
+from pocket_tts_jax.voice.cache import PromptCache
+from pocket_tts_jax.voice.load import VoiceLoader, VoiceSource
+from pocket_tts_jax.voice.state import VoiceState
+from pocket_tts_jax.weights.source import ModelSource
 
 Audio = Float[np.ndarray, " samples"]
 

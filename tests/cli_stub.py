@@ -8,13 +8,13 @@ import numpy as np
 import soundfile
 from typer.testing import CliRunner, Result
 
-from pocket_tts_jax.cli import app
+from pocket_tts_jax.cli.app import app
 from pocket_tts_jax.engines import EngineName
 from pocket_tts_jax.errors import TextError
-from pocket_tts_jax.generate import ChunkReport
-from pocket_tts_jax.speaker import ModelChoice
-from pocket_tts_jax.text_options import TextOptions
-from pocket_tts_jax.voices import VoiceState
+from pocket_tts_jax.generation.stream import ChunkReport
+from pocket_tts_jax.open_model import ModelChoice
+from pocket_tts_jax.text.pipeline import TextOptions
+from pocket_tts_jax.voice.state import VoiceState
 
 FRAME = 1920
 FRAMES_PER_CHUNK = 5

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from pocket_tts_jax.config import Config
+    from pocket_tts_jax.testing.random_checkpoint import Tensors
     from tests.cli_stub import StubSpeaker
-    from tests.random_checkpoint import Tensors
 
 settings.register_profile(  # the same examples on every run, and not timed
     "steady",
@@ -36,7 +36,7 @@ def strict() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """The command line and the benchmarks set up logging for their whole process."""
-    loggers = [logging.getLogger(name) for name in ("pocket_tts_jax", "pocket_tts_jax.hub")]
+    loggers = [logging.getLogger(name) for name in ("pocket_tts_jax", "pocket_tts_jax.files.hub")]
     before = [(logger, logger.handlers[:], logger.propagate, logger.level) for logger in loggers]
     disabled = logging.root.manager.disable
     yield
@@ -49,7 +49,7 @@ def logging_as_before() -> Iterator[None]:
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "StubSpeaker":
     """The model that commands open, in an empty folder."""
-    from pocket_tts_jax import speaker
+    from pocket_tts_jax import open_model as speaker
     from tests.cli_stub import StubSpeaker
 
     stub = StubSpeaker()
@@ -61,7 +61,7 @@ def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "StubSpeaker":
 @pytest.fixture(scope="session")
 def lsd_config() -> "Config":
     """A tiny model with an `lsd` head."""
-    from tests.tiny_model import tiny_config
+    from pocket_tts_jax.testing.tiny_model import tiny_config
 
     return tiny_config("lsd")
 
@@ -69,6 +69,6 @@ def lsd_config() -> "Config":
 @pytest.fixture(scope="session")
 def lsd_tensors(lsd_config: "Config") -> "Tensors":
     """Its random weights, for tests that change copies."""
-    from tests.random_checkpoint import random_tensors
+    from pocket_tts_jax.testing.random_checkpoint import random_tensors
 
     return random_tensors(lsd_config)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporters.build import Options
 from exporters.tflite import export
-from tests.tiny_model import write_model
+from pocket_tts_jax.testing.tiny_model import write_model
 
 MAX_FRAMES = 320
 OPTIONS = Options(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pocket_tts_jax.voices import VoicePrompt, VoiceState
+from pocket_tts_jax.voice.state import VoicePrompt, VoiceState
 
 LAYERS, HEADS, WIDTH, LENGTH = 2, 3, 4, 5
 

@@ -2,7 +2,7 @@
 
     python -m tests.parity [--configs NAME …] [--steps N] [--recording WAV] [--json FILE]
 
-Each configuration gets a random checkpoint of its own (`tests.random_checkpoint`), a voice, a text
+Each configuration gets a random checkpoint of its own (`pocket_tts_jax.testing`), a voice, a text
 and shared noise. Errors are the largest over all values, in standard deviations of what is
 compared. "Forced" feeds our model the reference's latents, "free" its own; "disturbed" is how far
 the reference parts from itself when 1e-6 is added to its cache.
@@ -17,14 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pocket_tts_jax.audio import read_audio
+from pocket_tts_jax.audio.read import read_audio
 from pocket_tts_jax.config import Config, available_configs, load_config, packaged_config
-from pocket_tts_jax.noise import chunk_key, noise
-from pocket_tts_jax.prompt import prepare_prompt
-from tests.random_checkpoint import MIN_FRAMES, end_at, random_tensors
+from pocket_tts_jax.generation.noise import chunk_key, noise
+from pocket_tts_jax.testing.random_checkpoint import MIN_FRAMES, end_at, random_tensors
+from pocket_tts_jax.voice.recording import prepare_prompt
+from tests.folders import SHARED
 from tests.subject import Subject
 
-RECORDING = Path(__file__).parents[2] / "shared" / "data" / "reference_medium_int16.wav"
+RECORDING = SHARED / "data" / "reference_medium_int16.wav"
 STEPS, STEPS_OF_24_LAYERS = 200, 30
 DISTURBANCE = 1e-6
 LATEST_EOS = 150

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from pocket_tts_jax.checkpoint import parameter_tree
 from pocket_tts_jax.config import Config, FlowLMConfig, MimiConfig
-from pocket_tts_jax.flow_lm import FlowLM, FlowLMState, StepOutput, init_state
-from pocket_tts_jax.mimi import Mimi, init_decoder_state, init_encoder_state
+from pocket_tts_jax.model.flow_lm import FlowLM, FlowLMState, StepOutput, init_state
+from pocket_tts_jax.model.mimi import Mimi, init_decoder_state, init_encoder_state
+from pocket_tts_jax.weights.checkpoint import parameter_tree
 
 DECODED_AT_ONCE = 5  # frames; the windows of 50 and 250 steps take 16 a frame
 

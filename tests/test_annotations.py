@@ -2,20 +2,26 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.folders import ROOT
+
 MODEL = (
-    *("linear", "rope", "attention", "transformer", "conv", "seanet", "mimi", "flow_net"),
-    *("flow_lm", "parameters", "checkpoint"),
+    *(f"model.{name}" for name in ("layers", "rope", "attention", "transformer", "conv")),
+    *(f"model.{name}" for name in ("seanet", "mimi", "flow_head", "flow_lm")),
+    *("weights.expected", "weights.checkpoint"),
 )
-
-
-MODEL_TESTS = ("tests/test_ladder.py", "tests/test_streaming_lm.py", "tests/test_streaming.py")
-LITERT = ("kv_cache", "litert_flow_lm", "litert_mimi", "litert_engine", "voices")
-LITERT_TESTS = ("tests/test_litert_engine.py",)
+MODEL_TESTS = (
+    "tests/model/test_ladder.py",
+    "tests/model/test_streaming_lm.py",
+    "tests/model/test_streaming.py",
+)
+LITERT = (
+    *(f"litert_engine.{name}" for name in ("caches", "flow_lm", "mimi", "engine")),
+    "voice.state",
+)
+LITERT_TESTS = ("tests/litert_engine/test_engine.py",)
 
 
 @pytest.mark.slow

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pocket_tts_jax import source, speaker
+from pocket_tts_jax import open_model as speaker
+from pocket_tts_jax.testing.tiny_model import write_model
+from pocket_tts_jax.weights import source
 from tests.cli_stub import StubSpeaker, run_cli
-from tests.tiny_model import write_model
+from tests.folders import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

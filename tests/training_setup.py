@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pocket_tts_jax.config import Config, load_config, packaged_config
+from training.batches.lm_data import Batch, Bucket, Example, collate
 from training.data.phonemes import read_dictionary
-from training.lm_data import Batch, Bucket, Example, collate
 from training.tokens import reading_tokenizer
 
 FRAMES = 10

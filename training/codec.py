@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from training.devices import split_host
+from training.loop.devices import split_host
 
 DECODER = ("decoder.", "decoder_transformer.", "upsample.", "quantizer.")
 ENCODER = ("encoder.", "encoder_transformer.", "downsample.")
@@ -53,7 +53,7 @@ def started(
 ) -> dict[str, np.ndarray]:
     """`tensors` with the values of another run; only a discriminator may be new."""
     from pocket_tts_jax.errors import CheckpointError
-    from training.codec_loss import DISCRIMINATOR
+    from training.losses.codec_loss import DISCRIMINATOR
 
     found = {n: start[n] for n in tensors if n in start}
     wrong = [n for n in tensors if n not in found and not n.startswith(DISCRIMINATOR)]
@@ -70,14 +70,14 @@ def train(args: argparse.Namespace) -> None:
     import jax
 
     from pocket_tts_jax.config import load_config
-    from pocket_tts_jax.parameters import under
-    from training.checkpoint import read_ema
-    from training.codec_loss import discriminator_tensors, part_loss
-    from training.crops import Crops
+    from pocket_tts_jax.weights.expected import under
+    from training.batches.crops import Crops
     from training.encoder import check_encoder
-    from training.initialise import initial_tensors
-    from training.log import TrainingLog
-    from training.trainer import Optimisation, Schedule, Trainer, run
+    from training.loop.checkpoint import read_ema
+    from training.loop.initialise import initial_tensors
+    from training.loop.log import TrainingLog
+    from training.loop.trainer import Optimisation, Schedule, Trainer, run
+    from training.losses.codec_loss import discriminator_tensors, part_loss
 
     jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
     config = load_config(args.config)

@@ -15,9 +15,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from pocket_tts_jax.config import load_config
-from training.checkpoint import read_ema
 from training.encoder import Encoder
 from training.frames import FrameStream, claim_latents, open_streams
+from training.loop.checkpoint import read_ema
 
 
 def encode_stream(encode: Encoder, stream: FrameStream) -> int:

@@ -1,4 +1,4 @@
-"""How well a model speaks, by the judge of `training.judge`.
+"""How well a model speaks, by the judge of `training.judging.judge`.
 
     python -m training.evaluate --model folder/ --frames frames/ --count 40 --page samples.html
     python -m training.evaluate --what codec ...     # real latents through the decoder
@@ -21,16 +21,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pocket_tts_jax.checkpoint import load_checkpoint
 from pocket_tts_jax.config import Config, load_config
-from pocket_tts_jax.parameters import parameter_shapes
-from training.checkpoint import read_ema, read_statistics
+from pocket_tts_jax.weights.checkpoint import load_checkpoint
+from pocket_tts_jax.weights.expected import parameter_shapes
 from training.codec import DECODER
 from training.export import gather_tensors
-from training.features import SAMPLE_RATE
 from training.frames import FrameStream, Utterance, open_streams
-from training.judge import Judge, Verdict
-from training.naturalness import naturalness
+from training.judging.judge import Judge, Verdict
+from training.judging.naturalness import naturalness
+from training.loop.checkpoint import read_ema, read_statistics
+from training.losses.features import SAMPLE_RATE
 
 PARTS = {"config", "flow_lm", "mimi", "codec", "tokenizer"}
 # By subject and whether there is a --model: the options that it needs, and those it reads besides.
@@ -77,7 +77,7 @@ def synthesise(
     """The audio to judge, and what else is known of it."""
     if args.what == "teacher":
         return [s.audio(u.first, u.frames) for s, u in rows], {}
-    from training.speak import speak_latents, waveform_decoder
+    from training.judging.speak import speak_latents, waveform_decoder
 
     config, tensors = load_tensors(args)
     decode = waveform_decoder(config, tensors)
@@ -88,7 +88,7 @@ def synthesise(
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
     tokens, seed = [tokenizer.encode(u.text) for _, u in rows], args.seed or 0
     if args.what == "forced":
-        from training.diagnosis import forced_latents
+        from training.judging.diagnosis import forced_latents
 
         noise, statistics = args.history_noise or 0.0, read_statistics(args.codec)
         latents = forced_latents(config, tensors, rows, tokens, statistics, noise, seed)
@@ -107,9 +107,9 @@ def synthesise(
 
 def speak(texts: list[str], args: argparse.Namespace) -> tuple[list[np.ndarray], dict[str, float]]:
     """The texts by the package's engines, in the model's default voice."""
-    from pocket_tts_jax.generate import ChunkReport
-    from pocket_tts_jax.source import is_published
-    from pocket_tts_jax.speaker import ModelChoice, open_speaker
+    from pocket_tts_jax.generation.stream import ChunkReport
+    from pocket_tts_jax.open_model import ModelChoice, open_speaker
+    from pocket_tts_jax.weights.source import is_published
 
     named = args.model is not None and is_published(str(args.model))
     choice = ModelChoice(language=str(args.model)) if named else ModelChoice(model=args.model)
@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         "--naturalness",
         type=int,
         metavar="N",
-        help="also guess what listeners would say of every N-th sentence (training.naturalness)",
+        help="also estimate opinion scores of every N-th sentence (training.judging.naturalness)",
     )
     parser.add_argument("--page", type=Path, help="HTML page with players and spectrograms")
     parser.add_argument("--json", type=Path, help="append the figures to this file")
@@ -210,7 +210,7 @@ def main() -> None:
         with open(args.json, "a") as file:
             file.write(json.dumps(line) + "\n")
     if args.page:
-        from training.page import write_page
+        from training.judging.page import write_page
 
         write_page(args.page, audios, texts, verdict, result)
 

@@ -21,17 +21,17 @@ import numpy as np
 from safetensors.numpy import save
 from sentencepiece import SentencePieceProcessor
 
-from pocket_tts_jax.atomic import atomic_file
-from pocket_tts_jax.checkpoint import check_tensors, parameter_tree
 from pocket_tts_jax.config import Config, load_config
-from pocket_tts_jax.flow_lm import FlowLM, init_state
-from pocket_tts_jax.parameters import parameter_shapes, under
-from pocket_tts_jax.voices import VoiceState, write_voice
-from training.checkpoint import read_ema, read_statistics
+from pocket_tts_jax.files.atomic import atomic_file
+from pocket_tts_jax.model.flow_lm import FlowLM, init_state
+from pocket_tts_jax.voice.state import VoiceState, write_voice
+from pocket_tts_jax.weights.checkpoint import check_tensors, parameter_tree
+from pocket_tts_jax.weights.expected import parameter_shapes, under
 from training.codec import ENCODER
-from training.codec_loss import DISCRIMINATOR
-from training.initialise import initial_tensors
-from training.variance import lacking_spread
+from training.judging.variance import lacking_spread
+from training.loop.checkpoint import read_ema, read_statistics
+from training.loop.initialise import initial_tensors
+from training.losses.codec_loss import DISCRIMINATOR
 
 UNTRAINED = tuple(f"mimi.{part}" for part in ENCODER)
 PROJECTION = "flow_lm.speaker_proj_weight"
@@ -110,7 +110,7 @@ def main() -> None:
         type=float,
         default=0.0,
         help="power of the factors that give latents the spread of real ones: 0 leaves them, "
-        "1 matches, more is clearer still (training.variance)",
+        "1 matches, more is clearer still (training.judging.variance)",
     )
     args = parser.parse_args()
     if bool(args.variance) != bool(args.frames):

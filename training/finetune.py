@@ -20,20 +20,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from pocket_tts_jax.attention import KVCache
-from pocket_tts_jax.checkpoint import load_checkpoint
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.errors import VoiceError
-from pocket_tts_jax.parameters import parameter_shapes, under
-from pocket_tts_jax.tokenizer import load_tokenizer
-from pocket_tts_jax.voices import VoiceState, read_voice, write_voice
+from pocket_tts_jax.model.attention import KVCache
+from pocket_tts_jax.text.tokenizer import load_tokenizer
+from pocket_tts_jax.voice.state import VoiceState, read_voice, write_voice
+from pocket_tts_jax.weights.checkpoint import load_checkpoint
+from pocket_tts_jax.weights.expected import parameter_shapes, under
 from training.adapters import merge_adapters, new_adapters
-from training.checkpoint import read_ema
+from training.batches.recordings import RecordingBatches, encode_recordings
 from training.export import write_model
-from training.lm_loss import LMObjective, lm_loss
-from training.log import TrainingLog
-from training.recordings import RecordingBatches, encode_recordings
-from training.trainer import Optimisation, Schedule, Trainer, run
+from training.loop.checkpoint import read_ema
+from training.loop.log import TrainingLog
+from training.loop.trainer import Optimisation, Schedule, Trainer, run
+from training.losses.lm_loss import LMObjective, lm_loss
 
 # No alignments are known here, and history noise is moderate.
 TUNING = LMObjective(map=0.0, align=0.0, history_noise=(0.0, 0.5), history_dropout=0.05)

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from training.devices import split_host
+from training.loop.devices import split_host
 
 
 def main() -> None:
@@ -64,13 +64,13 @@ def train(args: argparse.Namespace) -> None:
     import sentencepiece
 
     from pocket_tts_jax.config import load_config
-    from pocket_tts_jax.parameters import under
-    from training.checkpoint import read_statistics
-    from training.initialise import initial_tensors
-    from training.lm_data import Examples
-    from training.lm_loss import LMObjective, lm_loss
-    from training.log import TrainingLog
-    from training.trainer import Optimisation, Schedule, Trainer, run
+    from pocket_tts_jax.weights.expected import under
+    from training.batches.lm_data import Examples
+    from training.loop.checkpoint import read_statistics
+    from training.loop.initialise import initial_tensors
+    from training.loop.log import TrainingLog
+    from training.loop.trainer import Optimisation, Schedule, Trainer, run
+    from training.losses.lm_loss import LMObjective, lm_loss
 
     jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
     config, (mean, std) = load_config(args.config), read_statistics(args.codec)

@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Float
 
 from pocket_tts_jax.errors import CheckpointError
-from pocket_tts_jax.prompt_cache import fingerprint
+from pocket_tts_jax.voice.cache import fingerprint
 from training.data.teacher import read_shard
-from training.features import FRAME
+from training.losses.features import FRAME
 
 TAIL = 4
 SLACK = 240  # samples beyond a whole frame that are cut: the teacher's grid is a little coarse

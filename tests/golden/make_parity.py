@@ -2,7 +2,7 @@
 
     python -m tests.golden.make_parity      # with an interpreter that has pocket-tts 4.0.1
 
-Writes `parity.npz` next to this file. The weights are not in it: `tests.random_checkpoint` draws
+Writes `parity.npz` next to this file. The weights are not in it: `pocket_tts_jax.testing` draws
 them from the seed; a fingerprint tells whether it still draws the same.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pocket_tts_jax.config import load_config, packaged_config
+from pocket_tts_jax.testing.random_checkpoint import MIN_FRAMES, end_at, random_tensors
 from tests.parity import prompt
-from tests.random_checkpoint import MIN_FRAMES, end_at, random_tensors
 from tests.reference import Reference
 
 GOLDEN = Path(__file__).parent / "parity.npz"

@@ -4,8 +4,8 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from training.features import FRAME, SAMPLE_RATE
 from training.frames import TAIL, FrameStream, open_streams
+from training.losses.features import FRAME, SAMPLE_RATE
 
 SOURCES = {
     "sotu": (

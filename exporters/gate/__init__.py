@@ -1,0 +1,1 @@
+"""Whether an export computes what the model computes."""

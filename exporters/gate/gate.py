@@ -1,0 +1,244 @@
+"""The gate: what an export has to show before its folder appears.
+
+1. The files: builtin operations, static shapes, weights of the bits that the precision promises,
+   states that come out as they went in, and at least 95 % of the nodes in XNNPACK.
+2. The functions: the exported graphs, run in JAX, against the model itself.
+3. The numbers: every signature of every file against those functions, every output and state,
+   over chains of 50 calls with the same noise.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exporters.convert.quantize import RECIPES, Precision, bits_of, precision_of
+from exporters.gate import against_model as reference
+from exporters.gate import inspect_file as flatbuffer
+from exporters.gate.against_file import STEPS, Chain, Difference, run_chain
+from exporters.gate.prompt import Start, read_prompt
+from exporters.graph.signature import Signature
+from pocket_tts_jax.config import Config
+from pocket_tts_jax.generation.stream import FRAMES_BEFORE_EOS
+from pocket_tts_jax.litert_engine.folder import open_folder
+from pocket_tts_jax.litert_engine.packed_weights import IN_MEMORY
+from pocket_tts_jax.litert_engine.runtime import LiteRTModel
+
+# Of the float arithmetic: the order of sums differs between XLA and XNNPACK, by some 1e-6.
+FP32_RELATIVE = 1e-4
+DELEGATED = 0.95
+TRANSFORMER = ("attention", "feed_forward")  # scopes
+LOOK_UP = "embed_text"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The least signal-to-noise ratio against fp32, in decibels, and the share of EOS decisions
+    that have to be the same. What a single product makes are the embeddings and, after Mimi's
+    encoder, its latents."""
+
+    inputs_db: float
+    latents_db: float
+    states_db: float
+    audio_db: float
+    eos_agreement: float
+
+
+# Each limit lies about 2 dB or more below what was measured, in the chains of steps behind a text.
+# Gaussian weights of the size of english_2026-10: latents 33, 19 and 15 dB (int8, mixed, int4), the
+# rows of the last layer 31, 14 and 10 dB, audio 41 dB; with 24 layers (int8) no rows below 31 dB.
+# The embedded voice at its lowest: latents 31.6, 17.2 and 12.5 dB (the head run three or four
+# times), rows 29.9, 12.9 and 9.8 dB, audio 38.7 dB; an earlier one, speaking so, was misheard in
+# 7.0, 9.0 and 11.3 % of its words (`training.evaluate --what engine --count 80`). A part that is
+# computed wrongly measured 8 dB. EOS may move where its logit passes the threshold, not often.
+LIMITS: dict[Precision, Limits] = {
+    "fp16": Limits(inputs_db=45, latents_db=45, states_db=45, audio_db=45, eos_agreement=1.0),
+    "int8": Limits(inputs_db=25, latents_db=25, states_db=27, audio_db=30, eos_agreement=0.98),
+    "mixed": Limits(inputs_db=25, latents_db=15, states_db=11, audio_db=30, eos_agreement=0.96),
+    "int4": Limits(inputs_db=25, latents_db=10.5, states_db=8, audio_db=30, eos_agreement=0.94),
+}
+# Speech has no direct current and seldom touches full scale; a wrong scale or sign adds both.
+LARGEST_MEAN = 0.2
+LARGEST_CLIPPED = 0.01
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report."""
+
+    where: str
+    what: str
+    value: float
+    limit: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of an export, the functions it holds and inputs to run them with."""
+
+    file: str
+    signatures: list[Signature]
+    inputs: Callable[[Signature], Callable[[int], dict[str, np.ndarray]]]
+
+
+def validate(
+    folder: Path, parts: list[Part], tensors: Any, config: Config, precision: Precision
+) -> list[Check]:
+    """Every check of every part; the export passes if each `passed`."""
+    checks = []
+    for part in parts:
+        checks += _check_functions(part, tensors, config)
+        path = folder / part.file
+        shapes = {
+            s.name: ([(t.name, t.shape) for t in s.inputs], [(t.name, t.shape) for t in s.outputs])
+            for s in part.signatures
+        }
+        checks += check_shape(path, shapes, precision)
+        model = LiteRTModel(path, threads=1, weight_cache=IN_MEMORY)
+        try:
+            starts = _starts(folder, model, part)
+            for signature in part.signatures:
+                keep = ("next_latent", "eos_logit", "audio")
+                start = starts.get(signature.name)
+                chain = run_chain(model, signature, part.inputs(signature), STEPS, keep, start)
+                checks += _judge(part.file, chain, config, precision_of(part.file, precision))
+        finally:
+            model.close()
+    return checks
+
+
+def _starts(folder: Path, model: LiteRTModel, part: Part) -> dict[str, Start]:
+    """Where the steps begin, by signature: behind a text, which is read once for each capacity.
+    Everything else begins at zeros."""
+    slots = {
+        signature.name: shapes["k_0"][2]
+        for signature in part.signatures
+        if "noise" in (shapes := {t.name: t.shape for t in signature.inputs})
+    }
+    read = {
+        capacity: read_prompt(open_folder(folder), model, part.signatures, capacity)
+        for capacity in set(slots.values())
+    }
+    return {name: read[capacity] for name, capacity in slots.items()}
+
+
+def _check_functions(part: Part, tensors: Any, config: Config) -> list[Check]:
+    compare = {
+        "flow_lm.tflite": reference.check_flow_lm,
+        "mimi_decoder.tflite": reference.check_decoder,
+        "mimi_encoder.tflite": reference.check_encoder,
+    }[part.file]
+    limit = reference.RELATIVE
+    return [
+        Check(f"function {name}", f"{output}: relative to the model", value, limit, value <= limit)
+        for name, output, value in compare(part.signatures, tensors, config)
+    ]
+
+
+Shapes = dict[str, tuple[list[tuple[str, tuple[int, ...]]], ...]]
+
+
+def check_shape(path: Path, expected: Shapes, precision: Precision) -> list[Check]:
+    """Operations, weights, delegation, and whether the signatures take and return what they should.
+
+    `expected` is {signature: ([(input, shape), …], [(output, shape), …])}.
+    """
+    facts, name = flatbuffer.inspect(path), path.name
+    found = {
+        key: ([(t.name, t.shape) for t in s.inputs], [(t.name, t.shape) for t in s.outputs])
+        for key, s in flatbuffer.signatures(path).items()
+    }
+    rules = RECIPES[precision_of(name, precision)]
+    wrong = [product for product, bits in facts.products if bits != bits_of(product, rules)]
+    # Every file has a transformer: without its names no rule would have found it.
+    unnamed = [s for s in TRANSFORMER if not any(s in product for product, _ in facts.products)]
+    mismatched = [key for key in expected if not _same(expected[key], found.get(key))]
+    nodes = flatbuffer.undelegated(path)
+    # Each function by itself; the look-up of text is nothing that XNNPACK has.
+    share = min(1 - len(left) / n for key, (n, left) in nodes.items() if LOOK_UP not in key)
+    return [
+        Check(name, "operations that are not builtin", len(facts.foreign), 0, not facts.foreign),
+        Check(name, "tensors of unknown shape", facts.dynamic, 0, facts.dynamic == 0),
+        Check(name, "products of other bits than the recipe's", len(wrong), 0, not wrong),
+        Check(name, "scopes that no product has", len(unnamed), 0, not unnamed),
+        Check(name, "signatures unlike the contract", len(mismatched), 0, not mismatched),
+        Check(name, "least share of nodes in XNNPACK", share, DELEGATED, share >= DELEGATED),
+    ]
+
+
+def _same(expected: Any, found: Any) -> bool:
+    return found is not None and all(
+        dict(a) == dict(b) and len(a) == len(b) for a, b in zip(expected, found, strict=True)
+    )
+
+
+def _judge(file: str, chain: Chain, config: Config, precision: Precision) -> list[Check]:
+    where = f"{file}:{chain.signature}"
+    checks = [
+        Check(where, "outputs that are not finite", float(not d.finite), 0, d.finite)
+        for d in [_worst(chain)]
+    ]
+    if precision == "fp32":
+        for name, difference in chain.outputs.items():
+            value = difference.relative
+            passed = value <= FP32_RELATIVE
+            checks.append(Check(where, f"{name}: relative", value, FP32_RELATIVE, passed))
+    else:
+        checks += _judge_quantised(where, chain, LIMITS[precision])
+    if "eos_logit" in chain.found:
+        checks.append(_judge_eos(where, chain, config, precision))
+    if "audio" in chain.found:
+        sides = (np.concatenate(side["audio"], 1) for side in (chain.reference, chain.found))
+        checks += _judge_audio(where, *sides)
+    return checks
+
+
+def _worst(chain: Chain) -> Difference:
+    return min(chain.outputs.values(), key=lambda d: d.finite)
+
+
+def _judge_quantised(where: str, chain: Chain, limits: Limits) -> list[Check]:
+    wanted = {"next_latent": limits.latents_db, "audio": limits.audio_db}
+    wanted |= dict.fromkeys(("embeddings", "latents"), limits.inputs_db)
+    checks = []
+    for name, difference in chain.outputs.items():
+        limit = wanted.get(name, limits.states_db)
+        value = difference.snr_db
+        # A state may be zero on both sides, and the EOS logit has its own check.
+        nothing = difference.signal == difference.noise == 0
+        passed = value >= limit or nothing or name == "eos_logit"
+        if name != "eos_logit":
+            checks.append(Check(where, f"{name}: SNR dB", value, limit, passed))
+    return checks
+
+
+def _judge_eos(where: str, chain: Chain, config: Config, precision: Precision) -> Check:
+    threshold = config.default_eos_threshold
+    ended, found = (
+        np.concatenate(side["eos_logit"])[:, 0] > threshold
+        for side in (chain.reference, chain.found)
+    )
+    if precision == "fp32":
+        frames = [_first(logits[FRAMES_BEFORE_EOS:]) for logits in (ended, found)]
+        moved = abs(frames[0] - frames[1])
+        return Check(where, "frames by which EOS moved", moved, 0, moved == 0)
+    agreement = float(np.mean(ended == found))
+    limit = LIMITS[precision].eos_agreement
+    return Check(where, "EOS decisions that agree", agreement, limit, agreement >= limit)
+
+
+def _first(ended: np.ndarray) -> int:
+    return int(np.argmax(ended)) if ended.any() else ended.size
+
+
+def _judge_audio(where: str, reference: np.ndarray, found: np.ndarray) -> list[Check]:
+    """What the export adds to the direct current and the clipping of the model."""
+    mean = float(abs(found.mean() - reference.mean()))
+    clipped = float(np.mean(np.abs(found) >= 1) - np.mean(np.abs(reference) >= 1))
+    return [
+        Check(where, "audio: added mean", mean, LARGEST_MEAN, mean <= LARGEST_MEAN),
+        Check(where, "audio: added clipping", clipped, LARGEST_CLIPPED, clipped <= LARGEST_CLIPPED),
+    ]

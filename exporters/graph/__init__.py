@@ -1,0 +1,1 @@
+"""What is exported: the functions of the model, rewritten for a phone."""

@@ -1,0 +1,260 @@
+"""The exported graphs as JAX functions over folded weights (`transform`).
+
+One sequence at a time: activations are [t, c]. Everything stays in operations that XNNPACK takes,
+and in as few as possible, because each costs two threads a meeting. `validate` compares these
+functions with the model itself, and the exported file with these functions.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pocket_tts_jax.model.attention import MASKED
+from pocket_tts_jax.model.conv import elu
+
+Tree = dict[str, Any]
+Rows = tuple[Float[Array, "1 kv_heads t head_dim"], Float[Array, "1 kv_heads t head_dim"]]
+
+
+def linear(x: Float[Array, "t i"], weight: Array, bias: Array | None = None) -> Array:
+    y = jax.lax.dot_general(x, jnp.asarray(weight), (((1,), (1,)), ((), ())))
+    return y if bias is None else y + jnp.asarray(bias)[None]
+
+
+def normalise(x: Float[Array, "t c"], eps: float, centred: bool) -> Float[Array, "t c"]:
+    """Layer norm without gain and offset; `centred` promises that each row's mean is zero."""
+    if not centred:
+        x = x - jnp.mean(x, axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + eps)
+
+
+def rotation(
+    position: Float[Array, " 1"], t: int, head_dim: int, max_period: float
+) -> tuple[Array, Array]:
+    """(cos, ±sin) of both halves, [t, head_dim], at t positions from `position` on."""
+    pairs = np.arange(head_dim // 2, dtype=np.float32)
+    frequencies = np.exp(pairs * np.float32(-math.log(max_period) * 2 / head_dim))
+    positions = position[:, None] + np.arange(t, dtype=np.float32)[:, None]
+    angles = positions * np.tile(frequencies, 2)[None]
+    sign = np.repeat(np.array([-1, 1], np.float32), head_dim // 2)
+    return jnp.cos(angles), jnp.sin(angles) * sign[None]
+
+
+def rotate(x: Float[Array, "h t d"], rope: tuple[Array, Array]) -> Float[Array, "h t d"]:
+    first, second = jnp.split(x, 2, axis=-1)
+    return x * rope[0][None] + jnp.concatenate([second, first], axis=-1) * rope[1][None]
+
+
+def past_bias(position: Float[Array, " 1"], slots: int) -> Float[Array, "1 slots"]:
+    """0 where slot < position, a large negative number elsewhere, without a comparison."""
+    slot = np.arange(slots, dtype=np.float32)[None]
+    return jnp.maximum(jnp.minimum((position[:, None] - 0.5 - slot) * -2 * MASKED, 0), MASKED)
+
+
+def causal_bias(t: int, context: int | None = None) -> np.ndarray:
+    distance = np.arange(t)[:, None] - np.arange(t)[None, :]
+    seen = (distance >= 0) & (distance < (context or t))
+    return np.where(seen, 0, MASKED).astype(np.float32)
+
+
+def window_bias(
+    position: Float[Array, " 1"], t: int, slots: int, context: int
+) -> Float[Array, "t slots"]:
+    """Of a window whose last slot holds position − 1: written, and within `context` of a query."""
+    slot = np.arange(slots, dtype=np.float32) - slots
+    near = np.arange(t, dtype=np.float32)[:, None] - slot[None] < context
+    written = jnp.minimum((position[:, None] + 0.5 + slot[None]) * -2 * MASKED, 0)
+    return jnp.maximum(written + np.where(near, 0, MASKED).astype(np.float32), MASKED)
+
+
+def layer(
+    w: Tree,
+    x: Float[Array, "t c"],
+    cache: tuple[Array, Array],
+    rope: tuple[Array, Array],
+    cache_bias: Array,
+    new_bias: np.ndarray,
+    rows_only: bool = False,
+) -> tuple[Float[Array, "t c"], Rows]:
+    """One pre-norm transformer layer; `rows_only` stops once the new rows are known."""
+    heads, kv_heads, d = w["heads"], w["kv_heads"], w["head_dim"]
+    t = x.shape[0]
+    with jax.named_scope("attention"):
+        projected = linear(normalise(x, 1e-5, w["centred"]), *w["in"])
+    split = projected.reshape(t, -1, d).swapaxes(0, 1) if t > 1 else projected.reshape(-1, 1, d)
+    turned = rotate(split[: heads + kv_heads], rope)
+    k, v = turned[heads:], split[heads + kv_heads :]
+    rows = (k[None], v[None])
+    if rows_only:
+        return x, rows
+    attend = one_query if t == 1 and kv_heads in (1, heads) else many_queries
+    y = attend(turned[:heads], (cache[0][0], cache[1][0]), (k, v), cache_bias, new_bias)
+    y = y.reshape(heads, t, d)
+    with jax.named_scope("attention"):
+        joined = y.swapaxes(0, 1).reshape(t, -1) if t > 1 else y.reshape(1, -1)
+        x = x + linear(joined, w["out"])
+    with jax.named_scope("feed_forward"):
+        up = jax.nn.gelu(linear(normalise(x, 1e-5, w["centred"]), *w["up"]), approximate=True)
+        return x + linear(up, w["down"]), rows
+
+
+Pair = tuple[Array, Array]
+
+
+def one_query(
+    q: Float[Array, "h 1 d"], cache: Pair, rows: Pair, cache_bias: Array, new_bias: np.ndarray
+) -> Float[Array, "h d"]:
+    """Attention of one position as sums of products.
+
+    A matrix product would first repack the whole cache; measured, this takes two thirds of it.
+    """
+    past = jnp.sum(cache[0] * q, axis=-1) + cache_bias
+    scores = jnp.concatenate([past, jnp.sum(rows[0] * q, axis=-1)], axis=1)
+    weights = jax.nn.softmax(scores, axis=-1)
+    slots = cache[0].shape[1]
+    y = jnp.sum(cache[1] * weights[:, :slots, None], axis=1)
+    return y + rows[1][:, 0] * weights[:, slots:]
+
+
+def many_queries(
+    q: Float[Array, "h t d"], cache: Pair, rows: Pair, cache_bias: Array, new_bias: np.ndarray
+) -> Float[Array, "kv_heads q d"]:
+    """Attention of several positions, or of query heads that share keys, as matrix products."""
+    (heads, t, _), slots = q.shape, cache[0].shape[1]
+    if rows[0].shape[0] == 1 and heads > 1:
+        # A product with one matrix that is no weight is not delegated; one with several is.
+        cache, rows = (
+            (jnp.concatenate([k] * heads), jnp.concatenate([v] * heads)) for k, v in (cache, rows)
+        )
+    kv_heads = rows[0].shape[0]
+    q = q.reshape(kv_heads, -1, q.shape[2])
+    past = (q @ cache[0].swapaxes(1, 2)).reshape(heads, t, slots) + cache_bias[None]
+    new = (q @ rows[0].swapaxes(1, 2)).reshape(heads, t, t) + new_bias[None]
+    weights = jax.nn.softmax(jnp.concatenate([past, new], axis=2), axis=-1)
+    weights = weights.reshape(kv_heads, q.shape[1], slots + t)
+    return weights[..., :slots] @ cache[1] + weights[..., slots:] @ rows[1]
+
+
+def backbone(
+    w: Tree,
+    x: Float[Array, "t c"],
+    position: Float[Array, " 1"],
+    caches: list[tuple[Array, Array]],
+    max_period: float,
+    rows_only: bool,
+) -> tuple[Float[Array, "t c"], list[Rows]]:
+    """FlowLM's layers over a cache whose slot i holds position i."""
+    t, slots = x.shape[0], caches[0][0].shape[2]
+    rope = rotation(position, t, w["layers"][0]["head_dim"], max_period)
+    biases = past_bias(position, slots), causal_bias(t)
+    rows = []
+    for i, (weights, cache) in enumerate(zip(w["layers"], caches, strict=True)):
+        last = rows_only and i == len(w["layers"]) - 1
+        x, new = layer(weights, x, cache, rope, *biases, rows_only=last)
+        rows.append(new)
+    return x, rows
+
+
+def velocity(
+    w: Tree, condition: Float[Array, "1 f"], x: Float[Array, "1 z"]
+) -> Float[Array, "1 z"]:
+    """The flow head's output; `condition` has the times in it."""
+    with jax.named_scope("flow"):
+        return _velocity(w, condition, x)
+
+
+def _velocity(
+    w: Tree, condition: Float[Array, "1 f"], x: Float[Array, "1 z"]
+) -> Float[Array, "1 z"]:
+    width = condition.shape[1]
+    modulation = linear(jax.nn.silu(condition), *w["modulation"])
+    parts = jnp.split(modulation, modulation.shape[1] // width, axis=1)
+    x = linear(x, *w["input"])
+    for i, block in enumerate(w["blocks"]):
+        shift, scale, gate = parts[3 * i : 3 * i + 3]
+        gain, offset = block["norm"]
+        h = normalise(x, 1e-6, False) * gain[None] + offset[None]
+        h = jax.nn.silu(linear(h * scale + shift, *block["up"]))
+        x = x + gate * linear(h, *block["down"])
+    shift, scale = parts[-2:]
+    return linear(normalise(x, 1e-6, False) * scale + shift, *w["output"])
+
+
+def window_transformer(
+    w: Tree,
+    x: Float[Array, "t c"],
+    position: Float[Array, " 1"],
+    windows: list[tuple[Array, Array]],
+    config: Any,
+) -> tuple[Float[Array, "t o"], list[tuple[Array, Array]]]:
+    """Mimi's transformer; its windows are shift registers, whole in and whole out."""
+    if w["input"] is not None:
+        x = linear(x, w["input"])
+    t, slots = x.shape[0], windows[0][0].shape[2]
+    rope = rotation(position, t, w["layers"][0]["head_dim"], config.max_period)
+    biases = window_bias(position, t, slots, config.context), causal_bias(t, config.context)
+    shifted = []
+    for weights, window in zip(w["layers"], windows, strict=True):
+        x, rows = layer(weights, x, window, rope, *biases)
+        joined = (jnp.concatenate([a, b], axis=2) for a, b in zip(window, rows, strict=True))
+        shifted.append(tuple(j[:, :, j.shape[2] - slots :] for j in joined))
+    return (x if w["output"] is None else linear(x, w["output"])), shifted
+
+
+def convolution(
+    w: Tree, x: Float[Array, "t i"], previous: Float[Array, "1 history i"]
+) -> tuple[Float[Array, "u o"], Float[Array, "1 history i"]]:
+    """Any of the four kinds of layer of a SEANet, and the inputs it has to remember."""
+    with jax.named_scope("convolution"):
+        return _convolution(w, x, previous)
+
+
+def _convolution(
+    w: Tree, x: Float[Array, "t i"], previous: Float[Array, "1 history i"]
+) -> tuple[Float[Array, "u o"], Float[Array, "1 history i"]]:
+    if w["kind"] == "residual":
+        y, state = convolution(w["wide"], elu(x), previous)
+        return x + convolution(w["narrow"], elu(y), previous[:, :0])[0], state
+    history = w["history"]
+    joined = jnp.concatenate([previous[0], x], axis=0) if history else x
+    state = joined[joined.shape[0] - history :][None]
+    if w["kind"] == "conv":
+        return causal(w, joined, x.shape[0]), state
+    if w["kind"] == "strided":
+        blocks = joined.reshape(-1, w["stride"] * x.shape[1])
+        return linear(pairs(blocks), w["weight"], w["bias"]), state
+    y = linear(pairs(joined), w["weight"], w["bias"])
+    return y.reshape(x.shape[0] * w["stride"], -1), state
+
+
+def pairs(x: Float[Array, "t c"]) -> Float[Array, "u d"]:
+    """Each row beside the one before it."""
+    return jnp.concatenate([x[:-1], x[1:]], axis=1)
+
+
+def causal(w: Tree, x: Float[Array, "s i"], t: int) -> Float[Array, "t o"]:
+    """A causal convolution over the joined history and input, one row of output per input."""
+    outputs, kernel, _ = w["weight"].shape
+    if kernel == 1:
+        return linear(x, w["weight"].reshape(outputs, -1), w["bias"])
+    y = jax.lax.conv_general_dilated(
+        x[None, :, None, :],
+        jnp.asarray(w["weight"].transpose(1, 2, 0)[:, None]),  # [kernel, 1, in, out]
+        window_strides=(1, 1),
+        padding="VALID",
+        rhs_dilation=(w["dilation"], 1),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return y[0, :, 0, :] + jnp.asarray(w["bias"])[None]
+
+
+def inputs_of(w: Tree) -> int:
+    """Channels that a layer of a SEANet reads."""
+    if w["kind"] == "residual":
+        return inputs_of(w["wide"])
+    pieces = {"conv": 1, "strided": 2 * w.get("stride", 1), "transposed": 2}
+    return w["weight"].shape[-1] // pieces[w["kind"]]

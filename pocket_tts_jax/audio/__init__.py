@@ -1,0 +1,1 @@
+"""Audio in and out: reading, writing, playing, and changing the pace."""

@@ -1,0 +1,239 @@
+"""One text spoken into files, pipes and loudspeakers, with progress and a report."""
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from pocket_tts_jax.audio.play import Player, find_player, playing
+from pocket_tts_jax.audio.stretch import TimeStretch
+from pocket_tts_jax.audio.write import Writer, open_writer
+from pocket_tts_jax.cli.console import say, stderr
+from pocket_tts_jax.errors import AudioError, ConfigError
+from pocket_tts_jax.files.atomic import atomic_file
+from pocket_tts_jax.files.hub import is_remote, resolve
+from pocket_tts_jax.generation.stream import ChunkReport
+from pocket_tts_jax.voice.state import VoiceState
+
+if TYPE_CHECKING:
+    from pocket_tts_jax.speech_model import SpeechModel
+    from pocket_tts_jax.text.pipeline import TextOptions
+
+TAIL_SECONDS = 0.2  # of silence: some players swallow the end of a file; the reference adds it too
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where speech goes: a path or "-" with its format, a player, or both; and its report."""
+
+    path: str | None
+    format: str | None
+    player: Player | None
+    report: Path | None
+
+
+def targets(
+    path: str | None, format: str | None, play: bool, default: str, report: Path | None = None
+) -> Targets:
+    """The targets of a command line. ConfigError for a format or a report without a place."""
+    if path is None and not play:
+        path = f"{default.removesuffix('.wav')}.{format}" if format else default
+    if path is None and format is not None:
+        raise ConfigError("--format and --raw describe a file or a pipe: name it with -o.")
+    if report is not None:
+        report = report.expanduser()
+        if report.is_dir() or not report.parent.is_dir():
+            raise ConfigError(f"The report {report} must be a file in a folder that exists.")
+    return Targets(path, format, find_player() if play else None, report)
+
+
+@dataclass
+class Speech:
+    """A text with everything that decides how it sounds. `run` speaks it."""
+
+    speaker: "SpeechModel"
+    engine: str
+    text: str
+    voice: str | None
+    seed: int
+    options: "TextOptions"
+    max_tokens: int | None = None
+    frames_after_eos: int | None = None
+    first_chunk: int = 0
+    speed: float = 1.0
+    truncate: bool = True
+    offline: bool = False
+    chunks: list[dict[str, Any]] = field(default_factory=list, init=False)
+    samples: int = field(default=0, init=False)  # at speed 1
+
+    def run(self, where: Targets, *, quiet: bool = False) -> None:
+        """Speak into `where`; the report is written also when it was interrupted."""
+        stretch = TimeStretch(self.speed, self.speaker.sample_rate)
+        name, state = self._voice()
+        start = time.perf_counter()
+        frames = self._frames(state)  # before an old file is touched: the text may be refused
+        try:
+            # The player's end is waited for, and an error of it told, when the file is whole.
+            with self._player(where) as player:
+                try:
+                    self._speak(self._pieces(frames, stretch, quiet), where, player, quiet)
+                except KeyboardInterrupt:
+                    self._tell_where_to_go_on(where, quiet)
+                    raise
+                self._tell_what_was_written(where, name, time.perf_counter() - start, quiet)
+        finally:
+            if where.report is not None:
+                self._write_report(where.report, name)
+
+    def _speak(
+        self,
+        pieces: Generator[np.ndarray, None, None],
+        where: Targets,
+        player: Writer | None,
+        quiet: bool,
+    ) -> None:
+        """Write `pieces` to their end, or until nobody hears them."""
+        with self._file(where) as file, closing(pieces):
+            for piece in pieces:
+                if file is not None:
+                    file.write(piece)
+                if player is None or _played(player, piece):
+                    continue
+                if file is None:
+                    return
+                say(f"The player has ended; {where.path} is still being written.", quiet=quiet)
+                player = None
+
+    def _pieces(
+        self, frames: Iterator[np.ndarray], stretch: TimeStretch, quiet: bool
+    ) -> Generator[np.ndarray, None, None]:
+        """What is heard of `frames`, which are closed with this."""
+        try:
+            for frame in _progress(frames, self, quiet):
+                self.samples += frame.shape[0]
+                yield stretch.push(frame)
+            yield stretch.finish()
+        finally:
+            if isinstance(frames, Generator):
+                frames.close()  # ends the model's thread
+
+    def _voice(self) -> tuple[str, VoiceState]:
+        name = self.speaker.default_voice() if self.voice is None else self.voice
+        source = name
+        if is_remote(name):
+            source = str(resolve(name, what="the voice", offline=self.offline))
+        return name, self.speaker.get_state_for_audio_prompt(source, truncate=self.truncate)
+
+    def _frames(self, voice: VoiceState) -> Iterator[np.ndarray]:
+        return self.speaker.generate_audio_stream(
+            voice,
+            self.text,
+            self.max_tokens,
+            self.frames_after_eos,
+            seed=self.seed,
+            text=self.options,
+            first_chunk=self.first_chunk,
+            on_chunk=self._add_chunk,
+        )
+
+    def _file(self, where: Targets) -> AbstractContextManager[Writer | None]:
+        if where.path is None:
+            return nullcontext()
+        # In place: a long text can be listened to, and is kept, while it grows.
+        return open_writer(
+            where.path,
+            self.speaker.sample_rate,
+            format=where.format,
+            in_place=True,
+            tail_seconds=TAIL_SECONDS,
+        )
+
+    def _player(self, where: Targets) -> AbstractContextManager[Writer | None]:
+        if where.player is None:
+            return nullcontext()
+        return playing(where.player, self.speaker.sample_rate)
+
+    def _add_chunk(self, report: ChunkReport) -> None:
+        # Pauses lie between chunks: a chunk's own frames end where the samples end now.
+        begin = self.samples - report.frames * self.speaker_frame
+        times = {"start": self._seconds(begin), "end": self._seconds(self.samples)}
+        self.chunks.append(asdict(report) | times)
+
+    @property
+    def speaker_frame(self) -> int:
+        return round(self.speaker.sample_rate * 0.08)
+
+    def _seconds(self, samples: int) -> float:
+        return round(samples / self.speed / self.speaker.sample_rate, 4)
+
+    def _tell_what_was_written(self, where: Targets, voice: str, took: float, quiet: bool) -> None:
+        if where.path not in (None, "-"):
+            seconds = self._seconds(self.samples)
+            line = f"{seconds:.1f} s of speech ({voice}, {self.engine}) in {took:.1f} s"
+            say(f"{where.path}: {line}", quiet=quiet)
+
+    def _tell_where_to_go_on(self, where: Targets, quiet: bool) -> None:
+        done = self.first_chunk + len(self.chunks)
+        if where.path not in (None, "-") and self.samples:
+            say(
+                f"Interrupted; {where.path} has what was spoken. --seed {self.seed} "
+                f"--first-chunk {done} goes on at the chunk that was cut off.",
+                quiet=quiet,
+            )
+
+    def _write_report(self, path: Path, voice: str) -> None:
+        content = {
+            "engine": self.engine,
+            "voice": voice,
+            "seed": self.seed,
+            "speed": self.speed,
+            "sample_rate": self.speaker.sample_rate,
+            "seconds": self._seconds(self.samples),
+            "chunks": self.chunks,
+        }
+        data = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        try:
+            with atomic_file(path) as file:
+                file.write(data.encode())
+        except OSError as error:
+            raise AudioError(f"The report {path} cannot be written: {error}") from error
+
+
+def _played(player: Writer, samples: np.ndarray) -> bool:
+    """Whether the player still takes samples. Where not, its exit status is told at the end."""
+    try:
+        player.write(samples)
+    except BrokenPipeError:
+        return False
+    return True
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Progress | None]:
+    console = stderr()
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress
+
+
+def _progress(frames: Iterator[np.ndarray], speech: Speech, quiet: bool) -> Iterator[np.ndarray]:
+    """The frames, with a line about them at a terminal."""
+    with _bar(quiet) as progress:
+        task = progress.add_task("Speaking") if progress else None
+        start = time.perf_counter()
+        for frame in frames:
+            yield frame
+            if progress is not None and task is not None:
+                spoken = speech.samples / speech.speaker.sample_rate
+                pace = spoken / (time.perf_counter() - start)
+                text = f"Chunk {len(speech.chunks) + 1}: {spoken:.1f} s, {pace:.1f} × real time"
+                progress.update(task, description=text)

@@ -1,0 +1,134 @@
+"""The commands `voices` and `export-voice`."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pocket_tts_jax.cli import options
+from pocket_tts_jax.cli.console import command, say, set_logging
+from pocket_tts_jax.errors import ConfigError, VoiceError
+from pocket_tts_jax.files.hub import cached, is_remote, resolve
+from pocket_tts_jax.voice.published import PREDEFINED, PredefinedVoice, predefined_voice
+
+_RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+
+
+@dataclass(frozen=True)
+class ListedVoice:
+    """A row of `voices`. `model` is what the voice speaks with; `on_this_machine` its file."""
+
+    name: str
+    model: str
+    language: str | None
+    licence: str
+    commercial_use: bool | None
+    on_this_machine: bool
+
+
+@command
+def voices(
+    model: options.Model = None,
+    language: options.Language = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List voices: those of a model's folder (this package's by default), and Kyutai's."""
+    if model is not None and language is not None:
+        raise ConfigError("--model and --language name two models: give one of them.")
+    rows = _published(language) if model is None else []
+    if language is None:
+        rows = _in_folder(model) + rows
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "model", "language", "licence", "here", box=None)
+    for row in rows:
+        here = "yes" if row.on_this_machine else ""
+        table.add_row(row.name, row.model, row.language or "", row.licence, here)
+    Console().print(table)
+
+
+def _in_folder(model: Path | None) -> list[ListedVoice]:
+    from pocket_tts_jax.weights.source import EMBEDDED
+
+    folder = EMBEDDED if model is None else model.expanduser()
+    folder = folder.parent if folder.is_file() else folder
+    if model is not None and not folder.is_dir():
+        raise ConfigError(f"There is no model at {model}: give the path of a model's folder.")
+    name = "embedded" if folder == EMBEDDED else folder.name
+    licence = "CC0 1.0" if folder == EMBEDDED else "see the model's folder"
+    commercial = True if folder == EMBEDDED else None
+    files = sorted((folder / "voices").glob("*.safetensors"))
+    return [ListedVoice(file.stem, name, None, licence, commercial, True) for file in files]
+
+
+def _published(language: str | None) -> list[ListedVoice]:
+    """Kyutai's voices for one of its models, or for `english` where none is chosen."""
+    from pocket_tts_jax.config import packaged_config
+
+    model = packaged_config(language or "english").stem
+    return [_published_row(model, voice) for voice in PREDEFINED.values()]
+
+
+def _published_row(model: str, voice: PredefinedVoice) -> ListedVoice:
+    here = cached(predefined_voice(model, voice.name)) is not None
+    return ListedVoice(voice.name, model, voice.language, voice.licence, voice.commercial_use, here)
+
+
+@command
+def export_voice(
+    audio_path: Annotated[
+        str, typer.Argument(help="Recording (path, https:// or hf://), or a folder of them.")
+    ],
+    export_path: Annotated[Path, typer.Argument(help="Voice file to write, or a folder.")],
+    model: options.Model = None,
+    language: options.Language = None,
+    config: options.ConfigFile = None,
+    engine: options.Engine = None,
+    truncate: options.Truncate = True,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Encode recordings once, as voice files (.safetensors) that load at once."""
+    from pocket_tts_jax import open_model as speaker
+    from pocket_tts_jax.voice.state import write_voice
+
+    set_logging(quiet)
+    jobs = _jobs(audio_path, export_path)
+    choice = speaker.ModelChoice(
+        language=language, config=config, model=model, engine=engine, offline=offline
+    )
+    _, opened = speaker.open_speaker(choice, lambda text: say(text, quiet=quiet))
+    for recording, place in jobs:
+        source = fetch_voice(recording, offline)
+        write_voice(place, opened.get_state_for_audio_prompt(source, truncate=truncate))
+        say(f"Wrote {place}", quiet=quiet)
+
+
+def fetch_voice(voice: str, offline: bool) -> str:
+    """A voice as a name or a path; an address is fetched, which `offline` forbids."""
+    return str(resolve(voice, what="the voice", offline=offline)) if is_remote(voice) else voice
+
+
+def _jobs(audio_path: str, export_path: Path) -> list[tuple[str, Path]]:
+    """Each recording with the file its voice goes to."""
+    folder = Path(audio_path).expanduser()
+    if is_remote(audio_path) or not folder.is_dir():
+        if export_path.is_dir() or export_path.suffix != ".safetensors":
+            raise VoiceError(f"{export_path}: the name of a voice file ends in .safetensors.")
+        return [(audio_path, export_path)]
+    recordings = sorted(path for path in folder.iterdir() if path.suffix.lower() in _RECORDINGS)
+    if not recordings:
+        raise VoiceError(f"{audio_path} has no recordings: expected {', '.join(_RECORDINGS)}.")
+    try:
+        export_path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VoiceError(
+            f"{export_path} cannot be a folder of voices: {error.strerror}. Choose another place."
+        ) from error
+    return [(str(path), export_path / f"{path.stem}.safetensors") for path in recordings]

@@ -1,0 +1,1 @@
+"""Files on disk and on the network: atomic writes, downloads, addresses."""

@@ -1,0 +1,80 @@
+"""Gated weights, and the open ones that are used where access was refused."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+from pocket_tts_jax.errors import DownloadError
+from pocket_tts_jax.files.hub import (
+    GatedError,
+    HubFile,
+    Notice,
+    cache_folder,
+    cached,
+    refusal,
+    resolve,
+)
+
+_log = logging.getLogger(__name__)
+
+
+def resolve_with_fallback(
+    gated: str | Path,
+    fallback: str | Path,
+    *,
+    what: str,
+    offline: bool = False,
+    on_notice: Notice = _log.warning,
+    cache: Path | None = None,
+) -> tuple[Path, bool]:
+    """The path of `gated`, or of `fallback` where access to `gated` was refused, and which it is.
+
+    The second value is True for `gated`. Only a refusal (GatedError) leads to `fallback`, and
+    `on_notice` is told how to get access. Once `fallback` is here it is used without asking the
+    network again, until `gated` is in the cache or the login changes: without a login, or with
+    one that was refused before, the answer is known. A machine that cannot reach the server goes
+    on with what it had. Every other error is raised. `cache` is where refusals are noted.
+    """
+    if (found := cached(gated)) is not None:
+        return found, True
+    here = cached(fallback)
+    token = _token()
+    note = _note(str(gated), token, cache)
+    try:
+        if here is not None and (token is None or note.exists()):
+            reason = "this machine has no login" if token is None else "as it was before"
+            raise GatedError(refusal(str(gated), what, reason))
+        return resolve(gated, what=what, offline=offline, on_notice=on_notice), True
+    except GatedError as error:
+        _remember(note)
+        command = ""
+        if str(gated).startswith("hf://"):
+            command = f" Then fetch it once: `{HubFile.parse(str(gated)).command}`."
+        on_notice(f"{error}{command} Until then, {fallback} is used.")
+    except DownloadError as error:
+        if here is None:
+            raise
+        on_notice(f"{error} Until then, {fallback}, which is here already, is used.")
+    if here is None:
+        here = resolve(fallback, what=what, offline=offline, on_notice=on_notice)
+    return here, False
+
+
+def _token() -> str | None:
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
+def _note(source: str, token: str | None, cache: Path | None) -> Path:
+    """The file that stands for "this login was refused this source"; its name tells neither."""
+    digest = hashlib.sha256(f"{source}\n{token}".encode()).hexdigest()[:32]
+    return (cache or cache_folder()) / "refused" / digest
+
+
+def _remember(note: Path) -> None:
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+    except OSError as error:
+        _log.info("The refusal cannot be noted, so it is asked for again next time: %s", error)

@@ -1,0 +1,1 @@
+"""The streaming loop, and what it asks of an engine."""

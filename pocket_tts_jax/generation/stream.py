@@ -1,0 +1,288 @@
+"""The streaming loop: chunks of text in, 80 ms frames of audio out, the same for every engine.
+
+1. A thread reads the chunks one by one: prefill, then latents until EOS, into a bounded queue.
+2. The caller's thread takes latents from the queue and decodes them, 1, 1, 2, 4, then 8 frames a
+   call. The schedule counts frames and not what the queue happens to hold, so that the same seed
+   gives the same bytes. The first frame leaves after one step and one decoder call, which have the
+   processor to themselves: the second step waits for them.
+3. Closing the generator, or setting `stop`, ends the thread within a frame.
+
+An engine is anything with the methods of `engine_interface.Engine`: JAX and LiteRT here, a stub in
+the tests.
+"""
+
+import atexit
+import itertools
+import logging
+import math
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pocket_tts_jax.errors import GenerationError
+from pocket_tts_jax.generation.engine import Decoder, Engine
+from pocket_tts_jax.generation.noise import chunk_key, noise
+from pocket_tts_jax.generation.sampling import Sampling
+from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.text.prepare import Prompt
+from pocket_tts_jax.voice.state import VoiceState
+
+_log = logging.getLogger(__name__)
+
+# EOS is ignored on the first frames: before speech starts, the logit of some voices is high.
+FRAMES_BEFORE_EOS = 6
+# Frames per decoder call, the last one repeating. Each step is affordable once the audio sent
+# before it covers the wait, on any machine that is a little faster than real time.
+SCHEDULE = (1, 1, 2, 4, 8)
+FADE_IN_SECONDS = 0.005  # a fresh decoder starts with a small step, heard as a click
+_QUEUE_FRAMES = 64
+_NOISE_FRAMES = 16  # drawn at once: one call for many frames is cheaper
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """How one chunk ended. `eos` is False where it ran into its limit of frames."""
+
+    index: int
+    text: str
+    tokens: int
+    frames: int
+    eos: bool
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A pause between chunks."""
+
+    samples: int
+
+
+Frame = Float[np.ndarray, " samples"]
+OnChunk = Callable[[ChunkReport], None]
+
+
+def stream(
+    engine: Engine,
+    voice: VoiceState,
+    prompts: Iterable[Prompt | Silence],
+    sampling: Sampling,
+    *,
+    first_chunk: int = 0,
+    stop: threading.Event | None = None,
+    on_chunk: OnChunk | None = None,
+) -> Generator[Frame, None, None]:
+    """Yield the frames of all prompts, `frame_size` samples each (a pause may end in a shorter).
+
+    `first_chunk` is the index of the first prompt, which its noise depends on: a text resumed at
+    a chunk continues with the bytes of the whole. `on_chunk` is called in the caller's thread
+    when a chunk's last frame has been yielded. Errors of the model's thread are raised here.
+    """
+    producer = _Producer(engine, voice, prompts, sampling, first_chunk, stop)
+    try:
+        # A fresh one for each chunk, the first of them ready before its latents are.
+        decoders = itertools.chain([engine.decoder()], iter(engine.decoder, None))
+        while True:
+            item = producer.take()
+            for frame in _frames_of(item, decoders, engine, producer):
+                if producer.stopped:
+                    return
+                yield frame
+            if isinstance(item, Silence):
+                continue
+            report = producer.report
+            if report is None:  # the end of everything, or stopped
+                return
+            warn_of_limit(report)
+            if on_chunk is not None:
+                on_chunk(report)
+    finally:
+        producer.close()
+
+
+def _frames_of(
+    item: "np.ndarray | Silence | None",
+    decoders: Iterator[Decoder],
+    engine: Engine,
+    producer: "_Producer",
+) -> Iterator[Frame]:
+    if isinstance(item, Silence):
+        return _silent_frames(item.samples, engine.frame_size)
+    if item is None:
+        return iter(())
+    return _decode_chunk(next(decoders), engine.sample_rate, producer, item)
+
+
+def _decode_chunk(
+    decoder: Decoder, sample_rate: int, producer: "_Producer", latent: np.ndarray
+) -> Iterator[Frame]:
+    """Decode latents from the queue until the chunk's report comes."""
+    fade = np.linspace(0, 1, int(sample_rate * FADE_IN_SECONDS), dtype=np.float32)
+    pending, calls = [latent], 0
+    open_chunk = True
+    while pending or open_chunk:
+        wanted = SCHEDULE[min(calls, len(SCHEDULE) - 1)]
+        while open_chunk and len(pending) < wanted:
+            item = producer.take()
+            if isinstance(item, np.ndarray):
+                pending.append(item)
+            else:
+                open_chunk = False
+        if not pending or producer.stopped:
+            return
+        # At the end of a chunk fewer are left: the largest compiled size that they fill.
+        size = max(n for n in SCHEDULE if n <= min(wanted, len(pending)))
+        audio = decoder.decode(np.stack(pending[:size]))
+        producer.go_on()
+        del pending[:size]
+        if calls == 0:
+            audio = np.concatenate([audio[: fade.size] * fade, audio[fade.size :]])
+        calls += 1
+        yield from audio.reshape(size, -1)
+
+
+def _silent_frames(samples: int, frame_size: int) -> Iterator[Frame]:
+    for start in range(0, samples, frame_size):
+        yield np.zeros(min(frame_size, samples - start), np.float32)
+
+
+def warn_of_limit(report: ChunkReport) -> None:
+    """Tell the user of a chunk that ran into its limit."""
+    if not report.eos:
+        _log.warning(
+            "Chunk %d reached its limit of %d frames before the model ended it; words may be "
+            "missing or repeated. Its text: %r",
+            *(report.index, report.frames, report.text),
+        )
+
+
+class _Producer:
+    """The thread that makes latents. The queue holds a chunk's latents, its report, …, None."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        voice: VoiceState,
+        prompts: Iterable[Prompt | Silence],
+        sampling: Sampling,
+        first_chunk: int,
+        stop: threading.Event | None,
+    ):
+        self.report: ChunkReport | None = None
+        self._ended = False
+        self._engine, self._voice, self._sampling = engine, voice, sampling
+        self._prompts, self._first_chunk = prompts, first_chunk
+        self._asked = stop or threading.Event()
+        self._closed, self._first_decoded = threading.Event(), threading.Event()
+        self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
+        self._thread = threading.Thread(target=self._run, name="pocket-tts latents", daemon=True)
+        self._thread.start()
+        # For streams that nobody finishes: a thread inside XLA aborts a process that ends.
+        atexit.register(self.close)
+
+    @property
+    def stopped(self) -> bool:
+        return self._asked.is_set() or self._closed.is_set()
+
+    def go_on(self) -> None:
+        """The first latent has been decoded: make the others."""
+        self._first_decoded.set()
+
+    def close(self) -> None:
+        """Stop, and wait for the thread: no work goes on after the generator is closed."""
+        if not self._ended:  # a second time may be when the process takes its modules apart
+            self._closed.set()
+            self._thread.join()
+            atexit.unregister(self.close)
+            self._ended = True
+
+    def take(self) -> "np.ndarray | Silence | None":
+        """The next latent or pause; None at the end of a chunk (its `report` is set then) or of
+        everything."""
+        while not self.stopped:
+            try:
+                item = self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+            if isinstance(item, np.ndarray | Silence):
+                self.report = None
+                return item
+            if isinstance(item, BaseException):
+                raise item
+            self.report = item
+            return None
+        self.report = None
+        return None
+
+    def _put(self, item: object) -> None:
+        while not self.stopped:
+            try:
+                return self._queue.put(item, timeout=0.05)
+            except queue.Full:
+                continue
+
+    def _run(self) -> None:
+        try:
+            index = self._first_chunk
+            for item in self._prompts:
+                if isinstance(item, Silence):
+                    self._put(item)
+                    continue
+                try:
+                    report = self._speak(index, item)
+                except GenerationError as error:
+                    raise GenerationError(f"Chunk {index} ({item.text!r}): {error}") from error
+                if report is None:
+                    return
+                self._put(report)
+                index += 1
+            self._put(None)
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            self._put(error)
+
+    def _speak(self, index: int, prompt: Prompt) -> ChunkReport | None:
+        """All latents of one chunk into the queue; None if stopped."""
+        sampling, width = self._sampling, self._engine.latent_dim
+        key = chunk_key(sampling.seed, index)
+        latents = self._engine.start(self._voice, prompt, sampling.flow_steps)
+        tail = sampling.frames_after_eos
+        policy = EosPolicy(
+            sampling.eos_threshold, prompt.frames_after_eos if tail is None else tail
+        )
+        draws = np.empty((0, width), np.float32)
+        for frame in range(prompt.max_frames):
+            if self.stopped:
+                return None
+            if frame % _NOISE_FRAMES == 0:
+                temperature, clamp = sampling.temperature, sampling.noise_clamp
+                draws = noise(key, frame, _NOISE_FRAMES, width, temperature, clamp)
+            latent, eos_logit = latents.step(draws[frame % _NOISE_FRAMES])
+            if not math.isfinite(eos_logit):
+                raise GenerationError(
+                    f"The model gave a value that is not finite in frame {frame}. Its weights or "
+                    "its voice are damaged."
+                )
+            if policy.ends(frame, eos_logit):
+                return ChunkReport(index, prompt.text, len(prompt.ids), frame, True)
+            self._put(latent)
+            while not (self._first_decoded.wait(0.05) or self.stopped):
+                pass
+        eos = policy.eos_frame is not None
+        return ChunkReport(index, prompt.text, len(prompt.ids), prompt.max_frames, eos)
+
+
+class EosPolicy:
+    """When a chunk ends: `frames_after_eos` frames after the first EOS that counts."""
+
+    def __init__(self, threshold: float, frames_after_eos: int):
+        self.eos_frame: int | None = None
+        self._threshold, self._tail = threshold, frames_after_eos
+
+    def ends(self, frame: int, eos_logit: float) -> bool:
+        """True if the latent of `frame`, whose logit this is, must not be spoken any more."""
+        if self.eos_frame is None and frame >= FRAMES_BEFORE_EOS and eos_logit > self._threshold:
+            self.eos_frame = frame
+        return self.eos_frame is not None and frame >= self.eos_frame + self._tail

@@ -1,0 +1,1 @@
+"""The JAX engine: the model compiled for streaming."""

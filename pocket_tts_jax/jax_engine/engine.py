@@ -1,0 +1,284 @@
+"""The JAX engine: FlowLM and Mimi compiled for streaming, behind `Engine`.
+
+Everything compiled has a shape from a short list (prefix lengths, cache capacities, frames per
+decoder call, batch sizes), so that after a warm-up no usual text compiles anything new. Weights are
+arguments of the compiled functions: all sessions of all threads share one copy.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pocket_tts_jax.config import Config
+from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.generation.engine import EngineSizes
+from pocket_tts_jax.generation.stream import SCHEDULE
+from pocket_tts_jax.jax_engine.sizes import (
+    CAPACITY_STEP,
+    PREFIX_LENGTHS,
+    capacity_for,
+    chunk_positions,
+    split_prefix,
+)
+from pocket_tts_jax.model import flow_lm, mimi
+from pocket_tts_jax.model.flow_lm import FlowLM, FlowLMState, StepOutput
+from pocket_tts_jax.model.mimi import DecoderState, EncoderState, Mimi
+from pocket_tts_jax.text.prepare import MAX_TOKENS, Prompt
+from pocket_tts_jax.voice.state import VoiceState
+from pocket_tts_jax.weights.checkpoint import parameter_tree, release
+
+ENCODER_FRAMES = 8  # per encoder call
+ENCODER = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
+Params = dict[str, Any]
+
+
+class Functions:
+    """The compiled functions of one configuration.
+
+    Reading the cache and writing the new rows are two calls: see `flow_lm.append`.
+    """
+
+    def __init__(self, flow_lm_module: FlowLM, mimi_module: Mimi):
+        self.flow_lm = flow_lm_module
+        self.mimi = mimi_module
+        self.read_text = jax.jit(self._read_text)
+        self.read = jax.jit(self._read)
+        self.embed_voice = jax.jit(self._embed_voice)
+        self.propose = jax.jit(self._propose, static_argnames="flow_steps")
+        self.append = jax.jit(flow_lm.append, donate_argnums=0)
+        self.decode = jax.jit(self._decode, donate_argnums=2)
+        self.encode = jax.jit(self._encode, donate_argnums=1)
+
+    def _lm(self, params: Params, *args: Any, method: str, **kwargs: Any) -> Any:
+        return self.flow_lm.apply({"params": params}, *args, method=method, **kwargs)
+
+    def prefill_text(
+        self, params: Params, state: FlowLMState, tokens: np.ndarray, length: np.ndarray
+    ) -> FlowLMState:
+        """Read [b, t] tokens of which the first `length` count. Uses `state` up."""
+        return self.append(state, self.read_text(params, state, tokens), length)
+
+    def prefill(
+        self, params: Params, state: FlowLMState, embeddings: np.ndarray, length: np.ndarray
+    ) -> FlowLMState:
+        """Read [b, t, d] embeddings of which the first `length` count. Uses `state` up."""
+        return self.append(state, self.read(params, state, embeddings), length)
+
+    def step(
+        self, params: Params, state: FlowLMState, latent: Any, noise: Any, flow_steps: int
+    ) -> tuple[StepOutput, FlowLMState]:
+        """One frame. Uses `state` up."""
+        output, rows = self.propose(params, state, latent, noise, flow_steps=flow_steps)
+        return output, self.append(state, rows, np.ones(noise.shape[0], np.int32))
+
+    def _read_text(self, params: Params, state: FlowLMState, tokens: Int[Array, "b t"]) -> Any:
+        embeddings = self._lm(params, tokens, method="embed_text")
+        return self._lm(params, embeddings, state, method="forward")[1]
+
+    def _read(self, params: Params, state: FlowLMState, embeddings: Float[Array, "b t d"]) -> Any:
+        return self._lm(params, embeddings, state, method="forward")[1]
+
+    def _embed_voice(self, params: Params, encoded: Float[Array, "b t encoded"]) -> Array:
+        return self._lm(params, encoded, method="embed_voice")
+
+    def _propose(
+        self, params: Params, state: FlowLMState, latent: Array, noise: Array, flow_steps: int
+    ) -> tuple[StepOutput, tuple[flow_lm.KVCache, ...]]:
+        return self._lm(params, state, latent, noise, flow_steps, method="propose")
+
+    def _decode(
+        self,
+        lm_params: Params,
+        mimi_params: Params,
+        state: DecoderState,
+        latents: Float[Array, "b n z"],
+    ) -> tuple[Float[Array, "b samples"], DecoderState]:
+        raw = latents * lm_params["emb_std"][None, None] + lm_params["emb_mean"][None, None]
+        return self.mimi.apply({"params": mimi_params}, state, raw, method="decode_step")  # pyright: ignore
+
+    def _encode(
+        self, params: Params, state: EncoderState, audio: Float[Array, "b samples"]
+    ) -> tuple[Float[Array, "b n encoded"], EncoderState]:
+        return self.mimi.apply({"params": params}, state, audio, method="encode_step")  # pyright: ignore
+
+
+@lru_cache(maxsize=8)
+def compiled_functions(flow_lm_module: FlowLM, mimi_module: Mimi) -> Functions:
+    """Models of one architecture share what has been compiled for it."""
+    return Functions(flow_lm_module, mimi_module)
+
+
+class JaxEngine(EngineSizes):
+    """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
+
+    def __init__(self, config: Config, tensors: dict[str, np.ndarray]):
+        self._encoder = {n: t for n, t in tensors.items() if n.startswith(ENCODER)}
+        used = {n: _copied(t) for n, t in tensors.items() if n not in self._encoder}
+        tree = parameter_tree(used)
+        self.config = config
+        self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
+        self.functions = compiled_functions(FlowLM.of(config), Mimi(config.mimi))  # pyright: ignore
+        self._first_start = threading.Lock()  # is never released
+
+    @cached_property
+    def encoder_params(self) -> Params:
+        """Mimi's encoder, a tenth of the model. It stays in the file until there is a recording:
+        ready-made voices do without."""
+        return parameter_tree({n: _copied(t) for n, t in self._encoder.items()})["mimi"]
+
+    def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "JaxLatents":
+        check_flow_steps(self.config, flow_steps)
+        if self._first_start.acquire(blocking=False):
+            # Not a daemon, as the thread of a stream is: a process waits for it before it ends.
+            name = "pocket-tts compiling"
+            threading.Thread(target=self._warm_decoder, name=name, daemon=False).start()
+        return JaxLatents(self, voice, prompt.ids, flow_steps)
+
+    def decoder(self) -> "JaxDecoder":
+        return JaxDecoder(self)
+
+    def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
+        """Latents of a recording at the model's rate, as `embed_voice` reads them."""
+        frames = -(-audio.size // self.frame_size)
+        calls = -(-frames // ENCODER_FRAMES)
+        block = ENCODER_FRAMES * self.frame_size
+        padded = np.zeros((1, calls * block), np.float32)
+        padded[0, : audio.size] = audio
+        params = self.encoder_params
+        state, latents = mimi.init_encoder_state(self.config.mimi, 1), []
+        for i in range(calls):
+            piece = padded[:, i * block : (i + 1) * block]
+            encoded, state = self.functions.encode(params, state, piece)
+            latents.append(np.asarray(encoded[0]))
+        return np.concatenate(latents)[:frames]
+
+    def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState:
+        """The attention cache that a recording's latents leave behind."""
+        embeddings = self.functions.embed_voice(self.flow_lm_params, encoded[None])
+        voice = self.voice_from_embeddings(np.asarray(embeddings)[0])
+        return VoiceState(voice.k, voice.v, latents=encoded)
+
+    def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
+        """The attention cache that a prefix of FlowLM's inputs leaves behind."""
+        pieces = split_prefix(embeddings)
+        capacity = capacity_for(sum(length for _, length in pieces))
+        state = flow_lm.init_state(self.config.flow_lm, 1, capacity)
+        for piece, length in pieces:
+            padded = np.zeros((1, length, embeddings.shape[1]), np.float32)
+            padded[0, : len(piece)] = piece
+            count = np.full((1,), len(piece), np.int32)
+            state = self.functions.prefill(self.flow_lm_params, state, padded, count)
+        k, v = (
+            np.stack([np.asarray(getattr(cache, name))[0] for cache in state.layers])
+            for name in ("k", "v")
+        )
+        return VoiceState(k[:, :, : len(embeddings)], v[:, :, : len(embeddings)])
+
+    def warmup(self, flow_steps: int = 1, max_tokens: int = MAX_TOKENS) -> None:
+        """Compile every shape that chunks of `max_tokens` meet behind a voice of up to 30 s."""
+        params, latent = self.flow_lm_params, np.zeros((1, self.latent_dim), np.float32)
+        embeddings = np.zeros((1, self.config.flow_lm.transformer.d_model), np.float32)
+        fresh = partial(voice_state, self.voice_from_embeddings(embeddings))
+        read, full = map(capacity_for, chunk_positions(max_tokens, self.config.mimi.frame_rate))
+        for capacity in range(CAPACITY_STEP, full + 1, CAPACITY_STEP):
+            for length in PREFIX_LENGTHS if capacity <= read else ():
+                tokens, count = np.zeros((1, length), np.int32), np.full((1,), length, np.int32)
+                self.functions.prefill_text(params, fresh(capacity), tokens, count)
+            self.functions.step(params, fresh(capacity), latent, latent, flow_steps)
+            if capacity < full:
+                grow(fresh(capacity))
+        self._first_start.acquire(blocking=False)  # nothing is left for it to compile
+        self._warm_decoder()
+
+    def _warm_decoder(self) -> None:
+        """Compile Mimi's decoder. The first text has this done beside FlowLM's compilation."""
+        for frames in sorted(set(SCHEDULE)):
+            self.decoder().decode(np.zeros((frames, self.latent_dim), np.float32))
+
+
+def _copied(tensor: np.ndarray) -> Any:
+    """On the device, and no longer in the pages of the file."""
+    array = jax.device_put(np.array(tensor))  # jnp.array would compile a copy for every shape
+    release(tensor)
+    return array
+
+
+class JaxLatents:
+    """FlowLM at one place of one chunk: `Latents`."""
+
+    def __init__(
+        self, engine: JaxEngine, voice: VoiceState, tokens: Sequence[int], flow_steps: int
+    ):
+        self._params = engine.flow_lm_params
+        self._step: Callable = partial(engine.functions.step, flow_steps=flow_steps)
+        self._position = voice.length + len(tokens)
+        pieces = split_prefix(tokens)
+        end = voice.length + sum(length for _, length in pieces)
+        capacity = capacity_for(max(end, self._position + 1))
+        state = voice_state(voice, capacity)
+        for piece, length in pieces:
+            padded = np.zeros((1, length), np.int32)
+            padded[0, : len(piece)] = piece
+            count = np.full((1,), len(piece), np.int32)
+            state = engine.functions.prefill_text(self._params, state, padded, count)
+        self._state = state
+        self._latent = np.asarray(self._params["bos_emb"])[None]  # JAX would compile the [None]
+
+    def step(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
+        if self._position == self._state.layers[0].k.shape[2]:
+            self._state = grow(self._state)
+        output, self._state = self._step(self._params, self._state, self._latent, noise[None])
+        self._position += 1
+        self._latent = output.latent
+        return np.asarray(output.latent)[0], float(np.asarray(output.eos_logit)[0])
+
+
+class JaxDecoder:
+    """Mimi's decoder at one place of one chunk: `Decoder`."""
+
+    def __init__(self, engine: JaxEngine):
+        self._params = engine.flow_lm_params, engine.mimi_params
+        self._decode = engine.functions.decode
+        self._state = mimi.init_decoder_state(engine.config.mimi, 1)
+
+    def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
+        audio, self._state = self._decode(*self._params, self._state, latents[None])
+        return np.asarray(audio)[0]
+
+
+def check_flow_steps(config: Config, flow_steps: int) -> None:
+    """Refuse a number of steps that the head of this model would ignore."""
+    kind = config.flow_lm.flow.type
+    if kind in ("drifting", "pointwise") and flow_steps != 1:
+        raise ConfigError(
+            f"This model's {kind} head makes a latent in one step: leave sampler_decode_steps at "
+            f"1 (got {flow_steps})."
+        )
+
+
+def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:
+    """A fresh state of batch 1 that begins with the voice."""
+    layers, kv_heads, _, head_dim = voice.k.shape
+    caches = []
+    for layer in range(layers):
+        pair = []
+        for rows in (voice.k[layer], voice.v[layer]):
+            slots = np.zeros((1, kv_heads, capacity, head_dim), np.float32)
+            slots[0, :, : voice.length] = rows
+            pair.append(jnp.asarray(slots))
+        caches.append(flow_lm.KVCache(*pair))
+    return FlowLMState(tuple(caches), jnp.full((1,), voice.length, jnp.int32))
+
+
+@jax.jit
+def grow(state: FlowLMState) -> FlowLMState:
+    """Room for `CAPACITY_STEP` more positions."""
+    room = ((0, 0), (0, 0), (0, CAPACITY_STEP), (0, 0))
+    layers = jax.tree.map(lambda slots: jnp.pad(slots, room), state.layers)
+    return FlowLMState(layers, state.position)

@@ -1,0 +1,1 @@
+"""The LiteRT engine: an export run with NumPy and LiteRT alone."""

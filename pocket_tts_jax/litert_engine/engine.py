@@ -1,0 +1,133 @@
+"""The LiteRT engine: an exported folder behind `Engine`, with NumPy and LiteRT alone.
+
+Sessions own their caches; models are shared. A session's caches are host buffers that LiteRT
+reads in place, and into which the session writes the rows that a call returns.
+"""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from pocket_tts_jax.errors import ConfigError, VoiceCloningUnavailable
+from pocket_tts_jax.generation.engine import EngineSizes
+from pocket_tts_jax.litert_engine import packed_weights as weight_cache
+from pocket_tts_jax.litert_engine.flow_lm import LiteRTFlowLM, LiteRTLatents
+from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
+from pocket_tts_jax.litert_engine.mimi import LiteRTDecoder, encode
+from pocket_tts_jax.litert_engine.runtime import LiteRTModel
+from pocket_tts_jax.litert_engine.turns import Turns
+from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.text.prepare import Prompt
+from pocket_tts_jax.voice.state import VoiceState
+
+
+class LiteRTEngine(EngineSizes):
+    """One exported model in memory. Thread-safe: calls of one model take turns.
+
+    Args:
+        folder: an export, opened or not.
+        threads: how many threads compute at any time, over all sessions. FlowLM and the decoder
+            have all of them, in turns: with half each the first audio takes half as long again,
+            and speech as a whole no less, on a quiet machine and on a busy one.
+        cache_folder: where packed weights are kept between processes; None packs into memory.
+
+    Raises:
+        CheckpointError: the folder is damaged or of another version.
+        GenerationError: LiteRT is not installed or cannot run the model.
+    """
+
+    def __init__(
+        self,
+        folder: ExportFolder | Path,
+        *,
+        threads: int = 2,
+        cache_folder: Path | None = None,
+    ) -> None:
+        self.folder = folder if isinstance(folder, ExportFolder) else open_folder(folder)
+        self.config = self.folder.config
+        self.threads = threads
+        self._cache_folder = cache_folder
+        self._turns = Turns()
+        self.flow_lm = LiteRTFlowLM(self._load("flow_lm.tflite"), self.folder)
+        self.mimi = self._load("mimi_decoder.tflite")
+        self._encoder: LiteRTModel | None = None
+        self._encoder_lock = threading.Lock()
+
+    @property
+    def can_clone(self) -> bool:
+        """Whether the export has an encoder for recordings."""
+        return self.folder.has("mimi_encoder.tflite")
+
+    @property
+    def flow_steps(self) -> tuple[int, ...]:
+        """How often the flow head can run per frame."""
+        return self.flow_lm.flow_steps
+
+    def start(self, voice: VoiceState | None, prompt: Prompt, flow_steps: int) -> LiteRTLatents:
+        """Prefill a chunk of text behind a voice, or (None) behind nothing.
+
+        Raises ConfigError for a number of flow steps the export has no signature for, and
+        GenerationError where voice and text do not fit the cache.
+        """
+        self.check_flow_steps(flow_steps)
+        return LiteRTLatents(self.flow_lm, voice, prompt.ids, flow_steps)
+
+    def check_flow_steps(self, flow_steps: int) -> None:
+        """ConfigError for a number of flow steps the export has no signature for."""
+        if flow_steps not in self.flow_steps:
+            known = ", ".join(map(str, self.flow_steps))
+            raise ConfigError(
+                f"This export runs its flow head {known} times a frame, not {flow_steps}: choose "
+                "one of these for --sampler-decode-steps."
+            )
+
+    def decoder(self) -> LiteRTDecoder:
+        return LiteRTDecoder(self.mimi, self.config)
+
+    def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
+        """Latents of a recording at the model's rate. VoiceCloningUnavailable without encoder."""
+        return encode(self._open_encoder(), self.config, audio)
+
+    def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState:
+        """The attention cache that a recording's latents leave behind."""
+        return self.flow_lm.voice(self.flow_lm.embed_voice(encoded), encoded)
+
+    def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
+        """The attention cache that FlowLM's input embeddings leave behind."""
+        # The graphs expect embeddings of mean zero, which makes no difference to the model.
+        centred = embeddings - embeddings.mean(axis=-1, keepdims=True)
+        return self.flow_lm.voice(centred, None)
+
+    def close(self) -> None:
+        """Free the models. Sessions still open raise GenerationError at their next call."""
+        for model in (self.flow_lm.model, self.mimi, self._encoder):
+            if model is not None:
+                model.close()
+
+    def _open_encoder(self) -> LiteRTModel:
+        if not self.can_clone:
+            raise VoiceCloningUnavailable(
+                f"{self.folder.path} has no encoder for recordings: export it again with "
+                "--with-encoder, or use one of its voices."
+            )
+        with self._encoder_lock:
+            if self._encoder is None:
+                self._encoder = self._load("mimi_encoder.tflite")
+            return self._encoder
+
+    def _load(self, name: str) -> LiteRTModel:
+        path = self.folder.file(name)
+
+        def load(cache: str) -> LiteRTModel:
+            if not Path(cache).is_file():  # nothing was packed from this file before
+                self.folder.verify(name)
+            return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)
+
+        return weight_cache.load_with_cache(
+            load,
+            LiteRTModel.close,
+            self.folder.sha256(name),
+            path.stat().st_size,
+            self._cache_folder,
+        )

@@ -1,0 +1,148 @@
+"""FlowLM of an export: text, voices, prefills, and the steps of one chunk."""
+
+import re
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+
+from pocket_tts_jax.errors import GenerationError
+from pocket_tts_jax.litert_engine.caches import CachePool, HostCache, from_halves
+from pocket_tts_jax.litert_engine.folder import ExportFolder
+from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
+from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.voice.state import VoiceState
+
+_PREFILL = re.compile(r"prefill_(\d+)_c(\d+)")
+_DECODE = re.compile(r"decode_(\d+)_c(\d+)")
+# {capacity of the caches: {number in the name: name of the signature}}
+Sizes = dict[int, dict[int, str]]
+
+
+class LiteRTFlowLM:
+    """The signatures of `flow_lm.tflite`, and the constants that go with them."""
+
+    def __init__(self, model: LiteRTModel, folder: ExportFolder) -> None:
+        self.model, self.config = model, folder.config
+        self.capacities = folder.capacities
+        self.caches = CachePool(self.config, self.capacities[0])
+        self.bos = folder.constant("bos")
+        self._voice_start = folder.constant("voice_start")
+        self._prefills = _by_capacity(model, _PREFILL)
+        self._decodes = _by_capacity(model, _DECODE)
+
+    @property
+    def flow_steps(self) -> tuple[int, ...]:
+        """How often the flow head can run per frame."""
+        return tuple(sorted({step for steps in self._decodes.values() for step in steps}))
+
+    def embed_text(self, tokens: Sequence[int]) -> Float[np.ndarray, "t d"]:
+        """Embeddings of token ids."""
+        highest = self.config.flow_lm.lookup_table.n_bins
+        if any(not 0 <= token <= highest for token in tokens):
+            raise GenerationError(f"token ids must be from 0 to {highest}, got {list(tokens)}")
+        call = self.model.bind("embed_text")
+        length = call.inputs["tokens"].shape[1]
+        pieces = []
+        for begin in range(0, len(tokens), length):
+            piece = tokens[begin : begin + length]
+            call.inputs["tokens"][0, : len(piece)] = piece
+            call()
+            pieces.append(call.outputs["embeddings"][0, : len(piece)].copy())
+        self.model.release_pages()  # each row of the table came with up to 2 MB around it
+        return np.concatenate(pieces)
+
+    def embed_voice(self, encoded: Float[np.ndarray, "frames encoded"]) -> Float[np.ndarray, "t d"]:
+        """Embeddings of a recording's latents, led by the one that begins a voice."""
+        call = self.model.bind("embed_voice")
+        pieces = [] if self._voice_start is None else [self._voice_start[None]]
+        length = call.inputs["latents"].shape[1]
+        for begin in range(0, len(encoded), length):
+            piece = encoded[begin : begin + length]
+            call.inputs["latents"][0, : len(piece)] = piece
+            call()
+            pieces.append(call.outputs["embeddings"][0, : len(piece)].copy())
+        return np.concatenate(pieces)
+
+    def voice(self, embeddings: Float[np.ndarray, "t d"], latents: np.ndarray | None) -> VoiceState:
+        """The attention cache that embeddings leave behind."""
+        cache = self.prefill(HostCache(self.config, self.capacities[0]), embeddings)
+        k, v = cache.rows()
+        return VoiceState(from_halves(k), v, latents=latents)
+
+    def prefill(self, cache: HostCache, embeddings: Float[np.ndarray, "t d"]) -> HostCache:
+        """Append embeddings to a cache, in as few calls as possible; returns a larger cache where
+        they need one."""
+        cache = cache.grown(cache.position + len(embeddings), self.capacities)
+        while not self._prefills.get(cache.capacity):
+            cache = cache.grown(cache.capacity + 1, self.capacities)
+        names, begin = self._prefills[cache.capacity], 0
+        while begin < len(embeddings):
+            left = len(embeddings) - begin
+            size = min((n for n in names if n >= left), default=max(names))
+            piece = embeddings[begin : begin + size]
+            _run_prefill(self.model, names[size], cache, piece)
+            begin += len(piece)
+        return cache
+
+    def bind_step(self, cache: HostCache, flow_steps: int) -> tuple[HostCache, Call]:
+        """The step over a cache, or over the next larger one that has such a step."""
+        while flow_steps not in self._decodes.get(cache.capacity, {}):
+            cache = cache.grown(cache.capacity + 1, self.capacities)
+        name = self._decodes[cache.capacity][flow_steps]
+        return cache, self.model.bind(name, cache.arrays)
+
+
+class LiteRTLatents:
+    """FlowLM at one place of one chunk: `Latents`. `voice` None speaks without one."""
+
+    def __init__(
+        self,
+        flow_lm: LiteRTFlowLM,
+        voice: VoiceState | None,
+        tokens: Sequence[int],
+        flow_steps: int,
+    ) -> None:
+        self._flow_lm, self._flow_steps = flow_lm, flow_steps
+        cache = flow_lm.caches.take()
+        before = 0 if voice is None else voice.length
+        cache = cache.grown(before + len(tokens) + 1, flow_lm.capacities)
+        if voice is not None:
+            cache.append_voice(voice)
+        cache = flow_lm.prefill(cache, flow_lm.embed_text(tokens))
+        self._cache, self._call = flow_lm.bind_step(cache, flow_steps)
+        self._latent = flow_lm.bos
+        self._done = weakref.finalize(self, flow_lm.caches.give, self._cache)
+
+    def step(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
+        if self._cache.position == self._cache.capacity:
+            cache = self._cache.grown(self._cache.position + 1, self._flow_lm.capacities)
+            self._cache, self._call = self._flow_lm.bind_step(cache, self._flow_steps)
+            self._done()
+        call = self._call
+        call.inputs["latent"][0] = self._latent
+        call.inputs["noise"][0] = noise
+        call.inputs["position"][0] = self._cache.position
+        call()
+        self._cache.append(call.outputs, 1)
+        self._latent, eos_logit = call.outputs["next_latent"][0].copy(), call.outputs["eos_logit"]
+        if not np.isfinite(eos_logit).all():
+            self._done.detach()  # this cache must not be used again
+        return self._latent, float(eos_logit[0, 0])
+
+
+def _run_prefill(model: LiteRTModel, name: str, cache: HostCache, piece: np.ndarray) -> None:
+    call = model.bind(name, cache.arrays)
+    call.inputs["embeddings"][0, : len(piece)] = piece
+    call.inputs["position"][0] = cache.position
+    call()
+    cache.append(call.outputs, len(piece))
+
+
+def _by_capacity(model: LiteRTModel, pattern: re.Pattern[str]) -> Sizes:
+    """{capacity: {number in the name: name}} of the signatures that match."""
+    found: Sizes = {}
+    for name in model.signatures:
+        if match := pattern.fullmatch(name):
+            found.setdefault(int(match[2]), {})[int(match[1])] = name
+    return found

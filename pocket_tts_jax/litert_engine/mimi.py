@@ -1,0 +1,76 @@
+"""Mimi of an export: its decoder as a stream, its encoder for whole recordings."""
+
+import re
+
+import numpy as np
+
+from pocket_tts_jax.config import Config
+from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
+from pocket_tts_jax.shapes import Float
+
+_FRAMES = re.compile(r"(?:decode|encode)_(\d+)")
+# Eight frames in one call take as long as in two, and 8 MB more.
+_AT_ONCE = 4
+
+
+class LiteRTDecoder:
+    """Mimi's decoder at one place of one chunk: `Decoder`.
+
+    Its state alternates between two sets of buffers: what one call writes, the next one reads.
+    """
+
+    def __init__(self, model: LiteRTModel, config: Config) -> None:
+        self._model, self._config = model, config
+        self._sizes = frame_sizes(model)
+        self._calls: dict[tuple[int, int], Call] = {}
+        self._position, self._turn = 0, 0
+        self._states = (model.states(), model.states())
+
+    def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
+        pieces, begin = [], 0
+        while begin < len(latents):
+            left = len(latents) - begin
+            size = max(n for n in self._sizes if n <= min(left, _AT_ONCE))
+            pieces.append(self._decode(latents[begin : begin + size]))
+            begin += size
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def _decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
+        key = len(latents), self._turn
+        if key not in self._calls:
+            before, after = self._states[self._turn], self._states[1 - self._turn]
+            name = self._sizes[len(latents)]
+            self._calls[key] = self._model.bind(name, before, after)
+        call = self._calls[key]
+        call.inputs["latents"][0] = latents
+        call.inputs["position"][0] = self._position
+        call()
+        self._turn = 1 - self._turn
+        self._position += len(latents) * self._config.mimi.steps_per_frame
+        return call.outputs["audio"][0].copy()
+
+
+def encode(
+    model: LiteRTModel, config: Config, audio: Float[np.ndarray, " samples"]
+) -> Float[np.ndarray, "frames encoded"]:
+    """Latents of a recording at the model's rate; a last frame that is not full ends in zeros."""
+    ((size, name),) = frame_sizes(model).items()
+    call, block = model.bind(name), size * config.mimi.frame_size
+    states = [name for name in call.inputs if name in call.outputs]
+    latents = []
+    for start in range(0, audio.size, block):
+        piece = audio[start : start + block]
+        call.inputs["audio"][:] = 0
+        call.inputs["audio"][0, : piece.size] = piece
+        call.inputs["position"][0] = start // config.mimi.seanet.hop_length
+        call()
+        latents.append(call.outputs["latents"][0].copy())
+        for state in states:
+            call.inputs[state][...] = call.outputs[state]
+    return np.concatenate(latents)[: -(-audio.size // config.mimi.frame_size)]
+
+
+def frame_sizes(model: LiteRTModel) -> dict[int, str]:
+    """{frames: name} of the signatures of one side of Mimi."""
+    matches = ((_FRAMES.fullmatch(name), name) for name in model.signatures)
+    return {int(match[1]): name for match, name in matches if match}

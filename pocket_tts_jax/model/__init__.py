@@ -1,0 +1,1 @@
+"""The network in JAX/Flax: pure functions whose caches are arguments and results."""

@@ -1,0 +1,260 @@
+"""Cutting a tokenized text into chunks of a few sentences, and better ways of cutting.
+
+`iter_sentences`, `iter_segments` and `pack` cut where the reference cuts. `cut_long_chunks` and
+`glue_short_chunks` go beyond it: models skip words of chunks that are too long and garble chunks
+of a word or two.
+"""
+
+import bisect
+import itertools
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.text.tokenizer import Tokenizer
+
+_log = logging.getLogger(__name__)
+
+# A text that tokenizes to the marks at which sentences end, respectively over-long sentences are
+# cut. The first token is not one of them: it may carry the vocabulary's word-start sign.
+_SENTENCE_PROBE = ".!...?"
+_CLAUSE_PROBE = ",;:"
+
+_FEW_WORDS = 3
+
+
+def check_max_tokens(max_tokens: int) -> None:
+    """ConfigError for a limit that no chunk could keep."""
+    if max_tokens < 1:
+        raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}.")
+
+
+def cut(
+    ids: Sequence[int],
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    *,
+    cut_at_words: bool = False,
+    glue_short: bool = False,
+) -> Iterator[str]:
+    """A tokenized text as chunks of up to `max_tokens` tokens, as far as its marks allow."""
+    segments = iter_segments(iter_sentences(ids, tokenizer), tokenizer, max_tokens)
+    chunks = pack(segments, max_tokens)
+    if cut_at_words:
+        chunks = cut_long_chunks(chunks, tokenizer, max_tokens)
+    if glue_short:
+        chunks = glue_short_chunks(chunks, tokenizer, max_tokens)
+    return chunks
+
+
+def iter_sentences(ids: Sequence[int], tokenizer: Tokenizer) -> Iterator[tuple[int, str]]:
+    """The sentences of a tokenized text, as (tokens, text)."""
+    marks = _marks(tokenizer, _SENTENCE_PROBE)
+    cuts = (i for i in _cuts(ids, marks) if not _within_number(ids, i, tokenizer))
+    return _decoded(ids, cuts, tokenizer)
+
+
+def iter_segments(
+    sentences: Iterable[tuple[int, str]], tokenizer: Tokenizer, max_tokens: int
+) -> Iterator[tuple[int, str]]:
+    """The same sentences, but those of more than `max_tokens` tokens clause by clause."""
+    marks = _marks(tokenizer, _CLAUSE_PROBE)
+    for count, sentence in sentences:
+        clauses = []
+        if count > max_tokens:
+            ids = tokenizer.encode(sentence.strip())
+            clauses = list(_decoded(ids, _cuts(ids, marks), tokenizer))
+        yield from clauses if len(clauses) > 1 else [(count, sentence)]
+
+
+class Packer:
+    """Joins neighbouring segments to chunks while their tokens add up to `max_tokens`."""
+
+    def __init__(self, max_tokens: int) -> None:
+        self._max_tokens = max_tokens
+        self.begun, self._used = "", 0
+
+    def add(self, count: int, segment: str) -> str | None:
+        """Take in a segment of `count` tokens; returns a chunk when this one did not fit in."""
+        if self.begun and self._used + count <= self._max_tokens:
+            self.begun, self._used = f"{self.begun} {segment}", self._used + count
+            return None
+        chunk = self.rest()
+        self.begun, self._used = segment, count
+        return chunk
+
+    def rest(self) -> str | None:
+        """The chunk begun, if any; what is added next begins another."""
+        chunk, self.begun = self.begun, ""
+        return chunk.strip() if chunk else None
+
+
+def pack(segments: Iterable[tuple[int, str]], max_tokens: int) -> Iterator[str]:
+    """Join neighbouring (tokens, text) segments while their tokens add up to `max_tokens`."""
+    packer = Packer(max_tokens)
+    for count, segment in segments:
+        chunk = packer.add(count, segment)
+        if chunk is not None:
+            yield chunk
+    chunk = packer.rest()
+    if chunk is not None:
+        yield chunk
+
+
+def cut_long_chunks(chunks: Iterable[str], tokenizer: Tokenizer, max_tokens: int) -> Iterator[str]:
+    """Cut chunks of more than `max_tokens` tokens between words, into parts of about one length.
+
+    A single word that is too long stays whole.
+    """
+    for chunk in chunks:
+        if len(tokenizer.encode(chunk)) > max_tokens:
+            yield from _cut_between_words(chunk, tokenizer, max_tokens)
+        else:
+            yield chunk
+
+
+def glue_short_chunks(
+    chunks: Iterable[str], tokenizer: Tokenizer, max_tokens: int
+) -> Iterator[str]:
+    """Join chunks of one or two words to a neighbour, as far as `max_tokens` allows.
+
+    The next chunk is the first choice, then the previous one; if both are too full, the last
+    segment of the previous chunk comes over, when it leaves three words behind.
+    """
+
+    def fits(chunk: str) -> bool:
+        return len(tokenizer.encode(chunk)) <= max_tokens
+
+    remaining = iter(chunks)
+    previous, current = None, next(remaining, None)
+    while current is not None:
+        following = next(remaining, None)
+        if is_short(current):
+            if following is not None and fits(f"{current} {following}"):
+                current = f"{current} {following}"
+                continue
+            if previous is not None and fits(f"{previous} {current}"):
+                previous, current = f"{previous} {current}", following
+                continue
+            if previous is not None:
+                kept, moved = _without_last_segment(previous, tokenizer, max_tokens)
+                if not is_short(kept) and fits(f"{moved} {current}"):
+                    previous, current = kept, f"{moved} {current}"
+        if previous is not None:
+            yield previous
+        previous, current = current, following
+    if previous is not None:
+        yield previous
+
+
+def is_short(chunk: str) -> bool:
+    """Whether a chunk has so few words that a model may garble it."""
+    return len(chunk.split()) < _FEW_WORDS
+
+
+def as_written(chunks: Iterable[str], text: str, decoded: str) -> Iterator[str]:
+    """The part of `text` that each chunk was cut from, where a tokenizer writes in letters of its
+    own (phonemes, say) and the chunks are parts of `decoded`, what its tokens decode to.
+
+    Word by word: cutting and joining moves spaces, but no other character is lost or changes
+    place. Where the two do not have as many words, the chunks are returned as they are.
+    """
+    words, read = text.split(), decoded.split()
+    if len(words) != len(read):
+        yield from chunks
+        return
+    ends = list(itertools.accumulate(map(len, read)))
+    first = taken = 0
+    for chunk in chunks:
+        taken += sum(map(len, chunk.split()))
+        last = bisect.bisect_left(ends, taken)
+        yield " ".join(words[first : last + 1])
+        first = last + (ends[last : last + 1] == [taken])  # a word that was cut counts twice
+
+
+def warn_if_long(
+    chunk: str, tokenizer: Tokenizer, max_tokens: int, written: str | None = None
+) -> None:
+    """Log a warning about a chunk of which the model may skip words. `written` is what the user
+    wrote for it, where the chunk itself is in a tokenizer's own letters."""
+    count = len(tokenizer.encode(chunk))
+    if count > max_tokens:
+        text = chunk if written is None else written
+        _log.warning(
+            "A chunk has %d tokens, more than the limit of %d: words of it may be skipped. Use "
+            "shorter sentences, or commas in them, or have it cut between words (--cut-at-words): "
+            "%r",
+            count,
+            max_tokens,
+            text if len(text) <= 60 else text[:60] + "…",
+        )
+
+
+def _marks(tokenizer: Tokenizer, probe: str) -> frozenset[int]:
+    return frozenset(tokenizer.encode(probe)[1:])
+
+
+def _cuts(ids: Sequence[int], marks: frozenset[int]) -> Iterator[int]:
+    """Positions right behind each run of marks."""
+    return (i for i in range(1, len(ids)) if ids[i - 1] in marks and ids[i] not in marks)
+
+
+def _decoded(
+    ids: Sequence[int], cuts: Iterable[int], tokenizer: Tokenizer
+) -> Iterator[tuple[int, str]]:
+    """The pieces of `ids` between the cuts, as (tokens, text)."""
+    start = 0
+    for end in itertools.chain(cuts, [len(ids)]):
+        yield end - start, tokenizer.decode(ids[start:end])
+        start = end
+
+
+def _within_number(ids: Sequence[int], cut: int, tokenizer: Tokenizer) -> bool:
+    """Whether `cut` lies behind the point of a number such as 3.14.
+
+    That takes the two characters before the cut and the one behind it. They are decoded from a
+    few tokens around the cut rather than from the whole text, which would take quadratic time.
+    """
+    after = _edge(lambda n: tokenizer.decode(ids[cut : cut + n])[:1], len(ids) - cut, 1)
+    if not after.isdigit():
+        return False
+    before = _edge(lambda n: tokenizer.decode(ids[max(0, cut - n) : cut])[-2:], cut, 2)
+    return len(before) == 2 and before[0].isdigit() and before[1] == "."
+
+
+def _edge(decode_edge: Callable[[int], str], available: int, characters: int) -> str:
+    """The `characters` at one edge of a text, given that edge of any number of its tokens.
+
+    Control tokens decode to nothing, so the window grows until it holds enough characters. A
+    window that cuts through a character spelled in byte tokens decodes it (and byte tokens next to
+    it) to U+FFFD; a character has at most four bytes, so of four successive sizes one does not.
+    """
+    size = 4
+    while size < available and len(decode_edge(size)) < characters:
+        size *= 2
+    edges = (decode_edge(n) for n in range(size, size + 4))
+    return next((edge for edge in edges if "\ufffd" not in edge), "\ufffd" * characters)
+
+
+def _without_last_segment(chunk: str, tokenizer: Tokenizer, max_tokens: int) -> tuple[str, str]:
+    """A chunk as all but its last sentence, and that sentence."""
+    sentences = iter_sentences(tokenizer.encode(chunk), tokenizer)
+    segments = [text.strip() for _, text in iter_segments(sentences, tokenizer, max_tokens)]
+    return " ".join(segments[:-1]), segments[-1]
+
+
+def _cut_between_words(chunk: str, tokenizer: Tokenizer, max_tokens: int) -> Iterator[str]:
+    overhead = len(tokenizer.encode(""))
+    words = chunk.split()
+    counts = [len(tokenizer.encode(f" {word}")) - overhead for word in words]
+    room = max(1, max_tokens - overhead)
+    enough = sum(counts) / math.ceil(sum(counts) / room)
+    part, used = [], 0
+    for word, count in zip(words, counts, strict=True):
+        if part and (used + count > room or used >= enough):
+            yield " ".join(part)
+            part, used = [], 0
+        part.append(word)
+        used += count
+    yield " ".join(part)

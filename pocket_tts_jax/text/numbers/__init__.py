@@ -1,0 +1,1 @@
+"""Numbers, dates, money and abbreviations written as words (opt-in)."""

@@ -1,0 +1,143 @@
+"""English readings of abbreviations, addresses of the web and symbols between words."""
+
+import re
+import unicodedata
+
+from pocket_tts_jax.text.numbers.english_tables import (
+    ABBREVIATIONS,
+    ENDINGS,
+    STARTERS,
+    SYMBOLS,
+    TITLES,
+    ends_sentence,
+)
+from pocket_tts_jax.text.typography import fold_typography
+
+_IN_LINKS = {
+    ".": "dot",
+    "/": "slash",
+    "-": "dash",
+    "_": "underscore",
+    "@": "at",
+    "?": "question mark",
+    "=": "equals",
+    "&": "and",
+    "#": "hash",
+    ":": "colon",
+    "~": "tilde",
+    "+": "plus",
+    "%": "percent",
+}
+_DOMAIN = (
+    r"[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|info|io|ai|dev|app|co|uk|us|eu|de|fr|it|es|nl|br)"
+)
+_LINK = re.compile(
+    rf"(?<![\w.+-])(?:https?://)?(?:[\w.+-]+@{_DOMAIN}|www\.[\w.-]+\w|(?<=://)[\w.-]+\w|{_DOMAIN})\b"
+    r"(?::\d+)?(?:/[\w./~%+&=?#@:-]*[\w/])?(?:[?#][\w./~%+&=#-]*\w)?"
+)
+
+
+def _one_of(table: dict[str, str]) -> str:
+    return "|".join(re.escape(sign) for sign in sorted(table, key=len, reverse=True))
+
+
+_TITLE = re.compile(rf"(?<!\w)({_one_of(TITLES)})(?=\s+[A-Z])")
+_ENDING = re.compile(rf"(?<![\w.])({_one_of(ENDINGS)})")
+_ABBREVIATION = re.compile(rf"(?<![\w.])({_one_of(ABBREVIATIONS)})")
+_LETTERS = re.compile(r"(?<![\w.])(?!(?:[AP]\.M|B\.C|A\.D)\.)(?:[A-Z]\.){2,}")
+_INITIAL = re.compile(r"(?<![\w.'’])([A-Z])\.(?=\s+[A-Z])")
+_WORD_BEFORE = re.compile(r"(\S+)\s+$")
+
+# A street name stands before "St." in "Main St. Bridge", none in "on St. Mary's Day".
+_NO_STREET = STARTERS | set("To Near Saint Through Via Of".split())
+
+
+def read_links(text: str) -> str:
+    """Addresses of the web and of mail as they are dictated: "example dot com slash page"."""
+    return _LINK.sub(_link, text)
+
+
+def _link(match: re.Match[str]) -> str:
+    address = re.sub(r"^https?://", "", match[0])
+    address = re.sub(r"^www\.", "w w w.", address).rstrip("/")
+    return re.sub(r"[./\-_@?=&#:~+%]+", lambda m: _link_marks(m[0]), address)
+
+
+def _link_marks(marks: str) -> str:
+    return f" {' '.join(_IN_LINKS[mark] for mark in marks)} "
+
+
+def expand_abbreviations(text: str) -> str:
+    """Titles, streets, initials and Latin in full; a period that ends a sentence stays."""
+    text = _TITLE.sub(_title, text)
+    text = _ENDING.sub(lambda m: ENDINGS[m[1]] + _stop(m), text)
+    text = _ABBREVIATION.sub(lambda m: ABBREVIATIONS[m[1]], text)
+    text = _LETTERS.sub(lambda m: " ".join(m[0].replace(".", "")) + _stop(m), text)
+    return _INITIAL.sub(_initial, text)
+
+
+def _stop(match: re.Match[str]) -> str:
+    return "." if ends_sentence(match.string, match.end()) else ""
+
+
+def _word_before(match: re.Match[str]) -> str:
+    before = _WORD_BEFORE.search(match.string, max(0, match.start() - 60), match.start())
+    return before[1] if before else ""
+
+
+def _title(match: re.Match[str]) -> str:
+    before = _word_before(match)
+    after_name = before[:1].isupper() and before.isalpha() and before not in _NO_STREET
+    if match[1] in ENDINGS and (after_name or re.search(r"\d(?:st|nd|rd|th)$", before)):
+        return ENDINGS[match[1]] + _stop(match)
+    return TITLES[match[1]]
+
+
+def _initial(match: re.Match[str]) -> str:
+    """A letter of a name loses its period, the last letter of a sentence keeps it."""
+    before = _word_before(match)
+    rest = match.string[match.end() : match.end() + 30]
+    following = rest.split()[0].strip(".,;:!?")
+    within_name = not before or before[0].isupper() or re.match(r"\s+[A-Z]\.", rest)
+    return match[1] if within_name and following not in STARTERS else match[0]
+
+
+def read_symbols(text: str) -> str:
+    """Signs that stand between or before words: & is "and", @name "at name"."""
+    text = re.sub(r"(?<=\w)\s?/\s?(?=(?:hour|day|week|month|year|person|night)\b)", " per ", text)
+    text = re.sub(r"\b([Aa]nd|[Ee]ither)/or\b", r"\1 or", text)
+    text = re.sub(r"(?<!\w)#(?=[^\W\d])", "hashtag ", text)
+    text = re.sub(r"(?<=\b[A-G])#(?!\w)", " sharp", text)
+    text = re.sub(r"\*+|(?<!\w)_+|_+(?!\w)|^#+\s|`", "", text, flags=re.MULTILINE)
+    text = re.sub(r"(?<=\w)_(?=\w)", " ", text)
+    signs = re.compile(rf"\s?({_one_of(SYMBOLS)})(\s?)")
+    return signs.sub(_symbol, text)
+
+
+def _symbol(match: re.Match[str]) -> str:
+    before = "" if match.start() == 0 or match.string[match.start() - 1] in "\n([\"'" else " "
+    rest = match.string[match.end() : match.end() + 1]
+    after = "" if rest in (*".,;:!?)]\"'\n", "") else " "
+    return before + SYMBOLS[match[1]] + after
+
+
+_LATIN = str.maketrans(
+    {"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l"}
+    | {"Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i"}
+)
+
+
+def to_ascii(text: str) -> str:
+    """Only the letters A to z, single spaces and `. , ; : ! ? ' -`; the rest is left out.
+
+    Accents go, brackets and dashes become commas, other scripts and emoji vanish.
+    """
+    text = fold_typography(text).translate(_LATIN)
+    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    text = re.sub(r"[()\[\]{}|•·]|\s-+\s|--+", ",", text)
+    text = re.sub(r"[^A-Za-z\s.,;:!?'-]", " ", text)
+    text = re.sub(r"\s+", " ", text)
+    text = re.sub(r"\s+(?=[.,;:!?])", "", text)
+    text = re.sub(r"(?:(?<=[.;:!?])|^),+|,+(?=[.;:!?])|,+(?=,)|,\s*$", "", text)
+    text = re.sub(r",(?=\w)", ", ", text)
+    return text.strip(" ,-")

@@ -1,0 +1,1 @@
+"""Voices: their files, the recordings that they are made of, and finding them by name."""

@@ -1,0 +1,134 @@
+"""Encoded voice prompts on disk, found again by their content.
+
+Encoding a recording costs seconds; its state is kept in the user's cache folder under a name made
+of the samples, the model's weights and the options. Any number of processes may share the folder:
+files appear whole, and a file that is damaged or gone is simply encoded again.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pocket_tts_jax.errors import VoiceError
+from pocket_tts_jax.files.atomic import remove_abandoned, remove_if_possible
+from pocket_tts_jax.files.hub import cache_folder
+from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.voice.state import VoiceState, read_voice, write_voice
+
+_log = logging.getLogger(__name__)
+
+
+def fingerprint(tensors: Mapping[str, np.ndarray], prefix: str = "") -> str:
+    """A short name for the values of `tensors` under `prefix`, from a sample of each.
+
+    With "flow_lm.transformer." it tells for which model a voice state is; over everything, which
+    model encoded a recording. It reads three short pieces a tensor, so mapped files stay unread.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(name for name in tensors if name.startswith(prefix)):
+        values = tensors[name].reshape(-1)
+        digest.update(f"{name}{tensors[name].shape}{values.dtype.str}".encode())
+        for start in sorted({0, values.size // 2, max(values.size - 64, 0)}):
+            digest.update(values[start : start + 64].tobytes())
+    return digest.hexdigest()[:32]
+
+
+def prompt_key(
+    audio: Float[np.ndarray, " n"], rate: int, model_fingerprint: str, **options: object
+) -> str:
+    """The cache's name for `audio` as read, encoded with these options by these weights."""
+    digest = hashlib.sha256(np.ascontiguousarray(audio, np.float32).tobytes())
+    digest.update(f"{rate} {model_fingerprint} {sorted(options.items())}".encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class PromptCache:
+    """A folder of voice states that stays below `max_bytes`; the least recently used go first.
+
+    Switched off by `enabled=False`: then nothing is read, written or created.
+    """
+
+    folder: Path = field(default_factory=lambda: cache_folder() / "voices")
+    max_bytes: int = 512 << 20
+    enabled: bool = True
+
+    def get(self, key: str) -> VoiceState | None:
+        """The state kept under `key`, or None. A damaged file is removed, with a log entry."""
+        path = self._path(key)
+        if not self.enabled or not path.is_file():
+            return None
+        try:
+            voice = read_voice(path)
+        except VoiceError as error:
+            # Another process may have evicted it between the two lines above: also a miss.
+            if path.exists():
+                _log.warning("A cached voice is damaged and is encoded again: %s", error)
+                remove_if_possible(path)
+            return None
+        if not isinstance(voice, VoiceState):
+            return None
+        try:
+            os.utime(path)  # the age that eviction goes by
+        except OSError:
+            pass  # read-only or just evicted: the state is here all the same
+        return voice
+
+    def put(self, key: str, voice: VoiceState) -> None:
+        """Keep `voice` under `key`. A cache that cannot be written costs a log entry, no more."""
+        if not self.enabled:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_voice(self._path(key), voice)
+        except (OSError, VoiceError) as error:
+            _log.warning("The encoded voice is not cached: %s", error)
+            return
+        self._evict()
+
+    def clear(self) -> None:
+        """Remove every cached voice."""
+        for path in self.folder.glob("*.safetensors"):
+            remove_if_possible(path)
+
+    def size(self) -> int:
+        """Bytes in use."""
+        return sum(size for _, size, _ in self._entries())
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+    def _entries(self) -> list[tuple[float, int, Path]]:
+        """(last use, size, path) of every cached voice, the oldest first."""
+        entries = []
+        for path in self.folder.glob("*.safetensors"):
+            try:
+                status = path.stat()
+            except OSError:
+                continue  # evicted by another process
+            entries.append((status.st_mtime, status.st_size, path))
+        return sorted(entries)
+
+    def _evict(self) -> None:
+        entries = self._entries()
+        excess = sum(size for _, size, _ in entries) - self.max_bytes
+        for _, size, path in entries:
+            if excess <= 0:
+                break
+            remove_if_possible(path)
+            excess -= size
+        remove_abandoned(self.folder)
+
+
+def default_cache() -> PromptCache:
+    """The cache in the user's folder; one that is switched off where there is no home for it."""
+    try:
+        return PromptCache()
+    except RuntimeError as error:
+        _log.warning("Encoded voices are not cached: %s", error)
+        return PromptCache(Path(), enabled=False)

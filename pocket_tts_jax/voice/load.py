@@ -1,0 +1,170 @@
+"""From what a user calls a voice (a name, a file, a recording) to the state that speaks with it."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from pocket_tts_jax.audio.read import read_audio
+from pocket_tts_jax.errors import VoiceCloningUnavailable, VoiceError
+from pocket_tts_jax.files.hub import is_remote, resolve
+from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.voice.cache import PromptCache, default_cache, prompt_key
+from pocket_tts_jax.voice.published import PREDEFINED, default_voice, predefined_voice
+from pocket_tts_jax.voice.recording import prepare_prompt
+from pocket_tts_jax.voice.state import VoicePrompt, VoiceState, check_voice, read_voice
+from pocket_tts_jax.weights.source import ModelSource
+
+_log = logging.getLogger(__name__)
+
+# An array alone is [samples] or [channels, samples] at the model's rate.
+VoiceSource = str | Path | bytes | np.ndarray | tuple[np.ndarray, int]
+_LOOKS_LIKE_PATH = re.compile(r"[/\\.]")
+
+
+class VoiceEngine(Protocol):
+    """What makes voices: the part of an engine that cloning needs."""
+
+    @property
+    def sample_rate(self) -> int: ...
+    def encode(
+        self, audio: Float[np.ndarray, " samples"]
+    ) -> Float[np.ndarray, "frames encoded"]: ...
+    def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState: ...
+    def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState: ...
+
+
+class VoiceLoader:
+    """Loads voices for one model.
+
+    `fingerprint` is that of FlowLM's transformer, which a voice state must have been made with;
+    `weights_fingerprint` that of all weights that make a voice from a recording: the encoder's and
+    FlowLM's.
+    """
+
+    def __init__(
+        self, source: ModelSource, engine: VoiceEngine, fingerprint: str, weights_fingerprint: str
+    ):
+        self._source, self._engine = source, engine
+        self._fingerprint, self._weights_fingerprint = fingerprint, weights_fingerprint
+
+    def names(self) -> list[str]:
+        """Voices that need no path: those in the model's folder, and Kyutai's for its own."""
+        published = sorted(PREDEFINED) if self._source.published else []
+        return self._source.voice_names() + published
+
+    def default(self) -> str:
+        """The voice to use where the user chose none; VoiceError where there is none."""
+        source, names = self._source, self._source.voice_names()
+        if source.sidecar.default_voice is not None:
+            return source.sidecar.default_voice
+        if source.published is not None:
+            return default_voice(source.published)
+        if names:
+            return names[0]
+        raise VoiceError(
+            f"The model {source.name} comes with no voice. Name one with --voice: a recording of "
+            "a few seconds, or a .safetensors voice made for this model."
+        )
+
+    def load(
+        self, voice: VoiceSource, *, truncate: bool = False, cache: PromptCache | None = None
+    ) -> VoiceState:
+        if isinstance(voice, str) and (known := self._known(voice)) is not None:
+            return self._read(known)
+        if isinstance(voice, str | Path) and _without_revision(voice).endswith(".safetensors"):
+            return self._read(self._resolve(voice, "the voice"))
+        if isinstance(voice, str) and not _LOOKS_LIKE_PATH.search(voice):
+            raise VoiceError(self._unknown(voice))
+        if not self._source.has_voice_cloning:
+            raise VoiceCloningUnavailable(self._cannot_clone())
+        return self._clone(voice, truncate, cache or default_cache())
+
+    def check(self, voice: VoiceState) -> None:
+        """VoiceError for a voice of another model."""
+        check_voice(voice, self._source.config, self._source.name, self._fingerprint)
+
+    def _known(self, name: str) -> Path | None:
+        """The file of a voice that goes by this name, for these weights."""
+        path = self._source.voice_file(name)
+        if path is not None or name not in PREDEFINED:
+            return path
+        published = self._source.published
+        if published is None:
+            raise VoiceError(
+                f"{name!r} is a voice of Kyutai's published models and does not fit the weights "
+                f"of {self._source.name}. {self._choices()}"
+            )
+        return self._resolve(predefined_voice(published, name), f"the voice {name}")
+
+    def _resolve(self, source: str | Path, what: str) -> Path:
+        return resolve(source, what=what, offline=self._source.offline)
+
+    def _read(self, path: Path) -> VoiceState:
+        voice = read_voice(
+            path,
+            self._source.config,
+            model=self._source.name,
+            model_fingerprint=self._fingerprint,
+        )
+        if isinstance(voice, VoicePrompt):
+            return self._engine.voice_from_embeddings(voice.embeddings)
+        return voice
+
+    def _clone(
+        self, recording: str | Path | bytes | np.ndarray | tuple, truncate: bool, cache: PromptCache
+    ) -> VoiceState:
+        rate = self._engine.sample_rate
+        if isinstance(recording, str) and is_remote(recording):
+            recording = self._resolve(recording, "the recording")
+        if isinstance(recording, str):
+            recording = Path(recording).expanduser()
+        if isinstance(recording, np.ndarray):
+            recording = (recording, rate)
+        audio, given_rate = read_audio(recording)
+        key = prompt_key(audio, given_rate, self._weights_fingerprint, truncate=truncate)
+        found = cache.get(key)
+        if found is not None and found.metadata.get("fingerprint") == self._fingerprint:
+            return found
+        prompt, report = prepare_prompt(audio, given_rate, truncate=truncate, sample_rate=rate)
+        for warning in report.warnings:
+            _log.warning("The recording: %s", warning)
+        voice = self._engine.voice_from_latents(self._engine.encode(prompt))
+        metadata = {
+            "model": self._source.name,
+            "fingerprint": self._fingerprint,
+            "seconds": f"{report.used_seconds:.2f}",
+        }
+        voice = VoiceState(voice.k, voice.v, voice.latents, metadata)
+        cache.put(key, voice)
+        return voice
+
+    def _choices(self) -> str:
+        names = self.names()
+        known = f"Its voices are {', '.join(names)}. " if names else ""
+        return f"{known}A path to a recording or a .safetensors voice works too."
+
+    def _unknown(self, name: str) -> str:
+        return f"The model {self._source.name} has no voice called {name!r}. {self._choices()}"
+
+    def _cannot_clone(self) -> str:
+        if self._source.published is None:
+            return (
+                f"The model {self._source.name} has no encoder for recordings, so it cannot take "
+                f"one as its voice. {self._choices()}"
+            )
+        return (
+            "The weights in use cannot clone a voice from a recording: they are the open ones. "
+            "For the full ones accept the terms at https://huggingface.co/kyutai/pocket-tts, log "
+            f"in with `hf auth login`, and load the model again. {self._choices()}"
+        )
+
+
+def _without_revision(source: str | Path) -> str:
+    """The address without `@revision` or query, to look at its ending."""
+    text = str(source)
+    if text.startswith("hf://"):
+        return text.rsplit("@", 1)[0]
+    return text.split("?", 1)[0] if is_remote(text) else text

@@ -1,0 +1,251 @@
+"""Weight files, memory-mapped, in the checkpoint's own names and layout.
+
+Three forms are read: the published file (`flow_lm.…` and `mimi.…` together), and the split
+FlowLM and Mimi files of the training stack, whose other names are a table here. What does not
+fit the configuration is one error that names every missing, unexpected and mis-shaped tensor.
+"""
+
+import json
+import mmap
+import os
+import re
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.weights.expected import Shape
+
+Tensors = dict[str, np.ndarray]
+
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": np.uint16,  # widened by `as_float32`
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+_NAMES_SHOWN = 12
+
+
+class MappedTensor:
+    """One tensor of a mapped file; `as_float32` reads it."""
+
+    def __init__(self, data: np.ndarray, stored_as: str):
+        self.data = data
+        self.stored_as = stored_as
+
+    @property
+    def shape(self) -> Shape:
+        return self.data.shape
+
+    def as_float32(self) -> np.ndarray:
+        """The tensor in float32: a view of the file where it is stored so, else a copy."""
+        if self.stored_as == "BF16":
+            return (self.data.astype(np.uint32) << 16).view(np.float32)
+        return self.data.astype(np.float32, copy=False)
+
+
+def map_safetensors(path: Path) -> dict[str, MappedTensor]:
+    """Every tensor of a safetensors file, mapped. CheckpointError where the file is damaged.
+
+    The format: https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header,
+    the data).
+    """
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            (header_size,) = struct.unpack("<Q", _read(file.read(8), 8))
+            header = json.loads(_read(file.read(min(header_size, size)), header_size))
+        data = np.memmap(path, np.uint8, "r")[8 + header_size :]
+        header.pop("__metadata__", None)
+        tensors = {name: _map_tensor(data, entry) for name, entry in header.items()}
+        stored = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if stored != data.size:
+            raise ValueError(f"{stored} bytes of tensors were promised, {data.size} are there")
+        return tensors
+    except OSError as error:
+        raise CheckpointError(f"The weight file {path} cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise CheckpointError(
+            f"The weight file {path} is damaged or not a safetensors file ({error}). "
+            "Delete it and download or copy it again."
+        ) from error
+
+
+def _read(data: bytes, size: int) -> bytes:
+    if len(data) != size:
+        raise ValueError("it is shorter than its own header says")
+    return data
+
+
+def _map_tensor(data: np.ndarray, entry: Mapping) -> MappedTensor:
+    start, end = entry["data_offsets"]
+    dtype = np.dtype(_DTYPES[entry["dtype"]])
+    shape = tuple(entry["shape"])
+    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if not 0 <= start <= end <= data.size or end - start != expected:
+        raise ValueError("the place of a tensor does not fit the file")
+    return MappedTensor(data[start:end].view(dtype).reshape(shape), entry["dtype"])
+
+
+def load_checkpoint(path: Path, shapes: Mapping[str, Shape]) -> Tensors:
+    """The tensors of one published file, checked against `shapes`."""
+    found = map_safetensors(path)
+    check_tensors({name: t.shape for name, t in found.items()}, shapes, str(path))
+    return _finite({name: found[name].as_float32() for name in shapes}, str(path))
+
+
+def load_split_checkpoint(flow_lm: Path, mimi: Path, shapes: Mapping[str, Shape]) -> Tensors:
+    """The tensors of a FlowLM and a Mimi file with the training stack's names."""
+    tensors = _renamed(map_safetensors(flow_lm), _flow_lm_name, "flow_lm.")
+    tensors |= _renamed(map_safetensors(mimi), _mimi_name, "mimi.")
+    where = f"{flow_lm} with {mimi}"
+    check_tensors({name: t.shape for name, t in tensors.items()}, shapes, where)
+    return _finite({name: tensors[name] for name in shapes}, where)
+
+
+def replace_mimi(tensors: Tensors, mimi: Path, shapes: Mapping[str, Shape]) -> Tensors:
+    """`tensors` with the Mimi of another file, as a configuration may ask for."""
+    replaced = _renamed(map_safetensors(mimi), _mimi_name, "mimi.")
+    wanted = {name: shape for name, shape in shapes.items() if name.startswith("mimi.")}
+    check_tensors({name: t.shape for name, t in replaced.items()}, wanted, str(mimi))
+    return tensors | _finite(replaced, str(mimi))
+
+
+def check_tensors(found: Mapping[str, Shape], shapes: Mapping[str, Shape], where: str) -> None:
+    """One CheckpointError with everything in which the tensors differ from `shapes`."""
+    missing = [name for name in shapes if name not in found]
+    unexpected = [name for name in found if name not in shapes]
+    misshapen = [
+        f"{name} (is {list(found[name])}, should be {list(shape)})"
+        for name, shape in shapes.items()
+        if name in found and found[name] != shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
+    lines = [f"  {len(v)} {k}: {_listing(v)}" for k, v in problems.items() if v]
+    if lines:
+        raise CheckpointError(
+            f"The weights in {where} do not fit the configuration:\n" + "\n".join(lines) + "\n"
+            "Check that the configuration belongs to these weights."
+        )
+
+
+def _listing(names: list[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _finite(tensors: Tensors, where: str) -> Tensors:
+    """Refuse NaN and infinity, the usual trace of a flipped bit. A sum meets them all."""
+    broken = []
+    for name, tensor in tensors.items():
+        if not np.isfinite(np.sum(tensor)):
+            broken.append(name)
+        release(tensor)
+    if broken:
+        raise CheckpointError(
+            f"The weights in {where} hold values that are not finite, in {_listing(broken)}: "
+            "the file is damaged. Delete it and download or copy it again."
+        )
+    return tensors
+
+
+def release(tensor: np.ndarray) -> None:
+    """Give the memory of a mapped file back to the system; what is read again is mapped again.
+
+    Without it, a file read once counts in the process's memory beside the copies made of it.
+    """
+    mapped = getattr(tensor, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _renamed(
+    found: Mapping[str, MappedTensor], rename: Callable[[str], str | None], prefix: str
+) -> Tensors:
+    """Rename one half of a split checkpoint, and multiply out its weight-norm pairs."""
+    if any(name.startswith(prefix) for name in found):  # already in the published names
+        return {n: t.as_float32() for n, t in found.items() if n.startswith(prefix)}
+    tensors = {}
+    for name, tensor in found.items():
+        new = rename(name)
+        if new is None:
+            continue
+        values = tensor.as_float32()
+        if name.endswith(".weight_g"):
+            values = _weight_norm(found[name[:-1] + "v"].as_float32(), values)
+        tensors[prefix + new] = values
+    return tensors
+
+
+def _weight_norm(direction: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """weight = g · v / ‖v‖, the norm over all but the first axis (Salimans & Kingma 2016)."""
+    axes = tuple(range(1, direction.ndim))
+    return gain * direction / np.sqrt(np.sum(np.square(direction), axis=axes, keepdims=True))
+
+
+_FLOW_LM_NAMES = {
+    "condition_provider.conditioners.transcript_in_segment.embed.weight": (
+        "conditioner.embed.weight"
+    ),
+    "condition_provider.conditioners.speaker_wavs.output_proj.weight": "speaker_proj_weight",
+    "fuser.padding_value": "bos_before_voice",
+}
+_FLOW_LM_SKIPPED = re.compile(
+    r"flow\.w_s_t\.|num_ema_updates$|"
+    r"condition_provider\.conditioners\.(transcript_in_segment|speaker_wavs)\.learnt_padding$"
+)
+_MIMI_SKIPPED = re.compile(
+    r"model\.quantizer\.vq\.|(model\.)?quantizer\.logvar_proj\.weight$|quantizer\.logvar_param$|"
+    r".*_codebook|.*\.weight_v$|wavlm_input_resample\.kernel$|wavlm_proj\.weight$|"
+    r".*wavlm_emb_downsample"
+)
+
+
+def _flow_lm_name(name: str) -> str | None:
+    if _FLOW_LM_SKIPPED.match(name):
+        return None
+    name = _FLOW_LM_NAMES.get(name, name)
+    return name.replace(".self_attn.in_proj_weight", ".self_attn.in_proj.weight")
+
+
+def _mimi_name(name: str) -> str | None:
+    if _MIMI_SKIPPED.match(name):
+        return None
+    name = name.removeprefix("model.").removesuffix("_g") if name.endswith("_g") else name
+    return (
+        name.removeprefix("model.")
+        .replace(".conv.conv.", ".conv.")
+        .replace(".convtr.convtr.", ".convtr.")
+        .replace("in_proj_weight", "in_proj.weight")
+    )
+
+
+# Where the model's modules nest: indices stay with their list's name, a convolution's or a
+# table's parameters with their wrapper's.
+_PATH = re.compile(
+    r"(?:quantizer\.output_proj|downsample\.conv|upsample\.convtr)"
+    r"|(?:conv|convtr|embed)\.(?:weight|bias)$|[^.]+(?:\.\d+)?"
+)
+
+
+def parameter_tree(tensors: Mapping[str, Any]) -> dict:
+    """Nest {name: leaf} the way the Flax modules look it up. Joined by dots, the path of a leaf
+    is its name."""
+    tree: dict = {}
+    for name, tensor in tensors.items():
+        *modules, leaf = _PATH.findall(name)
+        branch = tree
+        for module in modules:
+            branch = branch.setdefault(module, {})
+        branch[leaf] = tensor
+    return tree

@@ -1,0 +1,255 @@
+"""The commands with a stub for the model: every option arrives, every error is one line."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from pocket_tts_jax import open_model as speaker
+from pocket_tts_jax.cli import generate as cli_generate
+from pocket_tts_jax.engines import EngineName
+from pocket_tts_jax.errors import ConfigError, GenerationError
+from tests.cli_stub import CHUNK, FRAME, FRAMES_PER_CHUNK, TAIL, StubSpeaker, samples
+from tests.cli_stub import run_cli as run
+
+
+def test_text_from_everywhere(stub: StubSpeaker) -> None:
+    Path("text.txt").write_text("from a file", encoding="utf-8")
+    for arguments, piped, words in (
+        (["an argument"], None, ["an", "argument"]),
+        (["--text", "an option"], None, ["an", "option"]),
+        (["--file", "text.txt"], None, ["from", "a", "file"]),
+        ([], "from a pipe", ["from", "a", "pipe"]),
+        (["-"], "from a dash", ["from", "a", "dash"]),
+    ):
+        result = run("generate", *arguments, input=piped)
+        assert result.exit_code == 0, result.stderr
+        assert stub.stream["words"] == words
+
+
+def test_text_at_a_terminal_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert cli_generate._text(None, None, None) == cli_generate.DEFAULT_TEXT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["one", "--text", "two"], "once"),
+        (["--file", "missing.txt"], "missing.txt"),
+        ([""], "nothing to say"),
+        ([], "standard input"),
+        (["hello", "-o", "a.doc"], "a.doc"),
+        (["hello", "--format", "xyz", "-o", "a.wav"], "xyz"),
+        (["hello", "--lexicon", "no.toml"], "no.toml"),
+        (["hello", "--speed", "5"], "speed"),
+        (["hello", "-o", "no/such/folder/a.wav"], "folder"),
+        (["hello", "--raw", "--format", "flac", "-o", "a.flac"], "--raw"),
+    ],
+)
+def test_user_errors_are_one_line(stub: StubSpeaker, arguments: list[str], said: str) -> None:
+    result = run("generate", *arguments, input="")
+    assert result.exit_code == 1, result.stderr
+    line = result.stderr.strip().splitlines()[-1]
+    assert line.startswith("Error: ") and said in line
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("place", ["no/such/folder/r.json", "."])
+def test_a_report_without_a_place_is_refused_first(stub: StubSpeaker, place: str) -> None:
+    result = run("generate", "hello", "--report", place)
+    assert result.exit_code == 1 and f"Error: The report {place}" in result.stderr
+    assert stub.choice is None and not Path("tts_output.wav").exists()
+
+
+def test_errors_before_speech_keep_the_old_file(stub: StubSpeaker) -> None:
+    Path("a.wav").write_bytes(b"old")
+    assert run("generate", "", "-o", "a.wav").exit_code == 1
+    assert Path("a.wav").read_bytes() == b"old"
+
+
+def test_wrong_usage_exits_with_2(stub: StubSpeaker) -> None:
+    assert run("generate", "hello", "--no-such-option").exit_code == 2
+    assert run("generate", "hello", "--engine", "steam").exit_code == 2
+    assert run("generate", "hello", "--max-tokens", "0").exit_code == 2
+
+
+def test_default_output(stub: StubSpeaker) -> None:
+    result = run("generate", "two words")
+    assert samples(Path("tts_output.wav")) == 2 * CHUNK + TAIL
+    assert result.stdout == ""
+    assert "tts_output.wav" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["-o", "--output-path"])
+def test_output_path(stub: StubSpeaker, option: str) -> None:
+    run("generate", "hello", option, "x.flac")
+    assert soundfile.info("x.flac").format == "FLAC"
+    assert not Path("tts_output.wav").exists()
+
+
+def test_output_to_a_pipe(stub: StubSpeaker) -> None:
+    wav = run("generate", "hello", "-o", "-")
+    raw = run("generate", "hello", "-o", "-", "--raw")
+    same = run("generate", "hello", "-o", "-", "--format", "raw")
+    flac = run("generate", "hello", "-o", "-", "--format", "flac")
+    assert wav.stdout_bytes[:4] == b"RIFF"
+    assert wav.stdout_bytes[44:] == raw.stdout_bytes == same.stdout_bytes
+    assert len(raw.stdout_bytes) == 2 * (CHUNK + TAIL)
+    assert flac.stdout_bytes[:4] == b"fLaC"
+    assert wav.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["--model", "folder"], "model", Path("folder")),
+        (["--language", "german"], "language", "german"),
+        (["--config", "hf://a/b/c.yaml"], "config", "hf://a/b/c.yaml"),
+        (["--checkpoint", "x.safetensors"], "checkpoint", "x.safetensors"),
+        (["--engine", "litert"], "engine", EngineName.litert),
+        (["--quantize"], "quantize", True),
+        (["--temperature", "0.5"], "temp", 0.5),
+        (["--temp", "0.5"], "temp", 0.5),
+        (["--sampler-decode-steps", "3"], "sampler_decode_steps", 3),
+        (["--lsd-decode-steps", "3"], "sampler_decode_steps", 3),
+        (["--noise-clamp", "1.5"], "noise_clamp", 1.5),
+        (["--eos-threshold", "-2"], "eos_threshold", -2.0),
+        (["--device", "gpu"], "device", "gpu"),
+        (["--threads", "1"], "threads", 1),
+        (["--offline"], "offline", True),
+        (["--no-compilation-cache"], "compilation_cache", False),
+    ],
+)
+def test_model_options_arrive(
+    stub: StubSpeaker, arguments: list[str], field: str, value: object
+) -> None:
+    run("generate", "hello")
+    assert getattr(stub.choice, field) != value
+    assert run("generate", "hello", *arguments).exit_code == 0
+    assert getattr(stub.choice, field) == value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["--max-tokens", "9"], "max_tokens", 9),
+        (["--frames-after-eos", "4"], "frames_after_eos", 4),
+        (["--seed", "7"], "seed", 7),
+        (["--first-chunk", "1"], "first_chunk", 1),
+    ],
+)
+def test_stream_options_arrive(
+    stub: StubSpeaker, arguments: list[str], field: str, value: object
+) -> None:
+    run("generate", "hello there")
+    assert stub.stream[field] != value
+    assert run("generate", "hello there", *arguments).exit_code == 0
+    assert stub.stream[field] == value
+
+
+def test_text_options_arrive(stub: StubSpeaker) -> None:
+    Path("words.json").write_text('{"nginx": "engine x"}')
+    run("generate", "hello")
+    plain = stub.stream["text"]
+    assert (plain.normalize, plain.language, plain.lexicon) == (None, None, None)
+    assert not (plain.pauses or plain.glue_short_chunks or plain.plain_typography)
+    assert not plain.cut_at_words
+    flags = "--normalize", "--text-language", "fr", "--lexicon", "words.json", "--pauses"
+    flags += "--glue-short-chunks", "--plain-typography", "--cut-at-words"
+    run("generate", "hello", *flags)
+    chosen = stub.stream["text"]
+    assert (chosen.normalize, chosen.language) == (True, "fr")
+    assert chosen.lexicon.apply("nginx") == "engine x"
+    assert chosen.pauses and chosen.glue_short_chunks and chosen.plain_typography
+    assert chosen.cut_at_words
+    run("generate", "hello", "--no-normalize")
+    assert stub.stream["text"].normalize is False
+
+
+def test_voice_options_arrive(stub: StubSpeaker) -> None:
+    run("generate", "hello")
+    assert (stub.voice, stub.truncate) == ("default", True)
+    run("generate", "hello", "--voice", "me.wav", "--no-truncate")
+    assert (stub.voice, stub.truncate) == ("me.wav", False)
+
+
+def test_offline_holds_for_a_voice_at_an_address(stub: StubSpeaker) -> None:
+    result = run("generate", "hello", "--offline", "--voice", "https://example.invalid/v.wav")
+    assert result.exit_code == 1 and "switched off" in result.stderr
+
+
+def test_speed_changes_the_length(stub: StubSpeaker) -> None:
+    run("generate", "hello", "-o", "x.wav", "--speed", "1.25")
+    assert samples(Path("x.wav")) == round(CHUNK / 1.25) + TAIL
+
+
+def test_report(stub: StubSpeaker) -> None:
+    run("generate", "one two", "--report", "r.json", "--seed", "5", "--speed", "2")
+    report = json.loads(Path("r.json").read_text())
+    assert report["seed"] == 5 and report["voice"] == "default" and report["engine"] == "jax"
+    assert [chunk["text"] for chunk in report["chunks"]] == ["one", "two"]
+    seconds = CHUNK / 24000 / 2
+    assert [(c["start"], c["end"]) for c in report["chunks"]] == [
+        (0.0, seconds),
+        (seconds, 2 * seconds),
+    ]
+    assert report["seconds"] == 2 * seconds and all(c["eos"] for c in report["chunks"])
+
+
+@pytest.mark.parametrize("option", ["-q", "--quiet"])
+def test_quiet(stub: StubSpeaker, option: str) -> None:
+    assert run("generate", "hello").stderr != ""
+    assert run("generate", "hello", option).stderr == ""
+    assert "Error" in run("generate", "", option).stderr
+
+
+def test_interruption_keeps_what_was_said(stub: StubSpeaker) -> None:
+    stub.error, stub.fail_at = KeyboardInterrupt(), FRAMES_PER_CHUNK + 2
+    result = run("generate", "one two", "-o", "x.wav", "--report", "r.json", "--seed", "5")
+    assert result.exit_code == 130
+    assert "--seed 5 --first-chunk 1" in result.stderr
+    assert samples(Path("x.wav")) == CHUNK + 2 * FRAME
+    assert len(json.loads(Path("r.json").read_text())["chunks"]) == 1
+
+
+def test_a_closed_pipe_is_no_error(stub: StubSpeaker) -> None:
+    stub.error = BrokenPipeError()
+    result = run("generate", "hello", "-o", "-")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_an_error_while_speaking(stub: StubSpeaker) -> None:
+    stub.error = GenerationError("The weights are damaged.")
+    result = run("generate", "hello")
+    assert result.exit_code == 1 and "Error: The weights are damaged." in result.stderr
+
+
+def test_open_speaker_refuses_what_it_cannot_do(tmp_path: Path) -> None:
+    choice = speaker.ModelChoice
+
+    def refusal(wrong: speaker.ModelChoice) -> str:
+        with pytest.raises(ConfigError) as caught:
+            speaker.open_speaker(wrong, print)
+        return str(caught.value)
+
+    assert "CPU" in refusal(choice(device="gpu"))
+    assert "float32" in refusal(choice(quantize=True))
+    assert "threads" in refusal(choice(threads=0))
+    assert "exporters.tflite" in refusal(choice(engine=EngineName.litert))
+    assert "alone" in refusal(choice(engine=EngineName.litert, language="english"))
+    (tmp_path / "manifest.json").touch()
+    assert "export" in refusal(choice(engine=EngineName.jax, model=tmp_path))
+
+
+def test_targets_need_a_place_for_a_format() -> None:
+    from pocket_tts_jax.cli.speak import targets
+
+    with pytest.raises(ConfigError, match="-o"):
+        targets(None, "raw", True, "x.wav")
+    assert targets(None, "flac", False, "./x.wav").path == "./x.flac"

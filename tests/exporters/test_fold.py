@@ -1,0 +1,53 @@
+"""Folded weights give the model's own numbers; the gate's other half is in test_export_gate."""
+
+# pyright: reportArgumentType=false
+# The graphs take NumPy arrays as well.
+
+import numpy as np
+import pytest
+
+from exporters.graph import functions as graph
+from exporters.graph.fold import flow_lm_weights, flow_steps
+from pocket_tts_jax.litert_engine.caches import from_halves, to_halves
+from pocket_tts_jax.testing.random_checkpoint import random_tensors
+from pocket_tts_jax.testing.tiny_model import tiny_config
+
+
+def test_centred_weights_write_rows_of_mean_zero() -> None:
+    config = tiny_config()
+    weights = flow_lm_weights(random_tensors(config), config)
+    rng = np.random.default_rng(0)
+    for layer in weights["layers"]:
+        for name in ("out", "down"):
+            x = rng.standard_normal((3, layer[name].shape[1])).astype(np.float32)
+            written = np.asarray(graph.linear(x, layer[name]))
+            assert abs(written).max() > 0.01
+            np.testing.assert_allclose(written.mean(axis=1), 0, atol=1e-6)
+
+
+def test_flow_offsets_hold_one_vector_per_evaluation() -> None:
+    for kind, expected in (("lsd", (1, 2, 3, 4)), ("drifting", (1,)), ("flow_matching", (16,))):
+        config = tiny_config(kind)
+        offsets = flow_lm_weights(random_tensors(config), config)["flow"]["offsets"]
+        assert tuple(map(int, offsets)) == flow_steps(config) == expected
+        for count, vectors in offsets.items():
+            assert len(vectors) == int(count)
+            assert all(v.shape == (config.flow_lm.flow.dim,) for v in vectors)
+
+
+def test_masks_need_no_comparison() -> None:
+    bias = np.asarray(graph.past_bias(np.array([3], np.float32), 6))
+    assert (bias[0] == 0).tolist() == [True] * 3 + [False] * 3
+    assert bias.min() == graph.MASKED
+    window = np.asarray(graph.window_bias(np.array([2], np.float32), 2, 4, context=3))
+    # Slots hold positions −2, −1, 0, 1; a query sees itself and two before it.
+    assert (window == 0).tolist() == [[False, False, True, True], [False, False, False, True]]
+    assert np.isfinite(window).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 8), (1, 1, 1, 2)])
+def test_key_layouts_are_inverse(shape: tuple[int, ...]) -> None:
+    k = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    np.testing.assert_array_equal(from_halves(to_halves(k)), k)
+    half = shape[-1] // 2
+    np.testing.assert_array_equal(to_halves(k)[..., :half], k[..., 0::2])

@@ -1,0 +1,81 @@
+"""One run at a time, in the order of asking."""
+
+import threading
+import time
+
+import pytest
+
+from pocket_tts_jax.litert_engine.turns import Turns
+
+
+def test_one_at_a_time_in_the_order_of_asking() -> None:
+    turns, inside, served = Turns(), [0], []
+
+    def work(number: int) -> None:
+        with turns:
+            inside[0] += 1
+            assert inside[0] == 1
+            served.append(number)
+            inside[0] -= 1
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    with turns:
+        for waiting, thread in enumerate(threads):
+            thread.start()
+            while len(turns._waiting) <= waiting:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert served == list(range(8))
+
+
+def test_two_that_ask_again_and_again_alternate() -> None:
+    """Where the other one waits before a turn ends, the next turn is the other's."""
+    turns, served, times = Turns(), [], 20
+
+    def work(name: str) -> None:
+        for _ in range(times):
+            with turns:
+                served.append(name)
+                while not turns._waiting and len(served) < 2 * times - 1:
+                    time.sleep(0.001)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Only the order of the first request is open.
+    assert served in (list("ab" * times), list("ba" * times))
+
+
+def test_one_that_stops_waiting_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends the wait of a program's main thread; the model's thread must go on."""
+    turns, served = Turns(), []
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    def give_up() -> None:
+        with pytest.raises(KeyboardInterrupt), turns:
+            served.append("interrupted")
+
+    with turns:
+        with monkeypatch.context() as patch:
+            patch.setattr(turns._changed, "wait", interrupted)
+            give_up()
+    other = threading.Thread(target=lambda: turns.__enter__(), daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive() and served == []
+
+
+def test_an_error_ends_a_turn() -> None:
+    turns = Turns()
+    try:
+        with turns:
+            raise ValueError("in the middle of a run")
+    except ValueError:
+        pass
+    with turns:
+        pass

@@ -1,0 +1,1 @@
+"""How good speech is, measured."""
