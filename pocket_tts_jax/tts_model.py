@@ -33,7 +33,7 @@ class TTSModel(SpeechModel):
         check_flow_steps(source.config, sampler_decode_steps)
         tensors = source.load_tensors()
         fingerprints = fingerprint(tensors, "flow_lm.transformer."), fingerprint(tensors)
-        self.engine = JaxEngine(source.config, tensors)
+        self.engine = JaxEngine(source.config, tensors, source.alignment)
         options = SamplingOptions(temp, sampler_decode_steps, noise_clamp, eos_threshold)
         voices = VoiceLoader(source, self.engine, *fingerprints)
         super().__init__(source, self.engine, voices, options)

@@ -27,6 +27,7 @@ from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.files.fallback import resolve_with_fallback
 from pocket_tts_jax.files.hub import is_remote, resolve
 from pocket_tts_jax.text.prepare import MAX_TOKENS
+from pocket_tts_jax.weights.alignment import Alignment, alignment_of
 from pocket_tts_jax.weights.checkpoint import (
     Tensors,
     load_checkpoint,
@@ -52,6 +53,7 @@ class Sidecar:
     has_voice_cloning: bool = True
     normalize: bool = False
     notice: str | None = None  # what a user must know before using the model
+    alignment_heads: list[list[int]] | None = None  # [layer, head] pairs that follow the text
 
     @classmethod
     def read(cls, folder: Path) -> "Sidecar":
@@ -79,6 +81,11 @@ class ModelSource:
     voices: Path | None = None  # a folder of voice files
     published: str | None = None  # the name whose predefined voices fit these weights
     offline: bool = False  # voices must not be fetched either
+
+    @property
+    def alignment(self) -> Alignment:
+        """The attention heads that follow the text."""
+        return alignment_of(self.config, self.published, self.sidecar.alignment_heads)
 
     @property
     def tokenizer_kind(self) -> str:
