@@ -32,14 +32,14 @@ from exporters.manifest import refresh_files, write_manifest
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, VoiceError
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
-from pocket_tts_jax.voice.cache import fingerprint
 from pocket_tts_jax.voice.state import read_voice
+from pocket_tts_jax.weights.checkpoint import fingerprint
 from pocket_tts_jax.weights.source import ModelSource, is_published, open_source
 
 _log = logging.getLogger(__name__)
 MAX_FRAMES = 768  # 30 s of voice, a full chunk of text, and the longest speech for it
 MANY_FRAMES = 8192  # 11 minutes; the caches would take more memory than the model
-_DOCUMENTS = ("LICENSE", "MODEL_CARD.md", "README.md", "voice.json")  # TODO voice.json
+_DOCUMENTS = ("LICENSE", "MODEL_CARD.md", "README.md")
 FLOW_LM, DECODER, ENCODER = "flow_lm.tflite", "mimi_decoder.tflite", "mimi_encoder.tflite"
 
 
@@ -134,7 +134,7 @@ class Export:
         """Test vectors come from the finished files; the manifest then lists them too."""
         refresh_files(self.folder)
         engine = LiteRTEngine(self.folder, threads=1)
-        write_vectors(engine, self.source.sidecar.max_tokens)
+        write_vectors(engine, self.source.settings.max_tokens)
         engine.close()
         refresh_files(self.folder)
 

@@ -13,7 +13,8 @@ from typing import Any
 from exporters.graph.fold import Tree, flow_steps
 from exporters.graph.signature import Signature, Tensor
 from exporters.graph.signatures import capacities
-from pocket_tts_jax.generation.stream import FADE_IN_SECONDS, FRAMES_BEFORE_EOS, SCHEDULE
+from pocket_tts_jax.generation.ending import FADE_IN_SECONDS, FRAMES_BEFORE_EOS
+from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.litert_engine.folder import FORMAT, FORMAT_VERSION, MANIFEST
 from pocket_tts_jax.litert_engine.mimi import AT_ONCE
 from pocket_tts_jax.model.flow_lm import head_shape
@@ -48,6 +49,7 @@ def write_manifest(
         "precision": precision,
         "licence": licence,
         "fingerprint": fingerprint,
+        "notice": source.settings.notice,
         "config": "config.yaml",
         "languages": [language_of(source)],
         "voices": _voices(folder, source),
@@ -76,7 +78,7 @@ def write_manifest(
 
 def _voices(folder: Path, source: ModelSource) -> dict[str, Any]:
     names = sorted(path.stem for path in (folder / "voices").glob("*.safetensors"))
-    default = source.sidecar.default_voice
+    default = source.settings.default_voice
     return {"default": default if default in names else None, "names": names}
 
 
@@ -85,7 +87,7 @@ def _text(source: ModelSource) -> dict[str, Any]:
     size, kind = source.config.flow_lm.lookup_table.n_bins, source.tokenizer_kind
     tokenizer = load_tokenizer(kind, source.tokenizer, size)
     rules = asdict(TextRules.from_config(source.config))
-    normalize = source.sidecar.normalize
+    normalize = source.settings.normalize
     return {
         "tokenizer": {"kind": kind, "path": f"tokenizer{source.tokenizer.suffix}", "size": size},
         "text": rules
@@ -114,7 +116,7 @@ def _generation(source: ModelSource) -> dict[str, Any]:
         "temperature": config.default_temperature,
         "eos_threshold": config.default_eos_threshold,
         "frames_before_eos": FRAMES_BEFORE_EOS,
-        "max_tokens": source.sidecar.max_tokens,
+        "max_tokens": source.settings.max_tokens,
         "frames_after_eos": config.model_recommended_frames_after_eos,
         "frames_after_eos_by_words": {
             "fewer_than": prepare.SHORT,

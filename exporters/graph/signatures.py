@@ -139,9 +139,7 @@ def _decode(
     def function(weights: Tree, latent: Any, noise: Any, position: Any, *caches: Any) -> tuple:
         flow = weights["flow"]
         x = graph.linear(latent, weights["audio"])
-        x, rows, attention = graph.step(
-            weights, x, position, _paired(caches), lm.max_period, heads
-        )
+        x, rows, attention = graph.step(weights, x, position, _paired(caches), lm.max_period, heads)
         hidden = graph.normalise(x, 1e-5, centred=True)
         with jax.named_scope("condition"):
             condition = graph.linear(hidden, *flow["condition"])

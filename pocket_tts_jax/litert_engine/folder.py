@@ -11,7 +11,7 @@ import numpy as np
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.shapes import Float
-from pocket_tts_jax.weights.source import Sidecar
+from pocket_tts_jax.weights.settings import ModelSettings
 
 FORMAT = "pocket-tts-jax export"
 FORMAT_VERSION = 2
@@ -45,13 +45,14 @@ class ExportFolder:
         return tuple((layer, head) for layer, head in self.manifest["alignment"]["heads"])
 
     @property
-    def sidecar(self) -> Sidecar:
-        """What the model asks of those who use it."""
-        return Sidecar(
+    def settings(self) -> ModelSettings:
+        """The settings of the model that was exported."""
+        return ModelSettings(
             max_tokens=self.manifest["generation"]["max_tokens"],
             default_voice=self.manifest["voices"]["default"],
             has_voice_cloning=self.has("mimi_encoder.tflite"),
             normalize=self.manifest["text"]["normalize"],
+            notice=self.manifest.get("notice"),
             alignment_heads=self.manifest["alignment"]["heads"],
         )
 
@@ -88,6 +89,12 @@ class ExportFolder:
         names = (name for name in self.manifest["files"] if name.startswith("voices/"))
         return {Path(name).stem: self.path / name for name in sorted(names)}
 
+    @staticmethod
+    def files_in_manifest(folder: Path) -> list[str]:
+        """Names of the files that a manifest lists, before they are all there."""
+        files = _read_manifest(folder).get("files")
+        return sorted(files) if isinstance(files, dict) else []
+
     def verify(self, name: str | None = None) -> None:
         """Hash one file, or all; CheckpointError names the first that was changed."""
         for entry in [name] if name else self.manifest["files"]:
@@ -110,6 +117,12 @@ def open_folder(path: Path) -> ExportFolder:
     Raises CheckpointError for a missing or unreadable manifest, another format version, and a
     file that is missing or cut short.
     """
+    manifest = _read_manifest(path)
+    _check_sizes(path, manifest)
+    return ExportFolder(path, manifest, load_config(path / manifest["config"]))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -124,8 +137,7 @@ def open_folder(path: Path) -> ExportFolder:
             f"{path} has format version {version}, this package reads {FORMAT_VERSION}. Export the "
             "model again with this package: python -m exporters.tflite --model MODEL --out FOLDER."
         )
-    _check_sizes(path, manifest)
-    return ExportFolder(path, manifest, load_config(path / manifest["config"]))
+    return manifest
 
 
 def _check_sizes(path: Path, manifest: dict[str, Any]) -> None:
