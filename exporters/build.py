@@ -133,7 +133,7 @@ class Export:
         """Test vectors come from the finished files; the manifest then lists them too."""
         refresh_files(self.folder)
         engine = LiteRTEngine(self.folder, threads=1)
-        write_vectors(engine, self.source.settings.max_tokens)
+        write_vectors(engine)
         engine.close()
         refresh_files(self.folder)
 
