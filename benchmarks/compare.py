@@ -23,8 +23,8 @@ from typing import Any
 from benchmarks.child import ask
 from benchmarks.engines import ENGINES, NOT_COMPARABLE, Engine, pairs
 from benchmarks.machine import commit, describe_machine
-from benchmarks.table import markdown
 from benchmarks.ratios import LITERT, ratio_lines
+from benchmarks.table import markdown
 from benchmarks.texts import BATCH_TEXT, QUICK_TEXT, TEXT
 from benchmarks.workload import (
     FULL_SIZE,

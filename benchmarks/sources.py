@@ -18,9 +18,6 @@ def made_by(config: str, root: Path = ROOT) -> str:
     from exporters.manifest import CONVERTERS  # it imports JAX
 
     digest = hashlib.sha256(f"{config} {versions(CONVERTERS)}".encode())
-    for pattern in SOURCES:
-        if not any(root.glob(pattern)):
-            raise FileNotFoundError(f"{pattern} names no file: mend benchmarks/sources.py")
     for path in sorted(path for pattern in SOURCES for path in root.glob(pattern)):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root).as_posix()} {len(content)} ".encode() + content)
