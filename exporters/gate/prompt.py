@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exporters.graph.signature import Signature
-from pocket_tts_jax.litert_engine.caches import HostCache
+from pocket_tts_jax.litert_engine.caches import CacheBlock, HostCache
 from pocket_tts_jax.litert_engine.folder import ExportFolder
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel
 from pocket_tts_jax.text.tokenizer import load_tokenizer
@@ -57,7 +57,7 @@ def _length(prefill: Signature) -> int:
 
 
 def _voice_cache(folder: ExportFolder, capacity: int, room: int) -> HostCache:
-    cache = HostCache(folder.config, capacity)
+    cache = CacheBlock(folder.config, capacity, 1).caches[0]
     for path in sorted((folder.path / "voices").glob("*.safetensors")):
         voice = read_voice(path, folder.config)
         if isinstance(voice, VoiceState) and voice.length <= room:
