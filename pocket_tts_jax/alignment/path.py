@@ -11,7 +11,7 @@ import numpy as np
 
 from pocket_tts_jax.shapes import Float
 
-LAG = 4  # frames after a frame when its word is decided: 0.32 s
+LAG = 3  # frames after a frame when its word is decided: 0.24 s
 _FLOOR = 0.02  # share of the attention that any word may have without being spoken
 _SKIP = -6.0  # log likelihood of a word that takes no frame of its own
 _IMPOSSIBLE = -1e30

@@ -1,11 +1,10 @@
 """The times of words, as a text's chunks, frames and pauses go by.
 
 A word is known once the word behind it has been decided on (`path.LAG` frames after it began), once
-its audio has been quiet for a while, or at the end of its chunk: at most 0.5 s of audio after its
-end. Times count every sample: a chunk starts where the audio before it ended, pauses included.
+it has been quiet for as long, or at the end of its chunk: at most 0.5 s of audio after its end. Times count every sample: a chunk starts where the audio before it ended, pauses included.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,19 +15,17 @@ from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.text.words import Word
 
-_SILENT = 0.24  # seconds of quiet behind a word that end it before the next one is heard
-_TRIM = 0.03  # quiet of less than this at an edge belongs to the sound beside it
 
 
 class WordTimer:
-    """Hears a stream of chunks and pauses, and says when each word was spoken.
+    """Hears a stream of chunks and pauses, and tells `on_word` when each word was spoken.
 
     Call `begin` at the start of a chunk, `hear` for each of its frames, `end` at its end, and
-    `pause` between chunks. Each yields the words that have become known, in the order of the text.
+    `pause` between chunks. Words are told in the order of the text, as soon as they are known.
     """
 
-    def __init__(self, sample_rate: int) -> None:
-        self._rate = sample_rate
+    def __init__(self, sample_rate: int, on_word: Callable[[SpokenWord], None]) -> None:
+        self._rate, self._on_word = sample_rate, on_word
         self._samples = 0
         self._chunk: _Chunk | None = None
         self._cut: SpokenWord | None = None  # a word of which the next chunk says the rest
@@ -39,25 +36,24 @@ class WordTimer:
 
     def hear(
         self, audio: Float[np.ndarray, " samples"], attention: Float[np.ndarray, "heads tokens"]
-    ) -> Iterator[SpokenWord]:
+    ) -> None:
         """One frame of the chunk's audio and what the model looked at when it made it."""
         assert self._chunk is not None
         self._chunk.hear(audio, attention)
-        yield from self._known()
+        self._tell()
 
-    def end(self) -> Iterator[SpokenWord]:
+    def end(self) -> None:
         """The chunk is over."""
         assert self._chunk is not None
         self._chunk.finish()
-        yield from self._known()
+        self._tell()
         self._samples += self._chunk.samples
-        self._chunk = None
 
     def pause(self, samples: int) -> None:
         """Silence that belongs to no chunk."""
         self._samples += samples
 
-    def _known(self) -> Iterator[SpokenWord]:
+    def _tell(self) -> None:
         assert self._chunk is not None
         for word, start, end in self._chunk.known():
             start, end = ((self._samples + edge) / self._rate for edge in (start, end))
@@ -68,7 +64,7 @@ class WordTimer:
                 spoken = replace(spoken, start=self._cut.start, chunk=self._cut.chunk)
             self._cut = spoken if word.goes_on else None
             if not word.goes_on:
-                yield spoken
+                self._on_word(spoken)
 
 
 class _Chunk:
@@ -79,12 +75,12 @@ class _Chunk:
         self._groups = _groups(words)
         units = [(group[0].first_token, group[0].last_token) for group in self._groups]
         self._path = Path(units, tokens)
-        self._places: list[int] = []
-        self._frames: list[int] = [0]  # where each frame starts, and the next one
+        self._frames = [0]  # where each frame starts, and the next one
+        self._decided = 0  # frames
+        self._taken: dict[int, tuple[int, int]] = {}  # by group: its frames, the last exclusive
+        self._reached = -1  # the group of the last decided frame, or the one behind which it is
         self._loudness = Loudness(rate)
-        self._rate = rate
-        self._next = 0  # the group that is told next
-        self._edge = 0  # nothing starts before it
+        self._told, self._edge = 0, 0  # groups that were told, and where the last of them ended
         self._over = False
 
     def hear(
@@ -93,33 +89,57 @@ class _Chunk:
         self._loudness.push(audio)
         self.samples += len(audio)
         self._frames.append(self.samples)
-        self._places += self._path.push(attention)
+        self._take(self._path.push(attention))
 
     def finish(self) -> None:
-        self._places += self._path.finish()
+        self._take(self._path.finish())
         self._over = True
 
+    def _take(self, places: Sequence[int]) -> None:
+        for place in places:
+            group, behind = divmod(place - 1, 2)
+            if place % 2:
+                first, _ = self._taken.get(group, (self._decided, 0))
+                self._taken[group] = first, self._decided + 1
+            self._reached = group + (behind > 0) / 2 if place else -1
+            self._decided += 1
+
     def known(self) -> Iterator[tuple[Word, int, int]]:
-        """(word, start, end) of the words that have become known, `goes_on` included."""
-        while self._next < len(self._groups):
-            last = self._last_of_turn()
+        """(word, start, end) of the words that have become known, in order."""
+        while self._told < len(self._groups):
+            last = self._next_with_frames()
             if last is None:
                 return
-            start, stop = self._span(last)
-            start, end = self._edges(start, stop)
-            turn = self._groups[self._next : last + 1]
-            yield from _shared([word for group in turn for word in group], start, end)
-            self._edge, self._next = end, last + 1
+            span = self._edges(last)
+            if span is None:
+                return
+            part = self._groups[self._told : last + 1]
+            yield from _shared([word for group in part for word in group], *span)
+            self._edge, self._told = span[1], last + 1
 
-    def _last_of_turn(self) -> int | None:
-        """The next group that has frames of its own and is over; those skipped before it share
-        them. None while it is not over."""
-        reached = self._places[-1] if self._places else -1
-        for group in range(self._next, len(self._groups)):
-            place = 2 * group + 1
-            if place in self._places:  # TODO speed
-                return group if self._over or reached > place or self._is_silent(place) else None
+    def _next_with_frames(self) -> int | None:
+        """The next group that has frames of its own; those before it share them. At the end of
+        the chunk the last group, None before."""
+        for group in range(self._told, len(self._groups)):
+            if group in self._taken:
+                return group
         return len(self._groups) - 1 if self._over else None
+
+    def _edges(self, group: int) -> tuple[int, int] | None:
+        """Where a group starts and ends; None while that is not known.
+
+        Silence in front of a word and behind it is not the word's.
+        """
+        first, last = self._taken.get(group, (self._decided, self._decided))
+        start, decided = max(self._frames[first], self._edge), self._frames[last]
+        passed = self._over or self._reached > group
+        stop = max(start, decided if passed else self.samples)
+        before, behind = self._loudness.silence(start, stop)
+        end = stop - behind
+        # Silence since the last frame that is known to be the word's: it will not go on.
+        if passed or start < end <= decided:
+            return start + before, end
+        return None
 
 
 def _groups(words: Sequence[Word]) -> list[list[Word]]:
