@@ -1,7 +1,8 @@
 """The times of words, as a text's chunks, frames and pauses go by.
 
 A word is known once the word behind it has been decided on (`path.LAG` frames after it began), once
-it has been quiet for as long, or at the end of its chunk: at most 0.5 s of audio after its end. Times count every sample: a chunk starts where the audio before it ended, pauses included.
+it has been quiet for as long, or at the end of its chunk: at most 0.5 s of audio after its end.
+Times count every sample: a chunk starts where the audio before it ended, pauses included.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,6 @@ from pocket_tts_jax.alignment.quiet import Loudness
 from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.text.words import Word
-
 
 
 class WordTimer:

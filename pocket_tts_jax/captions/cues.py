@@ -7,6 +7,7 @@ The limits are those that subtitle guides of broadcasters agree on: 42 character
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.text.pauses import blank_marks
@@ -17,7 +18,8 @@ READING_SPEED = 17.0  # characters a second
 _GAP = 0.08  # kept free between cues, so that the eye sees the change
 _PAUSE, _LONG_PAUSE = 0.3, 0.8
 _SENTENCE = re.compile(r"[.!?…][\"'”’)\]»]*$")
-_MARKS_BEFORE = re.compile(r"\s(\S+)\Z")
+_MARKS_BEFORE = re.compile(r"(?:\s|\A)(\S+)\Z")
+_MARKS_BEHIND = re.compile(r"\S*")
 _CLAUSE = re.compile(r"[,;:–—-][\"'”’)\]»]*$")
 # Breaking behind a word costs less the better the place; a cue costs more the farther it is from
 # a comfortable length.
@@ -50,22 +52,23 @@ def written_words(text: str, words: Sequence[SpokenWord], *, pauses: bool = Fals
     """The words as the text has them: each with the marks that touch it.
 
     What stands between two words and touches neither (a dash, a word that the model has no sound
-    for) goes with the first. `pauses`: the text has pause marks, which are left out.
+    for) goes with the first of them. `pauses`: the text has pause marks, which are left out.
     """
+    if not words:
+        return []
     text = blank_marks(text) if pauses else text
-    found, begin = [], 0
-    for i, word in enumerate(words):
-        last = i + 1 == len(words)
-        end = len(text) if last else _start(text, word, words[i + 1])
-        found.append(Written(" ".join(text[begin:end].split()), word))
-        begin = end
-    return found
+    bounds = [_start(text, 0, words[0])]
+    bounds += [_start(text, a.last_character, b) for a, b in pairwise(words)]
+    end = _MARKS_BEHIND.match(text, words[-1].last_character)
+    bounds.append(end.end() if end else len(text))
+    parts = [" ".join(text[begin:end].split()) for begin, end in pairwise(bounds)]
+    return [Written(part, word) for part, word in zip(parts, words, strict=True)]
 
 
-def _start(text: str, word: SpokenWord, following: SpokenWord) -> int:
-    """Where what is shown for the following word begins: with the marks in front of it."""
-    marks = _MARKS_BEFORE.search(text, word.last_character, following.first_character)
-    return marks.start(1) if marks else following.first_character
+def _start(text: str, begin: int, word: SpokenWord) -> int:
+    """Where what is shown for a word begins: with the marks in front of it, at `begin` or later."""
+    marks = _MARKS_BEFORE.search(text, begin, word.first_character)
+    return marks.start(1) if marks else word.first_character
 
 
 def cues(words: Sequence[Written]) -> list[Cue]:
@@ -85,15 +88,14 @@ def cues(words: Sequence[Written]) -> list[Cue]:
     while bounds[-1]:
         bounds.append(came[bounds[-1]])
     bounds.reverse()
-    parts = [words[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [words[a:b] for a, b in pairwise(bounds)]
     return _timed([Cue(p[0].word.start, p[-1].word.end, lines(p)) for p in parts])
 
 
 def _fits(part: Sequence[Written]) -> bool:
     if part[-1].word.end - part[0].word.start > LONGEST:
         return False
-    gaps = zip(part, part[1:], strict=False)
-    if any(b.word.start - a.word.end > _LONG_PAUSE for a, b in gaps):
+    if any(b.word.start - a.word.end > _LONG_PAUSE for a, b in pairwise(part)):
         return False
     return all(_width(line) <= LINE for line in lines(part)) and len(lines(part)) <= 2
 

@@ -57,10 +57,14 @@ def cues_json(found: Sequence[Cue]) -> str:
 FORMATS: dict[str, Callable[[Sequence[Cue]], str]] = {".srt": srt, ".vtt": vtt, ".json": cues_json}
 
 
-def check_format(path: Path) -> None:
-    """ConfigError for a file name that does not say which kind of subtitles it is for."""
-    if path.suffix.lower() not in FORMATS:
+def check_format(path: Path, *, karaoke: bool = False) -> None:
+    """ConfigError for a file name that does not say which kind of subtitles it is for, or for
+    karaoke in another kind than WebVTT."""
+    kind = path.suffix.lower()
+    if kind not in FORMATS:
         raise ConfigError(f"{path}: subtitles are files that end in {', '.join(FORMATS)}.")
+    if karaoke and kind != ".vtt":
+        raise ConfigError(f"{path}: only .vtt subtitles light up word by word.")
 
 
 def subtitles(
@@ -75,12 +79,10 @@ def subtitles(
 
     `pauses`: pause marks of `text` were understood. `karaoke` is for `.vtt` only.
     """
-    check_format(path)
+    check_format(path, karaoke=karaoke)
     found = cues(written_words(text, words, pauses=pauses))
     if path.suffix.lower() == ".vtt":
         return vtt(found, karaoke=karaoke)
-    if karaoke:
-        raise ConfigError(f"{path}: only .vtt subtitles light up word by word.")
     return FORMATS[path.suffix.lower()](found)
 
 
