@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,16 +72,19 @@ def read_aloud(
     return recordings
 
 
-def claim_folder(folder: Path, book: Book, settings: dict[str, Any]) -> dict[str, Any]:
+def claim_folder(
+    folder: Path, book: Book, settings: dict[str, Any], fresh: dict[str, Any]
+) -> dict[str, Any]:
     """Make or open the folder of an unfinished book; returns the settings that it was begun with.
 
-    A setting that is None takes what the folder says. ConfigError where the book or a setting is
-    another than that of the folder.
+    A setting that is None takes what the folder says, and in a new folder what `fresh` says.
+    ConfigError where the book or a setting is another than that of the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "book.json"
     text = hashlib.sha256(json.dumps(asdict(book)).encode()).hexdigest()
     if not path.exists():
+        settings = {k: fresh.get(k) if v is None else v for k, v in settings.items()}
         with atomic_file(path) as file:
             file.write(json.dumps({"text": text} | settings, indent=1).encode())
         return settings
@@ -95,13 +98,3 @@ def claim_folder(folder: Path, book: Book, settings: dict[str, Any]) -> dict[str
             "the same options to go on with it, or delete the folder to begin again."
         )
     return {name: begun[name] for name in settings}
-
-
-def chapter_words(recording: Recording, texts: Sequence[str]) -> tuple[str, list[SpokenWord]]:
-    """A chapter's text, its blocks separated by empty lines, and the words in it."""
-    starts, passed = [], 0
-    for text in texts:
-        starts.append(passed)
-        passed += len(text) + 2
-    words = [word.later(0.0, starts[block]) for block, word in recording.words()]
-    return "\n\n".join(texts), words

@@ -25,8 +25,8 @@ PACKAGE = (
 PAGE = (
     "<html xmlns='http://www.w3.org/1999/xhtml'><head><title>no</title></head><body>"
     "<h1>Chapter <em>One</em></h1><div>Loose text <p>It was&nbsp;<b>dark</b>,\n and "
-    "caf&eacute; &amp; tea.<br/>New line</p> tail</div><script>no()</script><p> </p><ul><li>First</li>"
-    "<li>Second</li></ul></body></html>"
+    "caf&eacute; &amp; tea.<br/>New line</p> tail</div><script>no()</script><p> </p>"
+    "<ul><li>First</li><li>Second</li></ul></body></html>"
 )
 
 
