@@ -77,8 +77,7 @@ class _Chunk:
         self._path = Path(units, tokens)
         self._frames = [0]  # where each frame starts, and the next one
         self._decided = 0  # frames
-        self._taken: dict[int, tuple[int, int]] = {}  # by group: its frames, the last exclusive
-        self._reached = -1  # the group of the last decided frame, or the one behind which it is
+        self._first: dict[int, int] = {}  # the first frame of each group that has frames
         self._loudness = Loudness(rate)
         self._told, self._edge = 0, 0  # groups that were told, and where the last of them ended
         self._over = False
@@ -97,49 +96,39 @@ class _Chunk:
 
     def _take(self, places: Sequence[int]) -> None:
         for place in places:
-            group, behind = divmod(place - 1, 2)
             if place % 2:
-                first, _ = self._taken.get(group, (self._decided, 0))
-                self._taken[group] = first, self._decided + 1
-            self._reached = group + (behind > 0) / 2 if place else -1
+                self._first.setdefault(place // 2, self._decided)
             self._decided += 1
 
     def known(self) -> Iterator[tuple[Word, int, int]]:
         """(word, start, end) of the words that have become known, in order."""
         while self._told < len(self._groups):
-            last = self._next_with_frames()
-            if last is None:
+            # Groups without a frame of their own share those of the next one.
+            last = next((g for g in range(self._told, len(self._groups)) if g in self._first), None)
+            if last is None and not self._over:
                 return
-            span = self._edges(last)
+            last = len(self._groups) - 1 if last is None else last
+            span = self._span(last)
             if span is None:
                 return
             part = self._groups[self._told : last + 1]
             yield from _shared([word for group in part for word in group], *span)
             self._edge, self._told = span[1], last + 1
 
-    def _next_with_frames(self) -> int | None:
-        """The next group that has frames of its own; those before it share them. At the end of
-        the chunk the last group, None before."""
-        for group in range(self._told, len(self._groups)):
-            if group in self._taken:
-                return group
-        return len(self._groups) - 1 if self._over else None
-
-    def _edges(self, group: int) -> tuple[int, int] | None:
+    def _span(self, group: int) -> tuple[int, int] | None:
         """Where a group starts and ends; None while that is not known.
 
-        Silence in front of a word and behind it is not the word's.
+        It lasts until the next group begins, but for silence in front and behind.
         """
-        first, last = self._taken.get(group, (self._decided, self._decided))
-        start, decided = max(self._frames[first], self._edge), self._frames[last]
-        passed = self._over or self._reached > group
+        following = min((f for g, f in self._first.items() if g > group), default=None)
+        decided = self._frames[self._decided if following is None else following]
+        passed = self._over or following is not None
+        start = max(self._frames[self._first.get(group, self._decided)], self._edge)
         stop = max(start, decided if passed else self.samples)
         before, behind = self._loudness.silence(start, stop)
         end = stop - behind
-        # Silence since the last frame that is known to be the word's: it will not go on.
-        if passed or start < end <= decided:
-            return start + before, end
-        return None
+        # Silence since a frame that has been decided on: the word does not go on.
+        return (start + before, end) if passed or start < end <= decided else None
 
 
 def _groups(words: Sequence[Word]) -> list[list[Word]]:

@@ -24,7 +24,7 @@ _CLAUSE = re.compile(r"[,;:–—-][\"'”’)\]»]*$")
 # Breaking behind a word costs less the better the place; a cue costs more the farther it is from
 # a comfortable length.
 _AT_CLAUSE, _AT_PAUSE, _ANYWHERE = 4.0, 2.0, 12.0
-_PER_CUE, _TOO_SHORT = 3.0, 8.0
+_PER_CUE, _TOO_SHORT, _SENTENCE_INSIDE = 3.0, 8.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,7 @@ def _fits(part: Sequence[Written]) -> bool:
 
 def _cost(part: Sequence[Written], last: bool, words: Sequence[Written], end: int) -> float:
     cost = _PER_CUE
-    # A sentence that ends inside a cue is better shown with what belongs to it.
-    cost += sum(_PER_CUE for w in part[:-1] if _SENTENCE.search(w.text))
+    cost += sum(_SENTENCE_INSIDE for w in part[:-1] if _SENTENCE.search(w.text))
     seconds = part[-1].word.end - part[0].word.start
     if seconds < SHORTEST or _width(part) < LINE / 3:
         cost += _TOO_SHORT
