@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from training.loop.devices import split_host
+from training.loop.initialise import DECODER, ENCODER
 
-DECODER = ("decoder.", "decoder_transformer.", "upsample.", "quantizer.")
-ENCODER = ("encoder.", "encoder_transformer.", "downsample.")
 PARTS = {"decoder": DECODER, "encoder": ENCODER, "both": DECODER + ENCODER}
 
 
@@ -53,7 +52,7 @@ def started(
 ) -> dict[str, np.ndarray]:
     """`tensors` with the values of another run; only a discriminator may be new."""
     from pocket_tts_jax.errors import CheckpointError
-    from training.losses.codec_loss import DISCRIMINATOR
+    from training.losses.codec import DISCRIMINATOR
 
     found = {n: start[n] for n in tensors if n in start}
     wrong = [n for n in tensors if n not in found and not n.startswith(DISCRIMINATOR)]
@@ -72,12 +71,12 @@ def train(args: argparse.Namespace) -> None:
     from pocket_tts_jax.config import load_config
     from pocket_tts_jax.weights.expected import under
     from training.batches.crops import Crops
-    from training.encoder import check_encoder
+    from training.batches.encoder import check_encoder
     from training.loop.checkpoint import read_ema
     from training.loop.initialise import initial_tensors
     from training.loop.log import TrainingLog
     from training.loop.trainer import Optimisation, Schedule, Trainer, run
-    from training.losses.codec_loss import discriminator_tensors, part_loss
+    from training.losses.codec import discriminator_tensors, part_loss
 
     jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
     config = load_config(args.config)

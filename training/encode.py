@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from pocket_tts_jax.config import load_config
-from training.encoder import Encoder
+from training.batches.encoder import Encoder
 from training.frames import FrameStream, claim_latents, open_streams
 from training.loop.checkpoint import read_ema
 

@@ -1,4 +1,4 @@
-"""How well a model speaks, by the judge of `training.judging.judge`.
+"""How well a model speaks, by the judge of `training.judging.recognition`.
 
     python -m training.evaluate --model folder/ --frames frames/ --count 40 --page samples.html
     python -m training.evaluate --what codec ...     # real latents through the decoder
@@ -24,13 +24,13 @@ import numpy as np
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.weights.checkpoint import load_checkpoint
 from pocket_tts_jax.weights.expected import parameter_shapes
-from training.codec import DECODER
 from training.export import gather_tensors
 from training.frames import FrameStream, Utterance, open_streams
-from training.judging.judge import Judge, Verdict
 from training.judging.naturalness import naturalness
+from training.judging.recognition import Judge, Verdict
 from training.loop.checkpoint import read_ema, read_statistics
-from training.losses.features import SAMPLE_RATE
+from training.loop.initialise import DECODER
+from training.losses.spectra import SAMPLE_RATE
 
 PARTS = {"config", "flow_lm", "mimi", "codec", "tokenizer"}
 # By subject and whether there is a --model: the options that it needs, and those it reads besides.
@@ -88,7 +88,7 @@ def synthesise(
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
     tokens, seed = [tokenizer.encode(u.text) for _, u in rows], args.seed or 0
     if args.what == "forced":
-        from training.judging.diagnosis import forced_latents
+        from training.judging.forced import forced_latents
 
         noise, statistics = args.history_noise or 0.0, read_statistics(args.codec)
         latents = forced_latents(config, tensors, rows, tokens, statistics, noise, seed)

@@ -27,11 +27,10 @@ from pocket_tts_jax.model.flow_lm import FlowLM, init_state
 from pocket_tts_jax.voice.state import VoiceState, write_voice
 from pocket_tts_jax.weights.checkpoint import check_tensors, parameter_tree
 from pocket_tts_jax.weights.expected import parameter_shapes, under
-from training.codec import ENCODER
 from training.judging.variance import lacking_spread
 from training.loop.checkpoint import read_ema, read_statistics
-from training.loop.initialise import initial_tensors
-from training.losses.codec_loss import DISCRIMINATOR
+from training.loop.initialise import ENCODER, initial_tensors
+from training.losses.codec import DISCRIMINATOR
 
 UNTRAINED = tuple(f"mimi.{part}" for part in ENCODER)
 PROJECTION = "flow_lm.speaker_proj_weight"

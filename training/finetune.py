@@ -27,13 +27,13 @@ from pocket_tts_jax.text.tokenizer import load_tokenizer
 from pocket_tts_jax.voice.state import VoiceState, read_voice, write_voice
 from pocket_tts_jax.weights.checkpoint import load_checkpoint
 from pocket_tts_jax.weights.expected import parameter_shapes, under
-from training.adapters import merge_adapters, new_adapters
 from training.batches.recordings import RecordingBatches, encode_recordings
 from training.export import write_model
+from training.loop.adapters import merge_adapters, new_adapters
 from training.loop.checkpoint import read_ema
 from training.loop.log import TrainingLog
 from training.loop.trainer import Optimisation, Schedule, Trainer, run
-from training.losses.lm_loss import LMObjective, lm_loss
+from training.losses.flow_lm import LMObjective, lm_loss
 
 # No alignments are known here, and history noise is moderate.
 TUNING = LMObjective(map=0.0, align=0.0, history_noise=(0.0, 0.5), history_dropout=0.05)

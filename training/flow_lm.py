@@ -65,12 +65,12 @@ def train(args: argparse.Namespace) -> None:
 
     from pocket_tts_jax.config import load_config
     from pocket_tts_jax.weights.expected import under
-    from training.batches.lm_data import Examples
+    from training.batches.examples import Examples
     from training.loop.checkpoint import read_statistics
     from training.loop.initialise import initial_tensors
     from training.loop.log import TrainingLog
     from training.loop.trainer import Optimisation, Schedule, Trainer, run
-    from training.losses.lm_loss import LMObjective, lm_loss
+    from training.losses.flow_lm import LMObjective, lm_loss
 
     jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
     config, (mean, std) = load_config(args.config), read_statistics(args.codec)

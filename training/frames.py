@@ -21,7 +21,7 @@ from jaxtyping import Float
 from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.voice.cache import fingerprint
 from training.data.teacher import read_shard
-from training.losses.features import FRAME
+from training.losses.spectra import FRAME
 
 TAIL = 4
 SLACK = 240  # samples beyond a whole frame that are cut: the teacher's grid is a little coarse

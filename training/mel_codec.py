@@ -26,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 
 from pocket_tts_jax.model.layers import Linear
 from training.frames import LATENT_DIM, FrameStream, claim_latents, open_streams
-from training.losses.features import FRAME, MEL_BINS, MELS_PER_FRAME, SAMPLE_RATE, log_mel
+from training.losses.spectra import FRAME, MEL_BINS, MELS_PER_FRAME, SAMPLE_RATE, log_mel
 
 NOISE = 0.3
 MARGIN = 1  # latents that the encoder sees to either side

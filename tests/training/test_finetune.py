@@ -13,10 +13,10 @@ from pocket_tts_jax.text.tokenizer import SentencePieceTokenizer
 from pocket_tts_jax.voice.state import VoiceState, read_voice
 from pocket_tts_jax.weights.checkpoint import load_checkpoint
 from pocket_tts_jax.weights.expected import parameter_shapes
-from tests.training_setup import write_folder
+from tests.training.setup import write_folder
 from training import finetune
+from training.batches.encoder import Encoder
 from training.batches.recordings import find_recordings, read_speech, read_tokens
-from training.encoder import Encoder
 
 
 def tune(tmp_path, monkeypatch, what: str, *extra: str):

@@ -14,17 +14,16 @@ from safetensors.numpy import save_file
 from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.model.attention import KVCache
 from pocket_tts_jax.weights.expected import under
-from tests.training_setup import synthetic_batch, tiny_config
-from training.adapters import UP, merge_adapters, new_adapters
-from training.codec import ENCODER
+from tests.training.setup import synthetic_batch, tiny_config
 from training.export import gather_tensors, start_voice
 from training.flow_lm import is_hidden
 from training.judging.speak import speak_latents
+from training.loop.adapters import UP, merge_adapters, new_adapters
 from training.loop.checkpoint import read_ema, read_statistics
-from training.loop.initialise import initial_tensors
+from training.loop.initialise import ENCODER, initial_tensors
 from training.loop.log import TrainingLog
 from training.loop.trainer import Optimisation, Schedule, Trainer, run
-from training.losses.lm_loss import LMObjective, corrupt_history, lm_loss
+from training.losses.flow_lm import LMObjective, corrupt_history, lm_loss
 from training.plot import read_log
 
 CONFIG = tiny_config()

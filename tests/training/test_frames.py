@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training_setup import phoneme_tokenizer
+from tests.training.setup import phoneme_tokenizer
 from training import frames
-from training.batches.lm_data import BUCKETS, Examples
+from training.batches.examples import BUCKETS, Examples
 from training.data.phonemes import spell
 from training.data.teacher import read_shard, write_shard
 from training.frames import LATENT_DIM, TAIL, append_shard, open_streams
-from training.losses.features import FRAME
+from training.losses.spectra import FRAME
 from training.tokens import train_tokenizer
 
 

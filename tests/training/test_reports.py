@@ -7,7 +7,7 @@ import pytest
 
 from training.data.card import data_card
 from training.frames import FrameStream
-from training.judging.judge import Verdict
+from training.judging.recognition import Verdict
 from training.loop.log import TrainingLog
 from training.loop.trainer import Schedule
 from training.plot import plot_logs, read_log

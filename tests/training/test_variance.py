@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training_setup import tiny_config
+from tests.training.setup import tiny_config
 from training.batches.crops import OPENINGS, Crops
 from training.frames import LATENT_DIM, open_streams
 from training.judging.speak import speak_latents

@@ -16,8 +16,8 @@ from pocket_tts_jax.errors import AudioError, TextError
 from pocket_tts_jax.text.prepare import TextRules, make_prompt
 from pocket_tts_jax.text.tokenizer import Tokenizer
 from pocket_tts_jax.weights.expected import under
-from training.batches.lm_data import Batch, Bucket, Example, collate
-from training.encoder import Encoder
+from training.batches.encoder import Encoder
+from training.batches.examples import Batch, Bucket, Example, collate
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 SILENCE = 4  # frames behind each recording

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from training.frames import TAIL, FrameStream, open_streams
-from training.losses.features import FRAME, SAMPLE_RATE
+from training.losses.spectra import FRAME, SAMPLE_RATE
 
 SOURCES = {
     "sotu": (

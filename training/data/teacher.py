@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 
 from pocket_tts_jax.files.atomic import atomic_file
 from training.data.phonemes import IPA, WORD_START, teacher_symbols
-from training.losses.features import FRAME, SAMPLE_RATE
+from training.losses.spectra import FRAME, SAMPLE_RATE
 
 FRAME_SECONDS = FRAME / SAMPLE_RATE
 DURATIONS = "/Ceil_output_0"  # the tensor of phoneme durations in a Piper graph

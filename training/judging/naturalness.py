@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
-from training.losses.features import SAMPLE_RATE
+from training.losses.spectra import SAMPLE_RATE
 
 RATE = 16_000
 

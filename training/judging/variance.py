@@ -14,7 +14,7 @@ from jaxtyping import Float
 from sentencepiece import SentencePieceProcessor
 
 from pocket_tts_jax.config import Config
-from training.batches.lm_data import spoken_tokens
+from training.batches.examples import spoken_tokens
 from training.frames import open_streams
 from training.judging.speak import speak_latents
 

@@ -36,7 +36,7 @@ from pocket_tts_jax.model.attention import KVCache
 from pocket_tts_jax.model.flow_lm import FlowLM, FlowLMState, head_shape, init_state
 from pocket_tts_jax.model.rope import rotate, rotation
 from pocket_tts_jax.weights.checkpoint import parameter_tree
-from training.batches.lm_data import Batch
+from training.batches.examples import Batch
 from training.losses.head_terms import distill_term, energy_term, flow_term, map_term, one_step
 
 Parameters = Mapping[str, Any]

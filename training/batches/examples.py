@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from sentencepiece import SentencePieceProcessor
 
 from training.frames import LATENT_DIM, Utterance, open_streams
-from training.losses.features import FRAME, SAMPLE_RATE
+from training.losses.spectra import FRAME, SAMPLE_RATE
 from training.tokens import word_spans
 
 # Speech ends in about 0.2 s of silence; the end is declared this many frames before its last.

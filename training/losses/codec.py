@@ -21,7 +21,7 @@ from pocket_tts_jax.weights.checkpoint import parameter_tree
 from training.batches.crops import Batch
 from training.loop.trainer import Loss
 from training.losses.discriminator import Discriminator, decoder_terms, discriminator_loss
-from training.losses.features import FLOOR, magnitudes, mel_filters
+from training.losses.spectra import FLOOR, magnitudes, mel_filters
 
 # window, hop, mel bins
 RESOLUTIONS = (
