@@ -15,13 +15,13 @@ from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.model.attention import KVCache
 from pocket_tts_jax.weights.expected import under
 from tests.training.setup import synthetic_batch, tiny_config
-from training.export import gather_tensors, start_voice
 from training.flow_lm import is_hidden
 from training.judging.speak import speak_latents
 from training.loop.adapters import UP, merge_adapters, new_adapters
 from training.loop.checkpoint import read_ema, read_statistics
 from training.loop.initialise import ENCODER, initial_tensors
 from training.loop.log import TrainingLog
+from training.loop.published import gather_tensors, start_voice
 from training.loop.trainer import Optimisation, Schedule, Trainer, run
 from training.losses.flow_lm import LMObjective, corrupt_history, lm_loss
 from training.plot import read_log

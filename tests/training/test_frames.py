@@ -11,9 +11,10 @@ from tests.training.setup import phoneme_tokenizer
 from training import frames
 from training.batches.examples import BUCKETS, Examples
 from training.data.phonemes import spell
+from training.data.spectra import FRAME
+from training.data.streams import LATENT_DIM, TAIL, open_streams
 from training.data.teacher import read_shard, write_shard
-from training.frames import LATENT_DIM, TAIL, append_shard, open_streams
-from training.losses.spectra import FRAME
+from training.frames import append_shard
 from training.tokens import train_tokenizer
 
 

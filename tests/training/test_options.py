@@ -14,12 +14,12 @@ from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.weights.expected import under
 from tests.training.setup import tiny_config
 from training import codec, evaluate, mel_codec
-from training.frames import Utterance
+from training.data.spectra import FRAME
+from training.data.streams import Utterance
 from training.judging.forced import forced_latents
 from training.judging.speak import waveform_decoder
 from training.loop.checkpoint import write_training
 from training.loop.initialise import DECODER, initial_tensors
-from training.losses.spectra import FRAME
 
 CONFIG = tiny_config()
 CODEC = {"latents.mean": np.zeros(32, np.float32), "latents.std": np.ones(32, np.float32)}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.data.card import data_card
-from training.frames import FrameStream
+from training.data.streams import FrameStream
 from training.judging.recognition import Verdict
 from training.loop.log import TrainingLog
 from training.loop.trainer import Schedule

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from training.frames import LATENT_DIM, FrameStream, open_streams
+from training.data.streams import LATENT_DIM, FrameStream, open_streams
 
 FRAMES = 14  # of one training crop
 # Of the crops, how many begin where an utterance does: there all speech begins, from a fresh state.

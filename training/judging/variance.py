@@ -15,7 +15,7 @@ from sentencepiece import SentencePieceProcessor
 
 from pocket_tts_jax.config import Config
 from training.batches.examples import spoken_tokens
-from training.frames import open_streams
+from training.data.streams import open_streams
 from training.judging.speak import speak_latents
 
 BATCH = 16

@@ -9,19 +9,29 @@ import numpy as np
 
 
 class TrainingLog:
-    """Means of the terms over `every` steps, appended to `path` and printed."""
+    """Means of the terms over `every` steps, appended to `path` and printed. The first line comes
+    after the first step, so that a run shows within seconds that it is alive."""
 
     def __init__(self, path: Path, every: int = 50) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._every = path, every
         self._rows, self._start = [], time.monotonic()
-        self._cpu = time.process_time()
+        self._cpu, self._first, self._steps = time.process_time(), True, 0
+
+    def begin(self, step: int, steps: int) -> None:
+        """Say where the run starts and where it ends."""
+        self._steps = steps
+        print(f"step {step} of {steps}; the first one compiles, for up to a minute", flush=True)
 
     def add(self, step: int, rate: float, terms: dict[str, Any]) -> None:
         """Notes the terms of one step; None is a term that this step did without."""
         self._rows.append(terms)
         self._step, self._rate = step, rate
-        if (step + 1) % self._every == 0:
+        if self._first:
+            self._first = False
+            self._show(self._means(), "compiled")
+            self._start = time.monotonic()  # compiling says nothing about the time left
+        elif (step + 1) % self._every == 0:
             self.flush()
 
     def flush(self) -> None:
@@ -40,9 +50,14 @@ class TrainingLog:
         line |= {"cpu_minutes": round((time.process_time() - self._cpu) / 60, 2)} | means
         with open(self._path, "a") as file:
             file.write(json.dumps(line) + "\n")
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-        print(f"{step + 1:7d}  {seconds:.2f} s  lr {rate:.2e}  {shown}", flush=True)
+        left = seconds * max(0, self._steps - step - 1)
+        self._show(means, f"{seconds:.2f} s a step, {clock(left)} left")
         self._rows, self._start = [], time.monotonic()
+
+    def _show(self, means: dict[str, float], pace: str) -> None:
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+        total = f"/{self._steps}" if self._steps else ""
+        print(f"{self._step + 1:7d}{total}  {pace}  rate {self._rate:.2e}  {shown}", flush=True)
 
     def _means(self) -> dict[str, float]:
         """Of each term over the steps that had it."""
@@ -52,3 +67,9 @@ class TrainingLog:
                 if term is not None:
                     values.setdefault(name, []).append(np.asarray(term))
         return {name: float(np.mean(terms)) for name, terms in values.items()}
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -124,11 +124,12 @@ def predict_means(
     batch: Batch,
     key: Array,
     objective: LMObjective,
+    voice: KVCache | None = None,
 ) -> Float[Array, "b a z"]:
     """The one-step prediction of every frame from a corrupted true history."""
     history = _shift(params["bos_emb"], jnp.asarray(batch.latents))
     noisy = corrupt_history(history, key, objective)
-    hidden, _ = _hidden(model, variables, batch, noisy, objective)
+    hidden, _ = _hidden(model, variables, batch, noisy, objective, voice)
     return one_step(model, variables, hidden, jnp.zeros_like(history))
 
 
