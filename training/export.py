@@ -5,9 +5,9 @@
         --tokenizer tokenizer.model --voice joe --out folder/ --half --frames frames/ --variance 1
 
 The folder holds `config.yaml`, `model.safetensors`, `tokenizer.model`, `voice.json` and
-`voices/NAME.safetensors` (the attention cache of the start token: a model of one voice needs no more). The reference loads
-it too, with paths made absolute in the config. The Mimi encoder is there because the format
-demands it, trained or not; a model that learned one voice does not offer cloning.
+`voices/NAME.safetensors` (the attention cache of the start token: a model of one voice needs no
+more). The reference loads it too, with paths made absolute in the config. The Mimi encoder is there
+because the format demands it, trained or not; a model that learned one voice offers no cloning.
 """
 
 import shutil

@@ -225,9 +225,7 @@ def main() -> None:
     parser = command_parser(__doc__)
     add = parser.add_argument
     add("what", choices=["adapters", "full", "voice"], help="what is trained")
-    add(
-        "--model", help="folder, weight file, .yaml or published name (default: the embedded voice)"
-    )
+    add("--model", help="folder, file or published name (default: the embedded voice)")
     add("--data", type=Path, required=True, help="folder of NAME.wav with NAME.txt")
     add("--codec", type=Path, help="mel codec, for a model without a trained encoder")
     add("--voice", help="voice that leads every utterance: a name, file or recording")

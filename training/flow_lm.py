@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--flow",
         type=float,
-        help="weight of the flow term (default: 0.25; 0 for heads without time)",
+        help="weight of that term (default: 0.25; 0 without times)",
     )
     parser.add_argument(
         "--distill", type=float, default=0.0, help="on every fourth step that has no --own-history"

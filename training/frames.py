@@ -46,8 +46,9 @@ def append_shard(shard: Path, out: Path) -> int:
             frames = speech + TAIL
             audio = audio[: speech * FRAME]
             audio_file.write(np.pad(audio, (0, frames * FRAME - len(audio))).tobytes())
-            entry = {k: row[k] for k in ("text", "source", "held_out", "ends")}
-            entry["pieces"] = row.get("pieces")  # recordings that were not synthesised have none
+            entry = {k: row[k] for k in ("text", "source", "held_out")}
+            # Recordings that were not synthesised have no alignment.
+            entry |= {"ends": row.get("ends"), "pieces": row.get("pieces")}
             entry |= {"first": first, "frames": frames, "speech": speech}
             audio_file.flush()
             index_file.write(json.dumps(entry).encode() + b"\n")

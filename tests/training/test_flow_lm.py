@@ -96,21 +96,44 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
         read_ema(path)
 
 
-def test_sigterm_ends_a_run_after_the_step_with_everything_saved(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_after_the_step_with_everything_saved(tmp_path, number, capsys):
     def interrupted(step: int):
         if step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return next_batch(step)
 
-    before, trainer = signal.getsignal(signal.SIGTERM), make_trainer(8)
-    try:
-        run(trainer, interrupted, tmp_path / "run", TrainingLog(tmp_path / "log", every=2), {})
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    before, trainer = signal.getsignal(number), make_trainer(8)
+    log = TrainingLog(tmp_path / "log", every=2)
+    assert not run(trainer, interrupted, tmp_path / "run", log, {})
+    assert signal.getsignal(number) == before
+    assert "saved at 3 of 8" in capsys.readouterr().out
     resumed = make_trainer(8)
     resumed.resume(tmp_path / "run")
     assert trainer.step == resumed.step == 3
     assert [row["step"] for row in read_log(tmp_path / "log")] == [2, 3]
+
+
+def test_a_second_ctrl_c_interrupts_at_once(tmp_path):
+    def interrupted(step: int):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(make_trainer(8), interrupted, tmp_path / "run", TrainingLog(tmp_path / "log"), {})
+
+
+def test_a_run_beyond_its_steps_says_so_and_leaves_the_file(tmp_path, capsys):
+    trainer, path, log = make_trainer(2), tmp_path / "run", TrainingLog(tmp_path / "log")
+    assert run(trainer, next_batch, path, log, {})
+    before = path.read_bytes()
+    again = make_trainer(1)
+    again.resume(path)
+    assert run(again, next_batch, path, log, {"other": 1})
+    said = capsys.readouterr().out
+    assert "saved at 2 of 2" in said and "is at step 2 already" in said
+    assert path.read_bytes() == before
 
 
 def test_a_diverged_run_leaves_its_checkpoint(tmp_path):

@@ -138,19 +138,31 @@ def check_tokens(tokenizer: Any) -> None:
         )
 
 
+# Of a line of NAME.jsonl; `ends` and `pieces` are of what was synthesised.
+REQUIRED = ("text", "source", "held_out", "offset", "samples")
+
+
 def read_shard(path: Path) -> list[dict]:
-    """The complete lines of a shard's index whose samples are on disk."""
+    """The complete lines of a shard's index whose samples are on disk. TrainingError for a line
+    that lacks a key."""
     index = path.with_suffix(".jsonl")
     if not index.exists():
         return []
     samples = path.with_suffix(".i16").stat().st_size // 2
-    rows = []
-    for line in index.read_text().splitlines():
+    rows, lines = [], index.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if row.get("offset") is not None and row["offset"] + row["samples"] > samples:
+        except json.JSONDecodeError as error:
+            if number == len(lines):  # what a kill has cut off, or another process is writing
+                break
+            raise TrainingError(f"Line {number} of {index} is no JSON ({error}).") from error
+        if missing := [key for key in REQUIRED if key not in row]:
+            raise TrainingError(
+                f"Line {number} of {index} lacks {', '.join(missing)}. The format is described in "
+                "training/README.md, 'Your own recordings from scratch'."
+            )
+        if row["offset"] + row["samples"] > samples:
             break
         rows.append(row)
     return rows
@@ -190,9 +202,7 @@ def main() -> None:
     parser = command_parser(__doc__)
     parser.add_argument("--sentences", type=Path, required=True, help="JSONL file")
     parser.add_argument("--out", type=Path, required=True, help="folder of shards, added to")
-    parser.add_argument(
-        "--part", type=int, default=0, help="of --parts: the sentences of this process"
-    )
+    parser.add_argument("--part", type=int, default=0, help="which of --parts this is")
     parser.add_argument("--parts", type=int, default=1, help="processes side by side")
     parser.add_argument("--hours", type=float, default=20.0, help="of each part")
     parser.add_argument("--noise-scale", type=float, default=0.1, help="of the voice")
