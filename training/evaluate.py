@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         "--naturalness",
         type=int,
         metavar="N",
-        help="also guess what listeners would say of every N-th sentence, five seconds each",
+        help="also guess what listeners would say of every N-th sentence, three seconds each",
     )
     add("--page", type=Path, help="write an HTML page with players and spectrograms")
     add("--json", type=Path, help="append the figures, and those of each sentence, to this file")

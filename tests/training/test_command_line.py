@@ -1,4 +1,4 @@
-"""Commands: what users can mend is one line, errors of the program are not hidden, help is whole."""
+"""Commands: what users can mend is one line, other errors are not hidden, help is whole."""
 
 import importlib
 import subprocess

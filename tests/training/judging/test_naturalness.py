@@ -6,22 +6,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from training.judging.naturalness import SILENCES, naturalness
+from training.judging.naturalness import SILENCES, SPAN, naturalness
 
 
 def test_each_clip_is_scored_with_odd_silence_around_it(monkeypatch):
-    lengths = []
+    """The distance of one copy to the next is what must not be on the grid."""
+    periods = []
 
     def run(wave: np.ndarray, rate: int) -> dict[str, float]:
-        lengths.append(len(wave))
-        assert rate == 16_000 and np.abs(wave).max() <= 1
-        return {"p808_mos": len(lengths) % 3, "ovrl_mos": 2.0}
+        assert rate == 16_000 and len(wave) == SPAN and np.abs(wave).max() <= 1
+        starts = np.flatnonzero(np.diff((wave > 0).astype(int)) > 0)
+        periods.append(int(starts[1] - starts[0]))
+        return {"p808_mos": len(periods) % 3, "ovrl_mos": 2.0}
 
     monkeypatch.setitem(sys.modules, "speechmos", SimpleNamespace(dnsmos=SimpleNamespace(run=run)))
     scores = naturalness([np.full(1920 * n, 2, np.float32) for n in (5, 9)])
-    assert len(lengths) == 2 * len(SILENCES)
-    assert len({length % 160 for length in lengths}) == len(SILENCES)  # 10 ms: the metric's hop
-    assert all(length % 160 for length in lengths)
+    assert len(periods) == 2 * len(SILENCES)
+    assert len({period % 160 for period in periods}) == len(SILENCES)  # 10 ms: the metric's hop
+    assert all(period % 160 for period in periods)
     np.testing.assert_allclose(scores.p808, [1, 1])
     np.testing.assert_allclose(scores.overall, [2, 2])
 
