@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from pocket_tts_jax.open_model import ENGINES
 from training.command_line import command_parser, run_command
 from training.data.spectra import SAMPLE_RATE
 from training.judging import subjects
@@ -57,8 +58,8 @@ OPTIONS = {
     ("plain", False): ({"tokenizer"}, set()),
     ("forced", True): ({"codec"}, {"tokenizer", "history_noise", "seed"}),
     ("forced", False): (PARTS, {"last", "history_noise", "seed"}),
-    ("engine", True): (set(), {"voice", "seed"}),
-    ("engine", False): (set(), {"voice", "seed"}),
+    ("engine", True): (set(), {"voice", "engine", "seed"}),
+    ("engine", False): (set(), {"voice", "engine", "seed"}),
 }
 # These need recordings; the others speak any text.
 OF_RECORDINGS = {"codec", "forced", "teacher"}
@@ -112,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__)
     add = parser.add_argument
     add("--what", choices=sorted({what for what, _ in OPTIONS}), default="model", help="who speaks")
-    add("--model", type=Path, help="folder of a model; with --what engine also an export or name")
+    add("--model", help="folder of a model; with --what engine also an export, address or name")
+    add("--engine", choices=ENGINES, help="for --what engine (default: auto)")
     add("--voice", help="for --what engine: a voice other than the model's own")
     add("--seed", type=int, help="of what is random in model, forced and engine (default: 0)")
     add("--config", type=Path, help="configuration of an unfinished model")

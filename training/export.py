@@ -19,7 +19,7 @@ from sentencepiece import SentencePieceProcessor
 
 from pocket_tts_jax.config import load_config
 from pocket_tts_jax.voice.state import write_voice
-from pocket_tts_jax.weights.source import Sidecar
+from pocket_tts_jax.weights.settings import ModelSettings
 from training.command_line import command_parser, run_command
 from training.judging.variance import lacking_spread
 from training.loop.checkpoint import read_ema, read_statistics
@@ -33,7 +33,7 @@ from training.loop.published import (
 
 # Tokenizers made here know no digits, and a chunk of 100 tokens is as long as training rows are. A
 # model of one voice cannot clone another.
-TRAINED_HERE = Sidecar(max_tokens=100, normalize=True, has_voice_cloning=False)
+TRAINED_HERE = ModelSettings(max_tokens=100, normalize=True, has_voice_cloning=False)
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from pocket_tts_jax.model.attention import KVCache
 from pocket_tts_jax.text.tokenizer import load_tokenizer
 from pocket_tts_jax.voice.state import VoiceState
 from pocket_tts_jax.weights.expected import under
-from pocket_tts_jax.weights.source import ModelSource, is_published
+from pocket_tts_jax.weights.source import ModelSource
 from training.batches.examples import Example
 from training.batches.recordings import (
     Codec,
@@ -43,6 +43,7 @@ from training.batches.recordings import (
 )
 from training.command_line import command_parser, run_command
 from training.errors import TrainingError
+from training.judging.subjects import open_named
 from training.judging.tuning import (
     USELESS,
     Judgement,
@@ -102,15 +103,6 @@ def make_loss(config: Config, merge: Merge) -> Callable:
     return loss
 
 
-def open_base(model: str | None) -> TTSModel:
-    """The model to tune, by what `--model` says."""
-    if model is not None and is_published(model):
-        return TTSModel.load_model(language=model)
-    if model is not None and model.endswith((".yaml", ".yml")):
-        return TTSModel.load_model(config=model)
-    return TTSModel.load_model(model=model)
-
-
 def choose_codec(
     source: ModelSource, tensors: Mapping[str, np.ndarray], path: Path | None
 ) -> Codec:
@@ -128,7 +120,7 @@ def choose_codec(
 
 
 def finetune(args: argparse.Namespace) -> None:
-    base = open_base(args.model)
+    base = open_named(args.model, "jax")
     source, tensors = base.source, base.source.load_tensors()
     codec = choose_codec(source, tensors, args.codec)
     bins = source.config.flow_lm.lookup_table.n_bins
@@ -216,7 +208,7 @@ def judge(
         return Judgement(errors[0], None), Judgement(errors[1], None)
     texts = [example.text for example in held]
     before = words_misheard(base, voice, texts)
-    tuned = TTSModel.load_model(model=args.out)
+    tuned = open_named(str(args.out), "jax")
     after = words_misheard(tuned, tuned.get_state_for_audio_prompt(args.name), texts)
     return Judgement(errors[0], before), Judgement(errors[1], after)
 

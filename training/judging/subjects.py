@@ -3,19 +3,24 @@ sentences."""
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import soxr
 from jaxtyping import Float
 
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.weights.checkpoint import load_checkpoint
 from pocket_tts_jax.weights.expected import parameter_shapes
+from training.data.spectra import SAMPLE_RATE
 from training.data.streams import FrameStream, Utterance, open_streams
 from training.errors import TrainingError
 from training.loop.checkpoint import read_ema, read_statistics
 from training.loop.initialise import DECODER
 from training.loop.published import gather_tensors
+
+if TYPE_CHECKING:
+    from pocket_tts_jax.tts_model import TTSModel
 
 Audio = Float[np.ndarray, " samples"]
 Recording = tuple[FrameStream, Utterance]
@@ -89,24 +94,31 @@ def by_model(args: argparse.Namespace, texts: list[str], rows: list[Recording]) 
     return Spoken([decode(s.latents) for s in spoken], facts)
 
 
-def by_engine(args: argparse.Namespace, texts: list[str]) -> Spoken:
-    """The package's own engines: an export for LiteRT, a folder, a name or the embedded voice."""
-    from pocket_tts_jax.generation.stream import ChunkReport
-    from pocket_tts_jax.open_model import ModelChoice, open_speaker
+def open_named(name: str | None, engine: str = "auto") -> "TTSModel":
+    """What `--model` names: a folder of a model or an export, a weight file, a .yaml, an address
+    or a published name. None is the embedded voice."""
+    from pocket_tts_jax.tts_model import TTSModel
     from pocket_tts_jax.weights.source import is_published
 
-    named = args.model is not None and is_published(str(args.model))
-    choice = ModelChoice(language=str(args.model)) if named else ModelChoice(model=args.model)
-    _, speaker = open_speaker(choice, print)
-    voice = speaker.get_state_for_audio_prompt(args.voice or speaker.default_voice())
-    seed = args.seed or 0
-    chunks: list[ChunkReport] = []
-    audios = [
-        np.concatenate(
-            list(speaker.generate_audio_stream(voice, text, seed=seed, on_chunk=chunks.append))
-        )
-        for text in texts
-    ]
+    if name is not None and is_published(name):
+        return TTSModel.load_model(language=name, engine=engine, on_notice=print)
+    if name is not None and name.endswith((".yaml", ".yml")):
+        return TTSModel.load_model(config=name, engine=engine, on_notice=print)
+    return TTSModel.load_model(model=name, engine=engine, on_notice=print)
+
+
+def by_engine(args: argparse.Namespace, texts: list[str]) -> Spoken:
+    """Any model by the package's own engines, one sentence after the other."""
+    from pocket_tts_jax.generation.ending import ChunkReport
+
+    model = open_named(args.model, args.engine or "auto")
+    print(f"{model.engine.name} engine, {model.engine.precision}")
+    voice = model.get_state_for_audio_prompt(args.voice or model.default_voice())
+    seed, chunks, audios = args.seed or 0, list[ChunkReport](), []
+    for text in texts:
+        frames = model.generate_audio_stream(voice, text, seed=seed, on_chunk=chunks.append)
+        audio = np.concatenate(list(frames))
+        audios.append(soxr.resample(audio, model.sample_rate, SAMPLE_RATE, quality="HQ"))
     return Spoken(audios, {"eos_failures": sum(not chunk.eos for chunk in chunks)})
 
 
@@ -126,8 +138,9 @@ def by_teacher(args: argparse.Namespace, texts: list[str]) -> Spoken:
 def load_tensors(args: argparse.Namespace) -> tuple[Config, dict[str, np.ndarray]]:
     """Of `--model`, or of the parts of an unfinished one."""
     if args.model:
-        config = load_config(args.model / "config.yaml")
-        return config, load_checkpoint(args.model / "model.safetensors", parameter_shapes(config))
+        folder = Path(args.model)
+        config = load_config(folder / "config.yaml")
+        return config, load_checkpoint(folder / "model.safetensors", parameter_shapes(config))
     config, mimi = load_config(args.config), read_ema(args.mimi)
     if args.what == "codec":
         return config, {f"mimi.{n}": t for n, t in mimi.items() if n.startswith(DECODER)}
@@ -138,6 +151,6 @@ def load_tensors(args: argparse.Namespace) -> tuple[Config, dict[str, np.ndarray
 def _tokens(args: argparse.Namespace, texts: list[str]) -> list[list[int]]:
     import sentencepiece
 
-    path = args.tokenizer or args.model / "tokenizer.model"
+    path = args.tokenizer or Path(args.model) / "tokenizer.model"
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(path))
     return [tokenizer.encode(text) for text in texts]

@@ -19,7 +19,8 @@ from pocket_tts_jax.model.flow_lm import FlowLM, init_state
 from pocket_tts_jax.voice.state import VoiceState, write_voice
 from pocket_tts_jax.weights.checkpoint import check_tensors, parameter_tree
 from pocket_tts_jax.weights.expected import parameter_shapes, under
-from pocket_tts_jax.weights.source import WEIGHTS, ModelSource, Sidecar
+from pocket_tts_jax.weights.settings import ModelSettings
+from pocket_tts_jax.weights.source import WEIGHTS, ModelSource
 from training.loop.initialise import DISCRIMINATOR, ENCODER, initial_tensors
 
 UNTRAINED = tuple(f"mimi.{part}" for part in ENCODER)
@@ -103,14 +104,14 @@ def write_folder(
     (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), "utf-8")
     cloning = source.has_voice_cloning
     about = dataclasses.replace(
-        source.sidecar, default_voice=next(iter(voices)), has_voice_cloning=cloning
+        source.settings, default_voice=next(iter(voices)), has_voice_cloning=cloning
     )
     write_about(folder, about)
     for name, voice in voices.items():
         write_voice(folder / "voices" / f"{name}.safetensors", voice)
 
 
-def write_about(folder: Path, about: Sidecar) -> None:
+def write_about(folder: Path, about: ModelSettings) -> None:
     """`voice.json`, without what is unset."""
     given = {k: v for k, v in dataclasses.asdict(about).items() if v is not None}
     (folder / "voice.json").write_text(json.dumps(given, indent=2) + "\n", "utf-8")
