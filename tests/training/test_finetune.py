@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,11 @@ from training.judging.tuning import Judgement
 CODEC = ROOT / "training" / "joe_mel_codec.safetensors"
 
 
-def tune(tmp_path, monkeypatch, what: str, *extra: str, recognise=None, **sidecar):
-    """Two steps on two recordings, one of them held out; words are judged by `recognise`."""
-    model, data = write_model(tmp_path / "model", **sidecar), write_folder(tmp_path / "data")
+def tune(tmp_path, monkeypatch, what: str, *extra: str, **settings):
+    """Two steps on two recordings."""
+    model, data = write_model(tmp_path / "model", **settings), write_folder(tmp_path / "data")
     arguments = ["finetune", what, "--model", model, "--steps", "2"]
     arguments += ["--data", data, "--out", tmp_path / "out", "--rows", "2", "--rate", "1e-3"]
-    missing = ["faster_whisper"] if recognise is None else []
-    monkeypatch.setattr(finetune, "recogniser_missing", lambda: missing)
-    monkeypatch.setattr(tuning, "recogniser_missing", lambda: missing)
-    monkeypatch.setattr(finetune, "words_misheard", recognise)
     monkeypatch.setattr(sys, "argv", [str(a) for a in [*arguments, *extra]])
     finetune.main()
     return model, tmp_path / "out"
@@ -51,18 +48,23 @@ def tune(tmp_path, monkeypatch, what: str, *extra: str, recognise=None, **sideca
 
 def test_adapters_change_the_adapted_matrices_only(tmp_path, monkeypatch):
     voice = str(tmp_path / "model" / "voices" / "tiny.safetensors")
-    model, out = tune(tmp_path, monkeypatch, "adapters", "--voice", voice)
+    model, out = tune(tmp_path, monkeypatch, "adapters", "--voice", voice, "--held-out", "0")
     shapes = parameter_shapes(load_config(model / "config.yaml"))
     before = load_checkpoint(model / "model.safetensors", shapes)
     after = load_checkpoint(out / "model.safetensors", shapes)
     changed = {n for n in shapes if not np.array_equal(before[n], after[n])}
     assert changed
     assert all(n.startswith("flow_lm.transformer.") for n in changed)
+    tuned = open_source(model=out)  # complete: configuration, tokenizer, voice
+    assert tuned.voice_names() == ["tuned"] and tuned.settings.default_voice == "tuned"
+    assert (
+        tuned.config.flow_lm.transformer == load_config(model / "config.yaml").flow_lm.transformer
+    )
 
 
 def test_a_voice_is_tuned_alone(tmp_path, monkeypatch):
     voice = str(tmp_path / "model" / "voices" / "tiny.safetensors")
-    model, out = tune(tmp_path, monkeypatch, "voice", "--voice", voice)
+    model, out = tune(tmp_path, monkeypatch, "voice", "--voice", voice, "--held-out", "0")
     config = load_config(model / "config.yaml")
     shapes = parameter_shapes(config)
     weights = [load_checkpoint(x / "model.safetensors", shapes) for x in (model, out)]
@@ -117,19 +119,21 @@ def test_an_encoder_of_another_width_is_refused(tmp_path):
 
 def test_an_interrupted_run_writes_no_result(tmp_path, monkeypatch, capsys):
     def stop_at_once(trainer, next_batch, path, log, note):
-        trainer.advance(next_batch(0)[1], "tune")
         trainer.save(path, note)
         return False
 
     monkeypatch.setattr(finetune, "run", stop_at_once)
-    _, out = tune(tmp_path, monkeypatch, "adapters")
+    _, out = tune(tmp_path, monkeypatch, "adapters", "--held-out", "0")
     assert [path.name for path in out.iterdir()] == ["training.safetensors"]
     assert "start again with the same --out" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_tuned_folder_speaks_at_once(tmp_path, monkeypatch, capsys):
+    for module in (finetune, tuning):
+        monkeypatch.setattr(module, "recogniser_missing", lambda: ["faster_whisper"])
     _, out = tune(tmp_path, monkeypatch, "full", "--name", "mine")
-    model = TTSModel.load_model(model=out)
+    model = TTSModel.load_model(model=out, engine="jax")
     assert model.default_voice() == "mine"
     audio = model.generate_audio(model.get_state_for_audio_prompt("mine"), "One.", max_tokens=20)
     assert len(audio) and np.isfinite(audio).all()
@@ -157,10 +161,24 @@ def test_latents_of_the_mel_codec_take_the_place_of_an_encoder(tmp_path):
         mel_codec(dataclasses.replace(source.config, mimi=mimi), CODEC)
 
 
-def test_what_got_worse_is_said(tmp_path, monkeypatch, capsys):
-    rates = iter((0.1, 0.5))
-    tune(tmp_path, monkeypatch, "adapters", recognise=lambda *_: next(rates))
-    said = capsys.readouterr().out
+def test_words_are_judged_before_and_after_by_the_held_out_texts(tmp_path, monkeypatch):
+    heard = []
+
+    def misheard(model, voice, texts):
+        heard.append((model, voice, texts))
+        return 0.1
+
+    tuned = SimpleNamespace(get_state_for_audio_prompt=lambda name: f"voice {name}")
+    monkeypatch.setattr(finetune, "recogniser_missing", lambda: [])
+    monkeypatch.setattr(finetune, "open_named", lambda name, engine: tuned)
+    monkeypatch.setattr(finetune, "words_misheard", lambda m, v, t: misheard(m, v, t))
+    held: list[Any] = [SimpleNamespace(text="One."), SimpleNamespace(text="Two.")]
+    args: Any = SimpleNamespace(out=tmp_path, name="mine")
+    base: Any = "base"
+    before, after = finetune.judge(base, base, args, held, (0.4, 0.3))
+    assert heard == [("base", "base", ["One.", "Two."]), (tuned, "voice mine", ["One.", "Two."])]
+    said = tuning.comparison(before, after._replace(wer=0.5), 2)
+    assert "latent error 0.400 -> 0.300" in said
     assert "words misheard 10.0% -> 50.0%" in said and "WORSE" in said
 
 
@@ -176,14 +194,3 @@ def test_recordings_are_held_out_evenly_and_never_all():
     assert hold_out(examples, 0) == (examples, [])
     with pytest.raises(TrainingError, match="leaves none to train on"):
         hold_out(examples[:1], None)
-
-
-def test_more_steps_are_needed_to_go_on(tmp_path, monkeypatch, capsys):
-    _, out = tune(tmp_path, monkeypatch, "adapters")
-    (out / "model.safetensors").unlink()
-    arguments = [*sys.argv]
-    arguments[arguments.index("--steps") + 1] = "1"
-    monkeypatch.setattr(sys, "argv", arguments)
-    finetune.main()
-    assert "is at step 2 already" in capsys.readouterr().out
-    assert (out / "model.safetensors").exists()

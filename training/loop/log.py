@@ -16,7 +16,9 @@ class TrainingLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._every = path, every
         self._rows, self._start = [], time.monotonic()
-        self._cpu, self._first, self._steps = time.process_time(), True, 0
+        self._cpu, self._steps = time.process_time(), 0
+        self._compiling = True  # until the first step is done
+        self._timed = 0  # of the rows, how many the clock does not cover
 
     def begin(self, step: int, steps: int) -> None:
         """Say where the run starts and where it ends."""
@@ -27,12 +29,12 @@ class TrainingLog:
         """Notes the terms of one step; None is a term that this step did without."""
         self._rows.append(terms)
         self._step, self._rate = step, rate
-        if self._first:
-            self._first = False
+        if self._compiling:
             self._show(self._means(), "compiled")
-            self._start = time.monotonic()  # compiling says nothing about the time left
-        elif (step + 1) % self._every == 0:
+        if (step + 1) % self._every == 0:
             self.flush()
+        if self._compiling:  # which says nothing about the time left
+            self._compiling, self._start, self._timed = False, time.monotonic(), len(self._rows)
 
     def flush(self) -> None:
         """Writes what has gathered; a term that is not finite stops the run with an error."""
@@ -45,14 +47,14 @@ class TrainingLog:
                 f"{', '.join(broken)} is not finite at step {step + 1}. Resume from the last "
                 "checkpoint with a lower learning rate."
             )
-        seconds = (time.monotonic() - self._start) / len(self._rows)
+        seconds = (time.monotonic() - self._start) / max(1, len(self._rows) - self._timed)
         line = {"step": step + 1, "rate": rate, "seconds_per_step": round(seconds, 4)}
         line |= {"cpu_minutes": round((time.process_time() - self._cpu) / 60, 2)} | means
         with open(self._path, "a") as file:
             file.write(json.dumps(line) + "\n")
         left = seconds * max(0, self._steps - step - 1)
         self._show(means, f"{seconds:.2f} s a step, {clock(left)} left")
-        self._rows, self._start = [], time.monotonic()
+        self._rows, self._start, self._timed = [], time.monotonic(), 0
 
     def _show(self, means: dict[str, float], pace: str) -> None:
         shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
