@@ -23,7 +23,6 @@ contributed, and `--against` prints the paired difference to an evaluation that 
 import argparse
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ def synthesise(args: argparse.Namespace, texts: list[str], rows: list[Recording]
     return speakers[args.what]()
 
 
-def report(verdict: Verdict, facts: Mapping[str, float], seconds: float) -> dict[str, float]:
+def report(verdict: Verdict, facts: dict[str, float], seconds: float) -> dict[str, float]:
     """The figures of the judge and of the subject, rounded."""
     words = sum(len(r.split()) for r in verdict.references)
     result = {"wer": verdict.wer, "cer": verdict.cer, "sentences": len(verdict.heard)}
