@@ -1,4 +1,4 @@
-"""Train Mimi: its decoder on frozen latents, its encoder to say them, or both together.
+"""Train Mimi: its decoder on frozen latents, its encoder to make them, or both together.
 
     python -m training.codec --config voice.yaml --frames frames/ --out run/mimi.safetensors
     python -m training.codec --part encoder ... --out run/encoder.safetensors

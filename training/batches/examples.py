@@ -123,8 +123,8 @@ class Examples:
         self.reload()
 
     def reload(self) -> int:
-        """Takes in what has been added; returns the rows to draw from: utterances that fit a
-        bucket, and pairs of short ones."""
+        """Read what was added to the folder; returns the number of rows to draw from: utterances
+        that fit a bucket, and pairs of short ones."""
         self.train: dict[Bucket, list[Example]] = {bucket: [] for bucket in BUCKETS}
         for stream in open_streams(self.folder):
             read = self._read.setdefault(stream.name, [])

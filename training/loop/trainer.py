@@ -154,7 +154,7 @@ class Trainer:
         write_training(path, self.state._asdict(), note)
 
     def resume(self, path: Path) -> dict[str, Any]:
-        """Takes up the state of `path`; returns the note that was saved with it."""
+        """Load the state of `path`; returns the note that was saved with it."""
         state, note = read_training(path, self.state._asdict())
         self.state = jax.device_put(TrainState(**state), self._whole)
         return note
