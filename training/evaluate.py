@@ -41,6 +41,7 @@ from training.judging.figures import (
     read_last_line,
 )
 from training.judging.naturalness import naturalness
+from training.judging.pauses import tone_level
 from training.judging.recognition import Judge, Verdict
 from training.judging.sentences import LISTS, fixed_sentences
 from training.judging.subjects import Recording, Spoken
@@ -163,6 +164,8 @@ def main() -> None:
     other = read_last_line(args.against) if args.against else None
     texts, rows = sentences(args)
     spoken = synthesise(args, texts, rows)
+    if (tone := tone_level(spoken.audios)) is not None:
+        spoken.facts["tone_in_pauses_db"] = tone
     every = args.naturalness
     opinions = naturalness(spoken.audios[::every]) if every else None
     verdict = Judge(args.threads).verdict(spoken.audios, texts)
