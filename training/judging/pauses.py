@@ -16,7 +16,7 @@ BAND = (300, 10_000)  # Hz; below is hum of the voice, above there is no speech
 
 def tone_level(audios: Sequence[Float[np.ndarray, " samples"]]) -> float | None:
     """How far the strongest tone in pauses stands above the noise around it, in dB. Noise alone
-    gives 8 for a single window and 1 for five hundred. None where no pause is as long as a window."""
+    gives 8 for a single window, 1 for five hundred. None where no pause is as long as a window."""
     power = np.zeros(WINDOW // 2 + 1)
     count = 0
     for audio in audios:
