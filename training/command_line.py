@@ -33,7 +33,9 @@ def command_parser(about: str | None) -> argparse.ArgumentParser:
     """A parser whose --help begins with the first line of `about` (the module's docstring) and
     shows the default of each option."""
     summary = (about or "").split("\n\n")[0].replace("\n", " ")
-    return argparse.ArgumentParser(description=summary, formatter_class=Help)
+    spec = getattr(sys.modules["__main__"], "__spec__", None)  # of what python -m runs
+    prog = f"python -m {spec.name}" if spec else None
+    return argparse.ArgumentParser(prog=prog, description=summary, formatter_class=Help)
 
 
 def run_command(main: Callable[[], None]) -> None:
