@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import soxr
 from jaxtyping import Float
 
+from pocket_tts_jax.audio.read import resample
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.weights.checkpoint import load_checkpoint
 from pocket_tts_jax.weights.expected import parameter_shapes
@@ -118,7 +118,7 @@ def by_engine(args: argparse.Namespace, texts: list[str]) -> Spoken:
     for text in texts:
         frames = model.generate_audio_stream(voice, text, seed=seed, on_chunk=chunks.append)
         audio = np.concatenate(list(frames))
-        audios.append(soxr.resample(audio, model.sample_rate, SAMPLE_RATE, quality="HQ"))
+        audios.append(resample(audio, model.sample_rate, SAMPLE_RATE))
     return Spoken(audios, {"eos_failures": sum(not chunk.eos for chunk in chunks)})
 
 
