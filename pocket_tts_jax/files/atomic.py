@@ -15,19 +15,20 @@ _ABANDONED = 3600.0
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_file(path: str | Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open a new binary file that replaces `path` when the block ends without an error.
 
     An error in the block (a full disk, a broken connection, Ctrl-C) removes what was written and
     leaves an older file at `path` as it was. The folder must exist. A killed process can leave a
-    hidden `.NAME.XXXXXXXX.part` beside `path`, never a part of `path` itself.
+    hidden `.NAME.XXXXXXXX.part` beside `path`, never a part of `path` itself. `private` makes it
+    readable by its owner only.
     """
     # A link's target is replaced, not the link: users link model folders into place.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        # "x" rather than a private temporary file: the result gets the user's usual permissions.
-        with open(temporary, "x+b") as file:
+        # "x" rather than a temporary file: unless `private`, it gets the user's usual permissions.
+        with open(temporary, "x+b", opener=_open_private if private else None) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -35,6 +36,16 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder, if need be, that only its owner can look into."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
 
 
 def remove_if_possible(path: Path) -> None:

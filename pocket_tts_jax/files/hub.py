@@ -3,12 +3,13 @@
 A source is written as
 
     path/to/file-or-folder
-    https://host/path                         (http:// too, as the reference allows)
+    https://host/path                         (http:// from this machine only)
     hf://owner/repository/path/in/it@revision (revision: commit, tag or branch; main by default)
 
 Web files are cached by address in the user's cache folder, Hub files in the Hub's own cache, which
 other programs share. A cached file is used without asking the network anything, so a branch
-stays at the commit it had when it was first fetched: name a commit to be exact.
+stays at the commit it had when it was first fetched: name a commit to be exact. A cached file that
+has not the contents it came with is removed and fetched again.
 """
 
 import errno
@@ -21,11 +22,16 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pocket_tts_jax.errors import DownloadError
+from pocket_tts_jax.files.atomic import remove_if_possible
+from pocket_tts_jax.files.cache import cache_folder
+from pocket_tts_jax.files.verify import damage, is_intact
 
 Notice = Callable[[str], None]
 
 _log = logging.getLogger(__name__)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# The Hub's cache names a file by its SHA-256, a small one by Git's SHA-1.
+_DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
 class GatedError(DownloadError):
@@ -64,13 +70,6 @@ class HubFile:
     @property
     def url(self) -> str:
         return f"{self.page}/resolve/{self.revision}/{self.path}"
-
-
-def cache_folder() -> Path:
-    """This package's folder in the user's cache (not created by asking)."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("pocket-tts-jax", appauthor=False)
 
 
 def is_remote(source: str | Path) -> bool:
@@ -115,7 +114,18 @@ def cached(source: str | Path, *, cache: Path | None = None) -> Path | None:
     if not source.startswith(("https://", "http://")):
         raise DownloadError(f"{source!r}: expected a path, an https:// or an hf:// address.")
     place = _web_cache_path(source, cache)
-    return place if place.is_file() else None
+    if not place.is_file():
+        return None
+    if (reason := damage(place)) is not None:
+        _remove_damaged(place, reason)
+        return None
+    return place
+
+
+def _remove_damaged(path: Path, reason: str) -> None:
+    _log.warning("%s It is removed from the cache.", reason)
+    for file in {path, path.resolve()}:  # the Hub's cache links to its files
+        remove_if_possible(file)
 
 
 def refusal(source: str, what: str, reason: str) -> str:
@@ -192,7 +202,13 @@ def _in_hub_cache(file: HubFile) -> Path | None:
         except OSError:
             return None
     path = repository / "snapshots" / commit / file.path
-    return path if path.is_file() else None
+    if not path.is_file():
+        return None
+    digest = path.resolve().name
+    if _DIGEST.fullmatch(digest) and not is_intact(path, digest):
+        _remove_damaged(path, f"{path} is damaged: its contents are not those on the Hub.")
+        return None
+    return path
 
 
 def _from_hub(file: HubFile, what: str, offline: bool, on_notice: Notice) -> Path:
@@ -206,11 +222,15 @@ def _from_hub(file: HubFile, what: str, offline: bool, on_notice: Notice) -> Pat
     try:
         # Asks once, where the download would try again for half a minute before it gave up.
         get_hf_file_metadata(hf_hub_url(file.repository, file.path, revision=file.revision))
-        return Path(hf_hub_download(file.repository, file.path, revision=file.revision))
+        hf_hub_download(file.repository, file.path, revision=file.revision)
     except Exception as error:
         # Every kind: which errors come through depends on the HTTP client of the installed
         # huggingface_hub (requests, httpx, its own), and the user needs the same help for all.
         raise _hub_error(file, what, error) from error
+    path = _in_hub_cache(file)
+    if path is None:
+        raise DownloadError(_how_to_get(file.url, what, "it arrived damaged", file))
+    return path
 
 
 def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
@@ -253,7 +273,12 @@ def _web_cache_path(url: str, cache: Path | None) -> Path:
     except ValueError as error:
         raise _not_an_address(url, error) from error
     name = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:].lstrip(".") or "file"
-    return (cache or cache_folder() / "downloads") / digest / name
+    folder = cache or cache_folder("downloads")
+    if folder is None:
+        raise DownloadError(
+            f"There is no home folder to keep {url} in: download it, and give the path of the file."
+        )
+    return folder / digest / name
 
 
 def _how_to_get(url: str, what: str, reason: str, file: HubFile | None = None) -> str:
