@@ -1,6 +1,5 @@
 """`manifest.json`: what an exported folder holds, for apps and for the LiteRT engine."""
 
-import hashlib
 import importlib.metadata
 import json
 from pathlib import Path
@@ -10,6 +9,7 @@ from exporters.graph.fold import Tree
 from exporters.graph.signature import Signature, Tensor
 from exporters.graph.signatures import SHORT_CAPACITY, flow_steps
 from pocket_tts_jax.config import Config
+from pocket_tts_jax.files.verify import SUMS, digest_of, write_sums
 from pocket_tts_jax.litert_engine.folder import FORMAT, FORMAT_VERSION, MANIFEST
 
 CONVERTERS = ("jax", "flax", "litert-converter", "ai-edge-quantizer", "ai-edge-litert")
@@ -69,18 +69,22 @@ def write_manifest(
         "converter": {"route": route} | {n: importlib.metadata.version(n) for n in CONVERTERS},
         "files": describe_files(folder),
     }
+    _write(folder, manifest)
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> None:
+    """The manifest, whose own checksum is in `SHA256SUMS`."""
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_sums(folder, {MANIFEST: digest_of(folder / MANIFEST)})
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of every file but the manifest."""
+    """Size and SHA-256 of every file but the manifest and its checksum."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name != MANIFEST:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found[name] = {"size": path.stat().st_size, "sha256": digest}
+        if path.is_file() and name not in (MANIFEST, SUMS):
+            found[name] = {"size": path.stat().st_size, "sha256": digest_of(path)}
     return found
 
 
@@ -89,7 +93,7 @@ def refresh_files(folder: Path) -> None:
     path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8"))
     manifest["files"] = describe_files(folder)
-    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    _write(folder, manifest)
 
 
 def describe_signature(signature: Signature) -> dict[str, Any]:

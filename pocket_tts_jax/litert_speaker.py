@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.files.cache import cache_folder
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
 from pocket_tts_jax.litert_engine.folder import open_folder
-from pocket_tts_jax.litert_engine.packed_weights import default_folder
 from pocket_tts_jax.speech_model import SamplingOptions, SpeechModel
 from pocket_tts_jax.voice.load import VoiceLoader
 from pocket_tts_jax.weights.source import ModelSource, Sidecar
@@ -36,7 +36,7 @@ class LiteRTSpeaker(SpeechModel):
         export = open_folder(folder.expanduser())
         self.precision = export.precision
         self.engine = LiteRTEngine(
-            export, threads=threads, cache_folder=default_folder() if weight_cache else None
+            export, threads=threads, cache_folder=cache_folder("packed") if weight_cache else None
         )
         self.engine.check_flow_steps(sampler_decode_steps)
         source = ModelSource(

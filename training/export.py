@@ -23,6 +23,7 @@ from sentencepiece import SentencePieceProcessor
 
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.files.atomic import atomic_file
+from pocket_tts_jax.files.verify import sums_of, write_sums
 from pocket_tts_jax.model.flow_lm import FlowLM, init_state
 from pocket_tts_jax.voice.state import VoiceState, write_voice
 from pocket_tts_jax.weights.checkpoint import check_tensors, parameter_tree
@@ -132,6 +133,7 @@ def main() -> None:
     about = {"source": "start token only", "licence": "CC0-1.0"}
     voice = start_voice(config, as_stored(tensors, args.half), about)
     write_voice(args.out / "voices" / f"{args.voice}.safetensors", voice)
+    write_sums(args.out, sums_of(args.out))
     size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
     print(f"{args.out}: {size / 1e6:.1f} MB")
 

@@ -106,6 +106,12 @@ def write_sums(folder: Path, digests: Mapping[str, str]) -> None:
         file.write("".join(lines).encode())
 
 
+def sums_of(folder: Path) -> dict[str, str]:
+    """Name and SHA-256 of every file under a folder, for `write_sums`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    return {path.relative_to(folder).as_posix(): digest_of(path) for path in files}
+
+
 def _read_sums(path: Path) -> dict[str, str]:
     sums = {}
     for line in read_text(path, _LARGEST_SUMS).splitlines():
