@@ -21,6 +21,8 @@ from pocket_tts_jax.files.read import LARGEST_YAML, parse_yaml, read_text
 from pocket_tts_jax.files.verify import damage
 
 CONFIGS = Path(__file__).parent / "configs"
+TIME_FREQUENCIES = 256  # width of a time embedding in the flow head
+MAX_TOKENS = 50  # longest chunk of text that Kyutai's models read well
 
 # Beyond any model, and small enough that every product of them can be computed at once.
 _LARGEST = 1 << 20

@@ -41,7 +41,7 @@ def resolve_with_fallback(
     token = _token()
     note = _note(str(gated), token, cache)
     try:
-        if here is not None and (token is None or _exists(note)):
+        if here is not None and (token is None or (note is not None and note.exists())):
             reason = "this machine has no login" if token is None else "as it was before"
             raise GatedError(refusal(str(gated), what, reason))
         return resolve(gated, what=what, offline=offline, on_notice=on_notice), True
@@ -69,12 +69,8 @@ def _token() -> str | None:
 def _note(source: str, token: str | None, cache: Path | None) -> Path | None:
     """The file that stands for "this login was refused this source"; its name tells neither."""
     digest = hashlib.sha256(f"{source}\n{token}".encode()).hexdigest()[:32]
-    folder = cache or cache_folder("refused")
+    folder = cache_folder("refused") if cache is None else cache / "refused"
     return None if folder is None else folder / digest
-
-
-def _exists(note: Path | None) -> bool:
-    return note is not None and note.exists()
 
 
 def _remember(note: Path | None) -> None:

@@ -81,6 +81,12 @@ class ExportFolder:
         names = (name for name in self.manifest["files"] if name.startswith("voices/"))
         return {Path(name).stem: self.path / name for name in sorted(names)}
 
+    @staticmethod
+    def files_in_manifest(folder: Path) -> list[str]:
+        """Names of the files that a manifest lists, before they are all there."""
+        files = _read_manifest(folder).get("files")
+        return sorted(files) if isinstance(files, dict) else []
+
     def intact(self, name: str) -> Path:
         """Path of a file that has the manifest's SHA-256; CheckpointError where it has not. It is
         hashed if it was touched since it was last right."""
@@ -116,6 +122,15 @@ def open_folder(path: Path) -> ExportFolder:
     Raises CheckpointError for a missing or unreadable manifest, another format version, and a
     file that is missing or cut short.
     """
+    manifest = _read_manifest(path)
+    _require_none(path, _wrong_fields(manifest))
+    _require_none(path, _wrong_sizes(path, manifest["files"]))
+    folder = ExportFolder(path, manifest, load_config(path / manifest["config"]))
+    _require_none(path, _wrong_constants(folder))
+    return folder
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = parse_json(read_text(path / MANIFEST, LARGEST_JSON))
         reason = damage(path / MANIFEST)
@@ -132,11 +147,7 @@ def open_folder(path: Path) -> ExportFolder:
         raise CheckpointError(
             f"{path} has format version {version}, this package reads {FORMAT_VERSION}. {_AGAIN}"
         )
-    _require_none(path, _wrong_fields(manifest))
-    _require_none(path, _wrong_sizes(path, manifest["files"]))
-    folder = ExportFolder(path, manifest, load_config(path / manifest["config"]))
-    _require_none(path, _wrong_constants(folder))
-    return folder
+    return manifest
 
 
 def _require_none(path: Path, mistakes: list[str]) -> None:
