@@ -17,6 +17,7 @@ FORMAT = "pocket-tts-jax export"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SETTINGS = ("config.yaml", "voice.json")
 _LARGEST_CAPACITY = 1 << 16
 _TYPES = {
     "model": str,
@@ -34,7 +35,7 @@ _AGAIN = "Export the model again (python -m exporters.tflite) or copy the folder
 
 @dataclass(frozen=True)
 class ExportFolder:
-    """An opened export. Sizes have been compared with the manifest; `verify` also hashes."""
+    """An opened export. All but the graphs has been verified; `intact` does that for them."""
 
     path: Path
     manifest: dict[str, Any]
@@ -117,16 +118,20 @@ def is_export_folder(path: Path) -> bool:
 
 
 def open_folder(path: Path) -> ExportFolder:
-    """Read the manifest and compare the size of every file with it.
+    """Read the manifest, and compare the files with it: all sizes, and the contents of what is read
+    beside the graphs.
 
     Raises CheckpointError for a missing or unreadable manifest, another format version, and a
-    file that is missing or cut short.
+    file that is missing, damaged, cut short or outside the folder.
     """
     manifest = _read_manifest(path)
     _require_none(path, _wrong_fields(manifest))
     _require_none(path, _wrong_sizes(path, manifest["files"]))
     folder = ExportFolder(path, manifest, load_config(path / manifest["config"]))
     _require_none(path, _wrong_constants(folder))
+    for name in folder.manifest["files"]:
+        if name.startswith("voices/") or name in (folder.tokenizer()[1].name, *_SETTINGS):
+            folder.intact(name)
     return folder
 
 
