@@ -63,6 +63,7 @@ class StubModel:
         seed: int,
         text: TextOptions,
         first_chunk: int,
+        stop: Any,
         on_chunk: Any,
     ) -> Generator[np.ndarray, None, None]:
         words = text_to_generate.split()

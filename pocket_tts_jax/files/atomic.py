@@ -12,6 +12,7 @@ from typing import BinaryIO
 _log = logging.getLogger(__name__)
 _ABANDONED = 3600.0
 """Seconds after which an unfinished file that nobody writes to belongs to a killed process."""
+_unfinished: set[Path] = set()
 
 
 @contextmanager
@@ -26,6 +27,7 @@ def atomic_file(path: str | Path, *, private: bool = False) -> Iterator[BinaryIO
     # A link's target is replaced, not the link: users link model folders into place.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    _unfinished.add(temporary)
     try:
         # "x" rather than a temporary file: unless `private`, it gets the user's usual permissions.
         with open(temporary, "x+b", opener=_open_private if private else None) as file:
@@ -36,6 +38,8 @@ def atomic_file(path: str | Path, *, private: bool = False) -> Iterator[BinaryIO
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        _unfinished.discard(temporary)
 
 
 def _open_private(path: str, flags: int) -> int:
@@ -54,6 +58,12 @@ def remove_if_possible(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:  # Windows: another process reads it now
         _log.info("%s stays in the cache for now: %s", path, error)
+
+
+def remove_unfinished() -> None:
+    """Remove what this process is writing. Only for a process that ends at once."""
+    for temporary in list(_unfinished):
+        remove_if_possible(temporary)
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -120,7 +120,8 @@ def _read(response: http.client.HTTPResponse, received: int) -> bytes:
 @contextmanager
 def _progress(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
     """A function that advances a progress bar by so many bytes; no bar unless stderr is a tty."""
-    if sys.stderr is None or not sys.stderr.isatty():  # None: closed before the start
+    quiet = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS") == "1"  # as for files of the Hub
+    if quiet or sys.stderr is None or not sys.stderr.isatty():  # None: closed before the start
         yield lambda count: None
         return
     from rich import progress

@@ -9,11 +9,16 @@ import multiprocessing.spawn
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
+from typing import IO
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 600.0
+_POLL = 0.2
 _LINES_SHOWN = 2
+_READ = 1 << 16
 _RAISED = 1  # Python's exit code after an error
 
 
@@ -28,27 +33,35 @@ def survives(model: Path, weight_cache: str) -> bool | None:
         return None
     command = [os.fsdecode(executable), "-P", "-m", __name__, str(model), weight_cache]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    except OSError as error:
-        _log.info("%s is opened without a trial: %s", model, error)
-        return None
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-_LINES_SHOWN:]
-        _log.info("A trial of %s ended with %s: %s", model, done.returncode, " ".join(said))
-    if done.returncode == _RAISED:
-        return None
-    return done.returncode == 0
+    with tempfile.TemporaryFile() as said:
+        try:
+            code = _wait(command, environment, said)
+        except OSError as error:
+            _log.info("%s is opened without a trial: %s", model, error)
+            return None
+        if code != 0:
+            said.seek(0)
+            last = said.read(_READ).decode(errors="replace").strip().splitlines()[-_LINES_SHOWN:]
+            _log.info("A trial of %s ended with %s: %s", model, code, " ".join(last))
+    return None if code == _RAISED else code == 0
+
+
+def _wait(command: list[str], environment: dict[str, str], said: IO[bytes]) -> int:
+    """The exit code of a process, which does not outlive an interruption here."""
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(
+        command, env=environment, stdin=quiet, stdout=quiet, stderr=said
+    ) as child:
+        try:
+            end = time.monotonic() + _TIMEOUT
+            while time.monotonic() < end:
+                try:
+                    return child.wait(_POLL)
+                except subprocess.TimeoutExpired:  # a place for KeyboardInterrupt to be raised
+                    continue
+        finally:
+            child.kill()
+    return -1
 
 
 def _try(model: Path, weight_cache: str) -> None:
