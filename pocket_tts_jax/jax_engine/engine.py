@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from pocket_tts_jax.config import MAX_TOKENS, Config
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.generation.engine import Audio, Job
+from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.jax_engine.sizes import (
     CAPACITY_STEP,
@@ -129,6 +130,7 @@ class JaxEngine:
         self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
         self.functions = compiled_functions(FlowLM.of(config), Mimi(config.mimi))  # pyright: ignore
         self._first_start = threading.Lock()  # is never released
+        self._process = OwnProcess()
 
     @cached_property
     def encoder_params(self) -> Params:
@@ -137,6 +139,7 @@ class JaxEngine:
         return parameter_tree({n: _copied(t) for n, t in self._encoder.items()})["mimi"]
 
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "JaxLatents":
+        self._process.check()
         self.check_flow_steps(flow_steps)
         if self._first_start.acquire(blocking=False):
             # Not a daemon, as the thread of a stream is: a process waits for it before it ends.
@@ -154,12 +157,14 @@ class JaxEngine:
             )
 
     def decoder(self) -> "JaxDecoder":
+        self._process.check()
         return JaxDecoder(self)
 
     def speak(self, jobs: Sequence[Job]) -> list[Audio]:
         """The samples of every job, many at a time: see `jax_engine.batch`."""
         from pocket_tts_jax.jax_engine.batch import speak_sorted
 
+        self._process.check()
         return speak_sorted(self, jobs)
 
     def close(self) -> None:
@@ -167,6 +172,7 @@ class JaxEngine:
 
     def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
         """Latents of a recording at the model's rate, as `embed_voice` reads them."""
+        self._process.check()
         frames = -(-audio.size // self.config.mimi.frame_size)
         calls = -(-frames // ENCODER_FRAMES)
         block = ENCODER_FRAMES * self.config.mimi.frame_size
@@ -188,6 +194,7 @@ class JaxEngine:
 
     def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
         """The attention cache that a prefix of FlowLM's inputs leaves behind."""
+        self._process.check()
         pieces = split_prefix(embeddings)
         capacity = capacity_for(sum(length for _, length in pieces))
         state = flow_lm.init_state(self.config.flow_lm, 1, capacity)

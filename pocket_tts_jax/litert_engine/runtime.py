@@ -2,7 +2,6 @@
 
 import ctypes
 import mmap
-import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.files.read import check_regular
+from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.litert_engine import c_api as litert_c
 from pocket_tts_jax.litert_engine.turns import Turns
 
@@ -56,7 +56,7 @@ class LiteRTModel:
         if threads < 1:
             raise GenerationError(f"got threads={threads}, expected 1 or more")
         self.path = path
-        self._process = os.getpid()
+        self._process = OwnProcess()
         self._turns = turns or Turns()
         self._compiled: ctypes.c_void_p | None = None
         self._file = _map(path)
@@ -114,12 +114,7 @@ class LiteRTModel:
 
     def run(self, index: int, inputs: ctypes.Array, outputs: ctypes.Array) -> None:
         """Run one signature; calls from several threads take turns."""
-        if os.getpid() != self._process:
-            raise GenerationError(
-                "This process was forked after the model was loaded, without the threads that "
-                "compute. Load the model in each process, or start processes with "
-                "multiprocessing's method 'spawn'."
-            )
+        self._process.check()
         with self._turns:
             litert_c.call(
                 "LiteRtRunCompiledModel",
