@@ -172,6 +172,7 @@ class _Producer:
     def _end(self) -> None:
         self._closed.set()
         self._thread.join()
+        self._ended = True
 
     def take(self) -> "np.ndarray | Pause | None":
         """The next latent or pause; None at the end of a chunk (its `report` is set then) or of

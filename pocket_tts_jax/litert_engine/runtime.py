@@ -114,8 +114,7 @@ class LiteRTModel:
 
     def run(self, index: int, inputs: ctypes.Array, outputs: ctypes.Array) -> None:
         """Run one signature; calls from several threads take turns."""
-        self._process.check()
-        with self._turns:
+        with self._process, self._turns:
             litert_c.call(
                 "LiteRtRunCompiledModel",
                 self._handle(),
