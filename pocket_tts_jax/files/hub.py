@@ -108,18 +108,39 @@ def cached(source: str | Path, *, cache: Path | None = None) -> Path | None:
     if not is_remote(source):
         path = Path(source).expanduser()
         return path if path.exists() else None
-    source = str(source)
+    place = _place(str(source), cache)
+    return place if place is not None and _is_whole(place, trust_stamp=True) else None
+
+
+def verify_cached(source: str) -> bool | None:
+    """Hash the file of an address that is in a cache: whether it was whole. A damaged one is
+    removed. None where there is no such file."""
+    place = _place(source, None)
+    return None if place is None else _is_whole(place, trust_stamp=False)
+
+
+def _place(source: str, cache: Path | None) -> Path | None:
+    """Where the file of an address is in its cache, if it is there."""
     if source.startswith("hf://"):
         return _in_hub_cache(HubFile.parse(source))
     if not source.startswith(("https://", "http://")):
         raise DownloadError(f"{source!r}: expected a path, an https:// or an hf:// address.")
     place = _web_cache_path(source, cache)
-    if not place.is_file():
-        return None
-    if (reason := damage(place)) is not None:
+    return place if place.is_file() else None
+
+
+def _is_whole(place: Path, *, trust_stamp: bool) -> bool:
+    """Whether a cached file has the contents it came with; where not, it is removed."""
+    digest = place.resolve().name
+    if _DIGEST.fullmatch(digest):
+        if is_intact(place, digest, trust_stamp=trust_stamp):
+            return True
+        reason = f"{place} is damaged: its contents are not those on the Hub."
+    else:
+        reason = damage(place, trust_stamp=trust_stamp)
+    if reason is not None:
         _remove_damaged(place, reason)
-        return None
-    return place
+    return reason is None
 
 
 def _remove_damaged(path: Path, reason: str) -> None:
@@ -202,13 +223,7 @@ def _in_hub_cache(file: HubFile) -> Path | None:
         except OSError:
             return None
     path = repository / "snapshots" / commit / file.path
-    if not path.is_file():
-        return None
-    digest = path.resolve().name
-    if _DIGEST.fullmatch(digest) and not is_intact(path, digest):
-        _remove_damaged(path, f"{path} is damaged: its contents are not those on the Hub.")
-        return None
-    return path
+    return path if path.is_file() else None
 
 
 def _from_hub(file: HubFile, what: str, offline: bool, on_notice: Notice) -> Path:
@@ -228,7 +243,7 @@ def _from_hub(file: HubFile, what: str, offline: bool, on_notice: Notice) -> Pat
         # huggingface_hub (requests, httpx, its own), and the user needs the same help for all.
         raise _hub_error(file, what, error) from error
     path = _in_hub_cache(file)
-    if path is None:
+    if path is None or not _is_whole(path, trust_stamp=True):
         raise DownloadError(_how_to_get(file.url, what, "it arrived damaged", file))
     return path
 

@@ -74,12 +74,12 @@ def recorded_digest(path: Path) -> str | None:
     return None
 
 
-def damage(path: Path) -> str | None:
+def damage(path: Path, *, trust_stamp: bool = True) -> str | None:
     """What is wrong with a file that `SHA256SUMS` lists, as a sentence; None where it is whole or
     not listed."""
     try:
         digest = recorded_digest(path)
-        if digest is None or is_intact(path, digest):
+        if digest is None or is_intact(path, digest, trust_stamp=trust_stamp):
             return None
     except ValueError as error:
         return str(error)
