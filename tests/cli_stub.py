@@ -64,6 +64,7 @@ class StubModel:
         seed: int,
         text: TextOptions,
         first_chunk: int,
+        stop: Any,
         on_chunk: Any,
         on_word: Any = None,
     ) -> Generator[np.ndarray, None, None]:

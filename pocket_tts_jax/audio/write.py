@@ -75,19 +75,14 @@ class WavWriter(RawWriter):
     def __init__(self, file: BinaryIO, rate: int):
         super().__init__(file, rate)
         self._start = rewindable(file)
-        self._bytes = 0
         self._emit(wav_header(rate, None))
-
-    def write(self, samples: Float[np.ndarray, " n"]) -> None:
-        super().write(samples)
-        self._bytes += 2 * samples.shape[0]
 
     def finish(self) -> None:
         if self._start is None:
             return
         end = self._file.tell()
         self._file.seek(self._start)
-        self._emit(wav_header(self._rate, self._bytes))
+        self._emit(wav_header(self._rate, end - self._start - _HEADER))
         self._file.seek(end)
 
 

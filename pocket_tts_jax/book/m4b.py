@@ -35,7 +35,7 @@ def write_m4b(path: Path, book: Book, recordings: Sequence[Recording]) -> None:
                         output.mux(stream.encode(frame))
                         passed += len(samples)
                 output.mux(stream.encode(None))
-        except av.FFmpegError as error:
+        except av.FFmpegError as error:  # pyright: ignore[reportPrivateImportUsage]
             raise AudioError(f"{path} cannot be written as an audio book: {error}") from error
 
 

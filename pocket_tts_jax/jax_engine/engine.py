@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from pocket_tts_jax.config import MAX_TOKENS, Config
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.generation.engine import Audio, Job, Step
+from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.jax_engine.sizes import (
     CAPACITY_STEP,
@@ -48,6 +49,7 @@ class Functions:
     def __init__(self, flow_lm_module: FlowLM, mimi_module: Mimi):
         self.flow_lm = flow_lm_module
         self.mimi = mimi_module
+        self.process = OwnProcess()
         self.read_text = jax.jit(self._read_text)
         self.read = jax.jit(self._read)
         self.embed_voice = jax.jit(self._embed_voice)
@@ -127,13 +129,15 @@ class JaxEngine:
         self.alignment = alignment or alignment_of(config)
         self.transformer_fingerprint = fingerprint(tensors, "flow_lm.transformer.")
         self.weights_fingerprint = fingerprint(tensors)
+        lm = FlowLM.of(config, alignment_heads=self.alignment.heads)
+        self.functions = compiled_functions(lm, Mimi(config.mimi))  # pyright: ignore
+        self.process = self.functions.process
         self._encoder = {n: t for n, t in tensors.items() if n.startswith(ENCODER)}
-        used = {n: _copied(t) for n, t in tensors.items() if n not in self._encoder}
+        with self.process:
+            used = {n: _copied(t) for n, t in tensors.items() if n not in self._encoder}
         tree = parameter_tree(used)
         self.config = config
         self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
-        lm = FlowLM.of(config, alignment_heads=self.alignment.heads)
-        self.functions = compiled_functions(lm, Mimi(config.mimi))  # pyright: ignore
         self._first_start = threading.Lock()  # is never released
 
     @cached_property
@@ -148,7 +152,8 @@ class JaxEngine:
             # Not a daemon, as the thread of a stream is: a process waits for it before it ends.
             name = "pocket-tts compiling"
             threading.Thread(target=self._warm_decoder, name=name, daemon=False).start()
-        return JaxLatents(self, voice, prompt.ids, flow_steps)
+        with self.process:
+            return JaxLatents(self, voice, prompt.ids, flow_steps)
 
     def check_flow_steps(self, flow_steps: int) -> None:
         """ConfigError for a number of steps that the head of this model would ignore."""
@@ -173,6 +178,10 @@ class JaxEngine:
 
     def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
         """Latents of a recording at the model's rate, as `embed_voice` reads them."""
+        with self.process:
+            return self._encode(audio)
+
+    def _encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
         frames = -(-audio.size // self.config.mimi.frame_size)
         calls = -(-frames // ENCODER_FRAMES)
         block = ENCODER_FRAMES * self.config.mimi.frame_size
@@ -188,12 +197,17 @@ class JaxEngine:
 
     def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState:
         """The attention cache that a recording's latents leave behind."""
-        embeddings = self.functions.embed_voice(self.flow_lm_params, encoded[None])
-        voice = self.voice_from_embeddings(np.asarray(embeddings)[0])
+        with self.process:
+            embeddings = self.functions.embed_voice(self.flow_lm_params, encoded[None])
+            voice = self.voice_from_embeddings(np.asarray(embeddings)[0])
         return VoiceState(voice.k, voice.v, latents=encoded)
 
     def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
         """The attention cache that a prefix of FlowLM's inputs leaves behind."""
+        with self.process:
+            return self._voice_from_embeddings(embeddings)
+
+    def _voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
         pieces = split_prefix(embeddings)
         capacity = capacity_for(sum(length for _, length in pieces))
         state = flow_lm.init_state(self.config.flow_lm, 1, capacity)
@@ -217,10 +231,12 @@ class JaxEngine:
         for capacity in range(CAPACITY_STEP, full + 1, CAPACITY_STEP):
             for length in PREFIX_LENGTHS if capacity <= read else ():
                 tokens, count = np.zeros((1, length), np.int32), np.full((1,), length, np.int32)
-                self.functions.prefill_text(params, fresh(capacity), tokens, count)
-            self.functions.step(params, fresh(capacity), latent, latent, flow_steps)
-            if capacity < full:
-                grow(fresh(capacity))
+                with self.process:
+                    self.functions.prefill_text(params, fresh(capacity), tokens, count)
+            with self.process:
+                self.functions.step(params, fresh(capacity), latent, latent, flow_steps)
+                if capacity < full:
+                    grow(fresh(capacity))
         self._first_start.acquire(blocking=False)  # nothing is left for it to compile
         self._warm_decoder()
 
@@ -243,6 +259,7 @@ class JaxLatents:
     def __init__(
         self, engine: JaxEngine, voice: VoiceState, tokens: Sequence[int], flow_steps: int
     ):
+        self._process = engine.process
         self._params = engine.flow_lm_params
         self._step: Callable = partial(engine.functions.step, flow_steps=flow_steps)
         self._position = voice.length + len(tokens)
@@ -260,6 +277,10 @@ class JaxLatents:
         self._latent = np.asarray(self._params["bos_emb"])[None]  # JAX would compile the [None]
 
     def step(self, noise: Float[np.ndarray, " z"]) -> Step:
+        with self._process:
+            return self._run(noise)
+
+    def _run(self, noise: Float[np.ndarray, " z"]) -> Step:
         if self._position == self._state.layers[0].k.shape[2]:
             self._state = grow(self._state)
         output, self._state = self._step(self._params, self._state, self._latent, noise[None])
@@ -274,12 +295,15 @@ class JaxDecoder:
 
     def __init__(self, engine: JaxEngine):
         self._params = engine.flow_lm_params, engine.mimi_params
+        self._process = engine.process
         self._decode = engine.functions.decode
-        self._state = mimi.init_decoder_state(engine.config.mimi, 1)
+        with self._process:
+            self._state = mimi.init_decoder_state(engine.config.mimi, 1)
 
     def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
-        audio, self._state = self._decode(*self._params, self._state, latents[None])
-        return np.asarray(audio)[0]
+        with self._process:
+            audio, self._state = self._decode(*self._params, self._state, latents[None])
+            return np.asarray(audio)[0]
 
 
 def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:

@@ -13,10 +13,10 @@ import numpy as np
 from pocket_tts_jax.errors import ConfigError, VoiceCloningUnavailable
 from pocket_tts_jax.generation.batch import speak_together
 from pocket_tts_jax.generation.engine import Audio, Job
-from pocket_tts_jax.litert_engine import packed_weights
 from pocket_tts_jax.litert_engine.flow_lm import LiteRTFlowLM, LiteRTLatents
 from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
 from pocket_tts_jax.litert_engine.mimi import LiteRTDecoder, encode
+from pocket_tts_jax.litert_engine.packed_weights import packed_weights
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel
 from pocket_tts_jax.litert_engine.turns import Turns
 from pocket_tts_jax.shapes import Float
@@ -149,17 +149,6 @@ class LiteRTEngine:
             return self._encoder
 
     def _load(self, name: str) -> LiteRTModel:
-        path = self.folder.file(name)
-
-        def load(cache: str) -> LiteRTModel:
-            if not Path(cache).is_file():  # nothing was packed from this file before
-                self.folder.verify(name)
-            return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)
-
-        return packed_weights.load_with_cache(
-            load,
-            LiteRTModel.close,
-            self.folder.sha256(name),
-            path.stat().st_size,
-            self._cache_folder,
-        )
+        path = self.folder.intact(name)
+        cache = packed_weights(path, self.folder.sha256(name), self._cache_folder)
+        return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)

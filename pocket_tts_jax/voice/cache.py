@@ -2,7 +2,8 @@
 
 Encoding a recording costs seconds; its state is kept in the user's cache folder under a name made
 of the samples, the model's weights and the options. Any number of processes may share the folder:
-files appear whole, and a file that is damaged or gone is simply encoded again.
+files appear whole, and a file that is damaged or gone is simply encoded again. Voices are personal:
+only their owner can read them.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pocket_tts_jax.errors import VoiceError
-from pocket_tts_jax.files.atomic import remove_abandoned, remove_if_possible
+from pocket_tts_jax.files.atomic import private_folder, remove_abandoned, remove_if_possible
 from pocket_tts_jax.files.cache import cache_folder
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voice.state import VoiceState, read_voice, write_voice
@@ -68,8 +69,8 @@ class PromptCache:
         if not self.enabled:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_voice(self._path(key), voice)
+            private_folder(self.folder)
+            write_voice(self._path(key), voice, private=True)
         except (OSError, VoiceError) as error:
             _log.warning("The encoded voice is not cached: %s", error)
             return

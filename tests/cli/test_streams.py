@@ -111,11 +111,11 @@ def test_piped_text_is_utf8(stub: StubModel) -> None:
 
 
 PROGRAM = """
-from pocket_tts_jax.cli import app as cli
+from pocket_tts_jax import __main__ as program
 from pocket_tts_jax.tts_model import TTSModel
 from tests.cli_stub import StubModel
 TTSModel.load_model = StubModel().load_model
-cli.main()
+program.main()
 """
 
 
