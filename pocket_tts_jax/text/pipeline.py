@@ -39,6 +39,8 @@ class TextOptions:
     plain_typography: curly quotes, dashes and special spaces as plain characters.
     glue_short_chunks: join chunks of one or two words to a neighbour.
     cut_at_words: cut a chunk that is too long between words, where it has no punctuation.
+    early_start: end the first chunk with its first clause of a few words, so that speech begins
+        sooner, above all of a text that is still being written.
     """
 
     normalize: bool | None = None
@@ -48,6 +50,7 @@ class TextOptions:
     plain_typography: bool = False
     glue_short_chunks: bool = False
     cut_at_words: bool = False
+    early_start: bool = False
 
 
 def language_of(source: ModelSource) -> str:
@@ -73,12 +76,8 @@ def iter_prompts(
     text with nothing to speak is raised here; the others as they are asked for. Pauses alone are
     something to speak.
     """
-    options = options or TextOptions()
-    _check_language(source, options)
-    limit = source.sidecar.max_tokens if max_tokens is None else max_tokens
-    check_max_tokens(limit)
-    segments: list[str | Pause] = split_pauses(text) if options.pauses else [text]
-    items = _from_chunk(_items(segments, tokenizer, source, options, limit), first_chunk)
+    cutter = Cutter(tokenizer, source, options, max_tokens)
+    items = _from_chunk(cutter.items(text), first_chunk)
     head: list[Item] = []
     for item in items:
         head.append(item)
@@ -88,38 +87,75 @@ def iter_prompts(
         return iter(head)
     if first_chunk:
         raise TextError(f"The text has no chunk {first_chunk}: it has fewer. Count from 0.")
-    raise TextError(
+    raise nothing_to_speak()
+
+
+def nothing_to_speak() -> TextError:
+    """What is wrong with a text without words."""
+    return TextError(
         "There is nothing to speak: the model has no sound for any character of the text. Pass at "
         "least one word."
     )
 
 
-def _items(
-    segments: list[str | Pause],
-    tokenizer: Tokenizer,
-    source: ModelSource,
-    options: TextOptions,
-    max_tokens: int,
-) -> Iterator[Item]:
-    rules = TextRules.from_config(source.config)
-    own_letters = _has_own_letters(tokenizer)
-    frame_rate, sample_rate = source.config.mimi.frame_rate, source.config.mimi.sample_rate
-    for segment in segments:
-        if isinstance(segment, Pause):
-            yield Silence(segment.samples(sample_rate))
-            continue
-        spoken = _rewritten(segment, source, options)
-        if len(segments) > 1 and not spoken.strip():
-            continue  # nothing was left between two pauses
-        text = prepare_text(spoken, rules).text.strip()
+class Cutter:
+    """Cuts texts for one model. The arguments are those of `iter_prompts`."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        source: ModelSource,
+        options: TextOptions | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        self.options = options or TextOptions()
+        _check_language(source, self.options)
+        self._max_tokens = source.sidecar.max_tokens if max_tokens is None else max_tokens
+        check_max_tokens(self._max_tokens)
+        self._tokenizer, self._source = tokenizer, source
+        self._rules = TextRules.from_config(source.config)
+        self._own_letters = _has_own_letters(tokenizer)
+
+    def items(self, text: str, *, beginning: bool = True, warn: bool = True) -> Iterator[Item]:
+        """The prompts and pauses of `text`, made as they are asked for.
+
+        `beginning` says whether the speech begins with this text, which `early_start` asks for.
+        `warn` logs a line about each chunk that is too long.
+        """
+        segments = split_pauses(text) if self.options.pauses else [text]
+        early = self.options.early_start and beginning
+        for segment in segments:
+            if isinstance(segment, Pause):
+                rate = self._source.config.mimi.sample_rate
+                yield Silence(segment.samples(rate))
+                continue
+            spoken = _rewritten(segment, self._source, self.options)
+            if len(segments) > 1 and not spoken.strip():
+                continue  # nothing was left between two pauses
+            yield from self._prompts(spoken, early, warn)
+            early = False
+
+    def _prompts(self, spoken: str, early: bool, warn: bool) -> Iterator[Prompt]:
+        tokenizer, limit = self._tokenizer, self._max_tokens
+        text = prepare_text(spoken, self._rules).text.strip()
         ids = tokenizer.encode(text)
-        how = {"cut_at_words": options.cut_at_words, "glue_short": options.glue_short_chunks}
-        chunks, same = tee(cut(ids, tokenizer, max_tokens, **how))
-        written = as_written(same, text, tokenizer.decode(ids)) if own_letters else same
+        chunks, same = tee(
+            cut(
+                ids,
+                tokenizer,
+                limit,
+                cut_at_words=self.options.cut_at_words,
+                glue_short=self.options.glue_short_chunks,
+                early_start=early,
+            )
+        )
+        own = self._own_letters
+        written = as_written(same, text, tokenizer.decode(ids)) if own else same
         for chunk, name in zip(chunks, written, strict=True):
-            warn_if_long(chunk, tokenizer, max_tokens, name)
-            prompt = make_prompt(chunk, tokenizer, rules, frame_rate)
-            yield replace(prompt, text=name) if own_letters else prompt
+            if warn:
+                warn_if_long(chunk, tokenizer, limit, name)
+            prompt = make_prompt(chunk, tokenizer, self._rules, self._source.config.mimi.frame_rate)
+            yield replace(prompt, text=name) if own else prompt
 
 
 def _has_own_letters(tokenizer: Tokenizer) -> bool:

@@ -1,156 +1,116 @@
 """Text that arrives in pieces, such as a language model's answer, cut into chunks as it comes.
 
-The chunks are those of the whole text: where the pieces begin and end changes nothing. A chunk
-leaves as soon as the sentence that does not fit into it has ended. Nothing here keeps time: a
-caller that has waited long enough for more text calls `flush`.
+The chunks are those of the whole text: where the pieces begin and end changes nothing. What has
+arrived is cut by the same function as a whole text, at the end of every clause. When the clauses
+before it keep their chunks, no text that follows can change them, and they leave. Nothing here
+keeps time: a caller that has waited long enough for more text calls `flush`.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 
-from pocket_tts_jax.errors import ConfigError
-from pocket_tts_jax.text.chunks import (
-    Packer,
-    check_max_tokens,
-    cut_long_chunks,
-    is_short,
-    iter_segments,
-    iter_sentences,
-    warn_if_long,
-)
-from pocket_tts_jax.text.prepare import (
-    MAX_TOKENS,
-    TextRules,
-    finish_end,
-    finish_start,
-    replace_characters,
-)
-from pocket_tts_jax.text.tokenizer import Tokenizer
+from pocket_tts_jax.errors import TextError
+from pocket_tts_jax.text.pipeline import Cutter, Item, nothing_to_speak
+from pocket_tts_jax.text.prepare import Prompt
 
-# Where a text may be tokenized in two parts: at the space behind a sentence, before a word.
-_SEAM = re.compile(r"(?<=[.!?…\"'”’)\]»])[ \n\r]+(?=([^\W_]))")
+# The space between a mark and a whole word. That word can change how the mark is read: "No. 5".
+_SEAM = re.compile(r"(?<=[.!?…,;:–—\-\"'”’)\]»>])\s+(?=(?P<word>[^\W_]\S*)\s)")
 
 
 class TextStream:
-    """Cuts pieces of text, fed one after the other, into the chunks that `split_text` makes.
+    """Cuts pieces of text, fed one after the other, into the items that `cutter` makes of the
+    whole. Not for use by several threads at once."""
 
-    With `first_sentence_at_once` the first sentence leaves as soon as it has ended, so that speech
-    can begin early (after a sentence of one or two words, the next one too); the others are packed
-    as usual. `cut_at_words` is that of `iter_chunks`; to glue short chunks, pass the chunks on
-    through `glue_short_chunks`.
-
-    Not for use by several threads at once. Raises ConfigError for a tokenizer whose tokens reach
-    across spaces.
-    """
-
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        rules: TextRules,
-        max_tokens: int = MAX_TOKENS,
-        *,
-        cut_at_words: bool = False,
-        first_sentence_at_once: bool = False,
-    ) -> None:
-        check_max_tokens(max_tokens)
-        self._tokenizer, self._rules, self._max_tokens = tokenizer, rules, max_tokens
-        self._cut_at_words, self._first_at_once = cut_at_words, first_sentence_at_once
-        self._overhead = len(tokenizer.encode(""))
-        self._space = _space_of(tokenizer, self._overhead)
+    def __init__(self, cutter: Cutter) -> None:
+        self._cutter, self._early = cutter, cutter.options.early_start
         self._restart()
 
-    def feed(self, piece: str) -> list[str]:
-        """Take in the next piece, of any length; returns the chunks that it completes."""
-        scan_from = max(0, len(self._tail.rstrip()) - 1)
-        self._tail += piece
-        chunks = []
-        while seam := _SEAM.search(self._tail, scan_from):
-            scan_from = seam.end()
-            if seam[1] in self._rules.replace_characters:
-                continue
-            part, self._tail = self._tail[: seam.start()], self._tail[seam.start() :]
-            scan_from -= seam.start()
-            chunks += self._take(replace_characters(part, self._rules), seam[1])
-        return chunks
+    def feed(self, piece: str) -> list[Item]:
+        """Take in the next piece, of any length; returns the items that it completes."""
+        self._text += piece
+        ready: list[Item] = []
+        while seam := _SEAM.search(self._text, self._scanned):
+            ready += self._at_seam(seam.start(), seam.end(), seam.end("word"))
+        # Only the last word can still complete a seam: the one before it.
+        words = self._text.rstrip()
+        if words and words == self._text:
+            words = words[: -len(words.rsplit(maxsplit=1)[-1])].rstrip()
+        self._scanned = max(self._scanned, len(words))
+        return ready
 
-    def flush(self) -> list[str]:
-        """Treat what has been fed as the whole text: returns its last chunks, then starts anew."""
-        text = replace_characters(self._tail.rstrip(), self._rules)
-        chunks = self._take(finish_end(text, self._rules), None) if text else []
-        chunks += self._finished(self._packer.rest())
+    def flush(self) -> list[Item]:
+        """Treat what has been fed as the whole text: returns its last items, then starts anew.
+
+        Raises TextError where there was text and the model has no sound for any of it.
+        """
+        text, beginning = self._text, self._beginning
         self._restart()
-        return chunks
+        return list(self._cutter.items(text, beginning=beginning)) if text.strip() else []
 
     def _restart(self) -> None:
-        self._tail = ""  # text that is not tokenized yet
-        self._open: list[int] = []  # tokens of the sentence that has begun
-        self._empty = True  # nothing has been tokenized
-        self._hurry = self._first_at_once
-        self._packer = Packer(self._max_tokens)
+        self._text, self._scanned = "", 0
+        self._beginning = True
+        self._held: list[Item] = []  # the items of the text before `_seam`, the last one
+        self._seam = 0
 
-    def _take(self, text: str, following: str | None) -> list[str]:
-        """Tokenize more of the text; `following` is the letter behind it and a space, if any."""
-        if self._empty:
-            text = text.lstrip()
-            if not text:
-                return []
-            ids = self._tokenizer.encode(finish_start(text, self._rules))
-            self._empty = False
-        else:
-            ids = self._open + self._continued(text)
-        behind = self._continued(following) if following else []
-        sentences = list(iter_sentences([*ids, *behind], self._tokenizer))
-        # The last sentence goes on, unless there is nothing in it but the letter behind.
-        self._open = []
-        if following:
-            count, _ = sentences.pop()
-            self._open = ids[len(ids) + len(behind) - count :]
-        return self._pack(sentences)
+    def _at_seam(self, start: int, end: int, word_end: int) -> list[Item]:
+        """What leaves at the space from `start` to `end`, before the word to `word_end`."""
+        ready: list[Item] = []
+        self._scanned = end
+        items = self._try(start)
+        if _goes_on(self._held, items):
+            ready += items[: len(self._held)]
+            gone = self._drop(self._seam)
+            start, word_end = start - gone, word_end - gone
+            items = self._try(start)
+        if items:
+            self._held, self._seam = items, start
+        if self._early and self._beginning and _goes_on(items, more := self._try(word_end)):
+            ready += more[: len(items)]
+            self._drop(start)
+        return ready
 
-    def _continued(self, text: str) -> list[int]:
-        """Tokens of text that stands behind a space."""
-        blank = len(text) - len(text.lstrip(" "))
-        lead = " " * (max(1, blank) - 1) + self._space
-        return self._tokenizer.encode(lead + text[blank:])[self._overhead :]
-
-    def _pack(self, sentences: Iterable[tuple[int, str]]) -> list[str]:
-        chunks = []
-        for sentence in sentences:
-            for segment in iter_segments([sentence], self._tokenizer, self._max_tokens):
-                chunks += self._finished(self._packer.add(*segment))
-            if self._hurry and (chunks or not is_short(self._packer.begun)):
-                chunks += self._finished(self._packer.rest())
-                self._hurry = False
-        return chunks
-
-    def _finished(self, chunk: str | None) -> list[str]:
-        if chunk is None:
+    def _try(self, end: int) -> list[Item]:
+        """The items of the text so far; none where it cannot be cut yet."""
+        try:
+            text = self._text[:end]
+            return list(self._cutter.items(text, beginning=self._beginning, warn=False))
+        except TextError:  # a pause mark that is not complete, or nothing to speak
             return []
-        chunks = [chunk]
-        if self._cut_at_words:
-            chunks = list(cut_long_chunks(chunks, self._tokenizer, self._max_tokens))
-        for part in chunks:
-            warn_if_long(part, self._tokenizer, self._max_tokens)
-        return chunks
+
+    def _drop(self, end: int) -> int:
+        """Forget the text before `end`; returns how many characters it had."""
+        self._text = self._text[end:]
+        self._scanned -= end
+        self._beginning = False
+        self._held, self._seam = [], 0
+        return end
 
 
-def stream_chunks(
-    pieces: Iterable[str], tokenizer: Tokenizer, rules: TextRules, max_tokens: int = MAX_TOKENS
-) -> Iterator[str]:
-    """The chunks of all `pieces` together, each as soon as it is complete."""
-    stream = TextStream(tokenizer, rules, max_tokens)
+def iter_pieces(pieces: Iterable[str], cutter: Cutter) -> Iterator[Item]:
+    """The items of all `pieces` together, each as soon as it is complete.
+
+    Raises TextError at the end where there was nothing to speak.
+    """
+    stream, spoken = TextStream(cutter), False
     for piece in pieces:
-        yield from stream.feed(piece)
-    yield from stream.flush()
+        for item in stream.feed(piece):
+            spoken = True
+            yield item
+    for item in stream.flush():
+        spoken = True
+        yield item
+    if not spoken:
+        raise nothing_to_speak()
 
 
-def _space_of(tokenizer: Tokenizer, overhead: int) -> str:
-    """What to put before a word so that it is tokenized as if it stood behind a space."""
-    whole = tokenizer.encode("A. A")
-    for space in (" ", ""):
-        if tokenizer.encode("A.") + tokenizer.encode(space + "A")[overhead:] == whole:
-            return space
-    raise ConfigError(
-        "This tokenizer does not treat words apart from each other, so text cannot be streamed "
-        "into it. Collect the whole text and use split_text."
-    )
+def _goes_on(before: list[Item], after: list[Item]) -> bool:
+    """Whether `after` is `before`, unchanged, and more."""
+    same = all(map(_alike, before, after))
+    return bool(before) and len(after) > len(before) and same
+
+
+def _alike(one: Item, other: Item) -> bool:
+    if isinstance(one, Prompt) and isinstance(other, Prompt):
+        return one.ids == other.ids
+    return one == other
