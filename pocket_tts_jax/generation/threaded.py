@@ -1,0 +1,172 @@
+"""A generator that computes in a thread of its own and is read from an asyncio task."""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from typing import Generic, TypeVar
+
+from pocket_tts_jax.errors import GenerationError
+
+T = TypeVar("T")
+_END = object()
+
+
+class Threaded(Generic[T]):
+    """An async iterator over what `make(stop)` yields, which runs in a thread.
+
+    The thread is at most `ahead` items before its reader. It ends with its last item, when `stop`
+    is called, when nobody has read for `patience` seconds while it was waiting, or `limit` seconds
+    after it began; the last two raise GenerationError in the reader. `make` gets an event that is
+    set when it shall end. `on_end` is called in the event loop after the thread's work has ended,
+    however it ended. Make one where an event loop runs.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[threading.Event], Iterator[T]],
+        *,
+        ahead: int = 64,
+        patience: float = float("inf"),
+        limit: float = float("inf"),
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._make, self._patience, self._limit = make, patience, limit
+        self._loop, self._on_end = asyncio.get_running_loop(), on_end
+        self._items: asyncio.Queue[object] = asyncio.Queue()
+        self._room = threading.Semaphore(ahead)
+        self._stop = threading.Event()
+        self.ended = asyncio.Event()
+        self._finished = False
+        threading.Thread(target=self._run, name="pocket-tts speech", daemon=True).start()
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._finished:
+            raise StopAsyncIteration
+        item = await self._items.get()
+        self._room.release()
+        if item is _END or isinstance(item, BaseException):
+            self._finished = True
+            if isinstance(item, BaseException):
+                raise item
+            raise StopAsyncIteration
+        return item  # type: ignore[return-value]
+
+    def stop(self) -> None:
+        """End the thread's work as soon as it can; `ended` says when that has happened."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        result: object = _END
+        try:
+            for item in self._make(self._stop):
+                self._wait_for_room(began)
+                if self._stop.is_set():
+                    break
+                self._tell(self._items.put_nowait, item)
+        except BaseException as error:  # handed to the reader, who raises it
+            result = error
+        self._stop.set()
+        self._tell(self._items.put_nowait, result)
+        self._tell(self._end)
+
+    def _wait_for_room(self, began: float) -> None:
+        waiting = time.monotonic()
+        while not self._stop.is_set():
+            if time.monotonic() - began > self._limit:
+                raise GenerationError(f"Speech ended at its limit of {self._limit:g} seconds.")
+            if self._room.acquire(timeout=0.05):
+                return
+            if time.monotonic() - waiting > self._patience:
+                raise GenerationError(f"Nobody read the speech for {self._patience:g} seconds.")
+
+    def _end(self) -> None:
+        self.ended.set()
+        self._on_end()
+
+    def _tell(self, call: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            pass  # the loop was closed: nobody reads any more
+
+
+class Pieces:
+    """Pieces of text from any thread or task, for a thread that iterates over them.
+
+    Iteration waits for `put`, and ends after `end`, or when no piece came for `patience` seconds.
+    """
+
+    def __init__(self, patience: float | None = None) -> None:
+        self._queue: queue.Queue[str | None] = queue.Queue()
+        self._patience = patience
+
+    def put(self, piece: str) -> None:
+        self._queue.put(piece)
+
+    def end(self) -> None:
+        self._queue.put(None)
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            try:
+                piece = self._queue.get(timeout=self._patience)
+            except queue.Empty:
+                return
+            if piece is None:
+                return
+            yield piece
+
+
+async def speak_pieces(
+    texts: AsyncIterable[str],
+    speak: Callable[[Iterator[str], threading.Event], Iterator[T]],
+    stop: threading.Event | None,
+) -> AsyncIterator[T]:
+    """What `speak` yields for the pieces of text that `texts` yields, both in the event loop.
+
+    An error of `texts` is raised here, after what was made of the text before it.
+    """
+    pieces = Pieces()
+    failures: list[BaseException] = []
+
+    async def feed() -> None:
+        try:
+            async for piece in texts:
+                pieces.put(piece)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            pieces.end()
+
+    def make(closing: threading.Event) -> Iterator[T]:
+        return speak(iter(pieces), closing if stop is None else _Either(closing, stop))
+
+    feeding = asyncio.create_task(feed())
+    speech = Threaded(make)
+    try:
+        async for item in speech:
+            yield item
+        if failures:
+            raise failures[0]
+    finally:
+        feeding.cancel()
+        pieces.end()
+        speech.stop()
+        await speech.ended.wait()
+
+
+class _Either(threading.Event):
+    """Set when the event itself or another one is set."""
+
+    def __init__(self, closing: threading.Event, other: threading.Event) -> None:
+        super().__init__()
+        self._events = closing, other
+
+    def is_set(self) -> bool:
+        return any(event.is_set() for event in self._events)
