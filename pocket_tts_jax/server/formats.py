@@ -4,8 +4,6 @@ WAV and PCM are written here, the others by FFmpeg's libraries through PyAV.
 """
 
 import io
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -30,6 +28,10 @@ class Format:
     sample_format: str = "s16"
     tail: float = 0.2
     bit_rate: int = 0
+
+    def silence(self, rate: int) -> Samples:
+        """The tail at `rate` Hz."""
+        return np.zeros(round(self.tail * rate), np.float32)
 
 
 FORMATS = {
@@ -72,17 +74,6 @@ def open_encoder(format: Format, rate: int, *, whole: bool = False) -> Encoder:
     if format.container is None:
         return _Plain(format, rate, whole)
     return _Compressed(format, rate, whole)
-
-
-def encoded(pieces: Iterator[Samples], encoder: Encoder, tail: int = 0) -> Iterator[bytes]:
-    """The bytes of `pieces`, and of `tail` samples of silence behind them."""
-    with closing(encoder):
-        for piece in pieces:
-            if data := encoder.encode(piece):
-                yield data
-        last = encoder.encode(np.zeros(tail, np.float32)) if tail else b""
-        if last := last + encoder.finish():
-            yield last
 
 
 class _Sink:
