@@ -5,7 +5,8 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pocket_tts_jax.errors import GenerationError
 
@@ -13,19 +14,24 @@ T = TypeVar("T")
 _END = object()
 
 
+@dataclass
+class _Told:
+    item: Any
+
+
 class Threaded(Generic[T]):
-    """An async iterator over what `make(stop)` yields, which runs in a thread.
+    """An async iterator over what `make(self)` yields, which runs in a thread.
 
     The thread is at most `ahead` items before its reader. It ends with its last item, when `stop`
     is called, when nobody has read for `patience` seconds while it was waiting, or `limit` seconds
-    after it began; the last two raise GenerationError in the reader. `make` gets an event that is
-    set when it shall end. `on_end` is called in the event loop after the thread's work has ended,
-    however it ended. Make one where an event loop runs.
+    after it began; the last two raise GenerationError in the reader. `make` ends when `stopping`
+    is set, and may `tell` the reader of more than it yields. `on_end` is called in the event loop
+    after the thread's work has ended, however it ended. Make one where an event loop runs.
     """
 
     def __init__(
         self,
-        make: Callable[[threading.Event], Iterator[T]],
+        make: Callable[["Threaded[T]"], Iterator[T]],
         *,
         ahead: int = 64,
         patience: float = float("inf"),
@@ -36,7 +42,7 @@ class Threaded(Generic[T]):
         self._loop, self._on_end = asyncio.get_running_loop(), on_end
         self._items: asyncio.Queue[object] = asyncio.Queue()
         self._room = threading.Semaphore(ahead)
-        self._stop = threading.Event()
+        self.stopping = threading.Event()
         self.ended = asyncio.Event()
         self._finished = False
         threading.Thread(target=self._run, name="pocket-tts speech", daemon=True).start()
@@ -48,6 +54,8 @@ class Threaded(Generic[T]):
         if self._finished:
             raise StopAsyncIteration
         item = await self._items.get()
+        if isinstance(item, _Told):
+            return item.item
         self._room.release()
         if item is _END or isinstance(item, BaseException):
             self._finished = True
@@ -58,26 +66,30 @@ class Threaded(Generic[T]):
 
     def stop(self) -> None:
         """End the thread's work as soon as it can; `ended` says when that has happened."""
-        self._stop.set()
+        self.stopping.set()
+
+    def tell(self, item: T) -> None:
+        """Called by `make`: hand an item to the reader now, without waiting for room."""
+        self._call(self._items.put_nowait, _Told(item))
 
     def _run(self) -> None:
         began = time.monotonic()
         result: object = _END
         try:
-            for item in self._make(self._stop):
+            for item in self._make(self):
                 self._wait_for_room(began)
-                if self._stop.is_set():
+                if self.stopping.is_set():
                     break
-                self._tell(self._items.put_nowait, item)
+                self._call(self._items.put_nowait, item)
         except BaseException as error:  # handed to the reader, who raises it
             result = error
-        self._stop.set()
-        self._tell(self._items.put_nowait, result)
-        self._tell(self._end)
+        self.stopping.set()
+        self._call(self._items.put_nowait, result)
+        self._call(self._end)
 
     def _wait_for_room(self, began: float) -> None:
         waiting = time.monotonic()
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             if time.monotonic() - began > self._limit:
                 raise GenerationError(f"Speech ended at its limit of {self._limit:g} seconds.")
             if self._room.acquire(timeout=0.05):
@@ -89,7 +101,7 @@ class Threaded(Generic[T]):
         self.ended.set()
         self._on_end()
 
-    def _tell(self, call: Callable[..., object], *arguments: object) -> None:
+    def _call(self, call: Callable[..., object], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(call, *arguments)
         except RuntimeError:
@@ -144,7 +156,8 @@ async def speak_pieces(
         finally:
             pieces.end()
 
-    def make(closing: threading.Event) -> Iterator[T]:
+    def make(thread: Threaded[T]) -> Iterator[T]:
+        closing = thread.stopping
         return speak(iter(pieces), closing if stop is None else _Either(closing, stop))
 
     feeding = asyncio.create_task(feed())

@@ -1,5 +1,7 @@
 """The application: routes, errors, and what stands in front of them."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.resources import files
@@ -13,12 +15,14 @@ from starlette.responses import Response
 
 from pocket_tts_jax import __version__
 from pocket_tts_jax.server import openai_routes, reference_routes, websocket_route
+from pocket_tts_jax.server.formats import FORMATS, open_encoder
 from pocket_tts_jax.server.guard import Guard
-from pocket_tts_jax.server.models import ModelShelf
+from pocket_tts_jax.server.models import ModelShelf, ServedModel
 from pocket_tts_jax.server.openai_routes import IGNORED, service_of
 from pocket_tts_jax.server.problems import Problem, answer
 from pocket_tts_jax.server.service import Service
 from pocket_tts_jax.server.settings import ServerSettings
+from pocket_tts_jax.server.speech import SpeechRequest, speak
 from pocket_tts_jax.server.wyoming_server import WyomingServer
 
 _PAGE = files("pocket_tts_jax.server").joinpath("page")
@@ -64,8 +68,7 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = app.state.service = Service(settings, make_shelf())
         async with service.shelf.use(None) as served:
-            name = served.model.default_voice() if settings.voice is None else settings.voice
-            served.voice(name)  # before anybody waits for it; a wrong name ends the start
+            await asyncio.to_thread(_speak_once, served, settings)
         wyoming = None
         if settings.wyoming is not None:
             wyoming = WyomingServer(service, *settings.wyoming)
@@ -77,6 +80,17 @@ def _lifespan(
         service.shelf.close()
 
     return lifespan
+
+
+def _speak_once(served: ServedModel, settings: ServerSettings) -> None:
+    """Load everything that speaking needs, so that no client waits for it."""
+    if settings.voice is None and not served.model.voice_names():
+        return  # clients name or upload theirs
+    voice = served.voice(settings.voice or served.model.default_voice())
+    encoder = open_encoder(FORMATS["mp3"], served.model.sample_rate)
+    for samples in speak(served, SpeechRequest("Ready.", voice), threading.Event()):
+        encoder.encode(samples)
+    encoder.close()
 
 
 @page.get("/")
@@ -118,5 +132,3 @@ async def _on_invalid(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
     return answer(request.url.path, Problem(400, f"{where}: {first['msg']}", where, "invalid"))
-
-

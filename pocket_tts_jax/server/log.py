@@ -10,10 +10,15 @@ _LOG = logging.getLogger("pocket_tts_jax.server")
 _QUOTING = ("pocket_tts_jax.text", "pocket_tts_jax.generation", "pocket_tts_jax.audio")
 
 
-def log_event(event: str, level: int = logging.INFO, **fields: object) -> None:
+def log_event(event: str, **fields: object) -> None:
     """One event with its fields; those that are None are left out."""
     known = {name: value for name, value in fields.items() if value is not None}
-    _LOG.log(level, event, extra={"fields": known})
+    _LOG.info(event, extra={"fields": known})
+
+
+def log_failure(error: Exception) -> None:
+    """An error that nobody expected, with its place."""
+    _LOG.error("failure", exc_info=error)
 
 
 def set_up_logging(format: str, *, log_text: bool) -> None:

@@ -31,9 +31,7 @@ class Metrics:
         self.running = Gauge("pocket_tts_running", "Requests being spoken", registry=registry)
         self.waiting = Gauge("pocket_tts_waiting", "Requests that wait", registry=registry)
         self.models = Gauge("pocket_tts_models_loaded", "Models in memory", registry=registry)
-        self.audio = Counter(
-            "pocket_tts_audio_seconds", "Seconds of audio sent", registry=registry
-        )
+        self.audio = Counter("pocket_tts_audio_seconds", "Seconds of audio sent", registry=registry)
         self.first_audio = Histogram(
             "pocket_tts_first_audio_seconds",
             "From the whole request to the first bytes of audio, waiting included",

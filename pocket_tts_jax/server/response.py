@@ -4,7 +4,6 @@ goes wrong before them has a status of its own, and it ends when the client has 
 import asyncio
 import base64
 import json
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,13 +11,14 @@ from dataclasses import dataclass, field
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from pocket_tts_jax.generation.threaded import Threaded
 from pocket_tts_jax.server.formats import Format, open_encoder
-from pocket_tts_jax.server.log import log_event
+from pocket_tts_jax.server.log import log_event, log_failure
 from pocket_tts_jax.server.metrics import Timing
 from pocket_tts_jax.server.models import ServedModel
 from pocket_tts_jax.server.problems import Problem, answer, as_openai, problem_of
 from pocket_tts_jax.server.service import Service
-from pocket_tts_jax.server.speech import ChunkSpoken, Piece, SpeechRequest, speak
+from pocket_tts_jax.server.speech import ChunkSpoken, SpeechRequest, speak
 
 Prepare = Callable[[ServedModel], SpeechRequest]
 
@@ -78,7 +78,7 @@ class SpeechResponse(Response):
         except Exception as error:
             problem = problem_of(error)
             if problem.code == "internal_error":
-                log_event("failure", 40, error=repr(error))
+                log_failure(error)
             await self._tell(problem, scope, receive, send)
             self._log(problem.code or "failed")
         else:
@@ -132,20 +132,22 @@ class _Make:
     job: Job
     timing: Timing
 
-    def __call__(self, stop: threading.Event) -> Iterator[bytes]:
+    def __call__(self, thread: Threaded[bytes]) -> Iterator[bytes]:
         request = self.job.prepare(self.served)
         rate = self.served.model.sample_rate
         encoder = open_encoder(self.job.format, rate, whole=self.job.whole)
         wrap = _delta if self.job.sse else bytes
+
+        def tell(chunk: ChunkSpoken) -> None:
+            if self.job.timestamps:
+                thread.tell(_event(chunk_event(chunk, "speech.chunk")))
+
         try:
-            for news in speak(self.served, request, stop):
-                if isinstance(news, Piece):
-                    self.timing.audio_seconds += news.samples.shape[0] / rate
-                    if data := encoder.encode(news.samples):
-                        yield wrap(data)
-                elif self.job.timestamps:
-                    yield _event(chunk_event(news, "speech.chunk"))
-            if stop.is_set():
+            for samples in speak(self.served, request, thread.stopping, tell):
+                self.timing.audio_seconds += samples.shape[0] / rate
+                if data := encoder.encode(samples):
+                    yield wrap(data)
+            if thread.stopping.is_set():
                 raise Problem(503, "The server is ending.", code="draining")
             tail = self.job.format.silence(rate)
             if data := encoder.encode(tail) + encoder.finish():

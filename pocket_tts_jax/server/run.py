@@ -20,6 +20,16 @@ _LARGEST_MESSAGE = 1 << 16  # bytes of a WebSocket message: a piece of text
 _IDLE_SECONDS = 15  # for which a connection may ask nothing
 
 
+class Stop:
+    """Asks a server to end: once in order, twice at once. Set from the server's event loop."""
+
+    def __init__(self) -> None:
+        self.in_order, self.at_once = asyncio.Event(), asyncio.Event()
+
+    def set(self) -> None:
+        (self.at_once if self.in_order.is_set() else self.in_order).set()
+
+
 def serve(
     settings: ServerSettings,
     make_shelf: Callable[[], ModelShelf],
@@ -30,27 +40,33 @@ def serve(
     `on_ready` gets the address. Raises ConfigError where it cannot listen, and the errors of
     loading the first model and voice.
     """
-    asyncio.run(_serve(settings, make_shelf, on_ready))
+
+    async def main() -> None:
+        stop = Stop()
+        with _signals(stop.set):
+            await run_server(settings, make_shelf, stop, on_ready)
+
+    asyncio.run(main())
 
 
-async def _serve(
+async def run_server(
     settings: ServerSettings,
     make_shelf: Callable[[], ModelShelf],
-    on_ready: Callable[[str], None],
+    stop: Stop,
+    on_ready: Callable[[str], None] = lambda address: None,
 ) -> None:
-    listener = _listen(settings.host, settings.port)
+    """`serve` in a running event loop, until `stop` is set."""
     app = create_app(settings, make_shelf)
-    with listener, _signals() as (asked_once, asked_twice):
+    with _listen(settings.host, settings.port) as listener:
         async with app.router.lifespan_context(app):
             server = _Server(_config(app, settings))
             serving = asyncio.create_task(server.serve([listener]))
             on_ready(_address(listener))
-            asked = asyncio.create_task(asked_once.wait())
+            asked = asyncio.create_task(stop.in_order.wait())
             await asyncio.wait((serving, asked), return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
-            await _drain(app.state.service, asked_twice)
-            server.should_exit = True
-            server.force_exit = asked_twice.is_set()
+            await _drain(app.state.service, stop.at_once)
+            server.should_exit, server.force_exit = True, stop.at_once.is_set()
             await serving
 
 
@@ -82,7 +98,7 @@ def _config(app: Callable, settings: ServerSettings) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `_signals`: uvicorn ends its process by the signal, not with exit code 0."""
+    """Leaves signals to `serve`: uvicorn ends its process by the signal, not with exit code 0."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -109,22 +125,14 @@ class _Connection(H11Protocol):
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Events that the first and the second SIGTERM or SIGINT set."""
-    loop, events = asyncio.get_running_loop(), (asyncio.Event(), asyncio.Event())
-
-    def handle(*_: object) -> None:
-        following = events[1] if events[0].is_set() else events[0]
-        loop.call_soon_threadsafe(following.set)
-
+def _signals(handle: Callable[[], None]) -> Iterator[None]:
+    """Call `handle` in the event loop for each SIGTERM or SIGINT."""
+    loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(one, lambda *_: loop.call_soon_threadsafe(handle)) for one in numbers]
     try:
-        before = {one: signal.signal(one, handle) for one in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not the main thread, which alone gets signals
-        before = {}
-    try:
-        yield events
+        yield
     finally:
-        for number, handler in before.items():
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 
 

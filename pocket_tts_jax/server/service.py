@@ -1,7 +1,6 @@
 """What all routes share: the settings, the models, the places to speak, and how speech is run."""
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -50,7 +49,7 @@ class Service:
 
     @asynccontextmanager
     async def run(
-        self, served: ServedModel, make: Callable[[threading.Event], Iterator[T]]
+        self, served: ServedModel, make: Callable[[Threaded[T]], Iterator[T]]
     ) -> AsyncIterator[Threaded[T]]:
         """Run `make` in a thread, on one of the places to speak.
 

@@ -2,8 +2,7 @@
 
 import secrets
 import threading
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -32,13 +31,6 @@ class SpeechRequest:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Samples, float32, ±1 full scale."""
-
-    samples: Audio
-
-
-@dataclass(frozen=True)
 class ChunkSpoken:
     """The audio of a chunk is complete. Times are seconds from the first sample of the speech."""
 
@@ -50,18 +42,27 @@ class ChunkSpoken:
     """False where the chunk ran into its limit: words may be missing."""
 
 
-News = Piece | ChunkSpoken
-
-
-def speak(served: ServedModel, request: SpeechRequest, stop: threading.Event) -> Iterator[News]:
-    """Speak. Blocks while it computes, and ends within two frames when `stop` is set.
+def speak(
+    served: ServedModel,
+    request: SpeechRequest,
+    stop: threading.Event,
+    on_chunk: Callable[[ChunkSpoken], None] = lambda chunk: None,
+) -> Iterator[Audio]:
+    """Speak: pieces of float32 samples, ±1 full scale. Blocks while it computes, and ends within
+    two frames when `stop` is set. `on_chunk` is called behind the last piece of each chunk.
 
     Raises TextError where there is nothing to speak, VoiceError for a voice of another model.
     """
-    model, rate = served.model, served.model.sample_rate
+    model = served.model
     model.check_voice(request.voice)
-    stretch = TimeStretch(request.speed, rate)
-    reports: deque[ChunkReport] = deque()
+    stretch = TimeStretch(request.speed, model.sample_rate)
+    second, made = model.sample_rate * request.speed, 0
+
+    def report(chunk: ChunkReport) -> None:
+        end = made / second
+        start = end - chunk.frames * model.frame_size / second
+        on_chunk(ChunkSpoken(chunk.index, chunk.text, start, end, chunk.eos))
+
     frames = stream(
         served.scheduler.open(),
         request.voice,
@@ -69,22 +70,12 @@ def speak(served: ServedModel, request: SpeechRequest, stop: threading.Event) ->
         model.sampling(secrets.randbits(63) if request.seed is None else request.seed),
         first_chunk=request.first_chunk,
         stop=stop,
-        on_chunk=reports.append,
+        on_chunk=report,
     )
-    made, second = 0, rate * request.speed
     with closing(frames):
         for frame in frames:
-            yield from _spoken(reports, made / second, model.frame_size / second)
             made += frame.shape[0]
             if (samples := stretch.push(frame)).shape[0]:
-                yield Piece(samples)
+                yield samples
     if (samples := stretch.finish()).shape[0] and not stop.is_set():
-        yield Piece(samples)
-    yield from _spoken(reports, made / second, model.frame_size / second)
-
-
-def _spoken(reports: deque[ChunkReport], end: float, frame: float) -> Iterator[ChunkSpoken]:
-    while reports:
-        report = reports.popleft()
-        start = end - report.frames * frame
-        yield ChunkSpoken(report.index, report.text, start, end, report.eos)
+        yield samples

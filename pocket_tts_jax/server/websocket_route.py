@@ -13,7 +13,6 @@ Each piece of audio is a JSON message with its times, then a binary message with
 
 import asyncio
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -23,20 +22,22 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pocket_tts_jax.audio.stretch import FASTEST, SLOWEST
+from pocket_tts_jax.generation.engine import Audio
 from pocket_tts_jax.generation.threaded import Pieces, Threaded
 from pocket_tts_jax.server.formats import FORMATS, Encoder, open_encoder
-from pocket_tts_jax.server.log import log_event
+from pocket_tts_jax.server.log import log_event, log_failure
 from pocket_tts_jax.server.metrics import Timing
 from pocket_tts_jax.server.models import ServedModel
 from pocket_tts_jax.server.problems import Problem, as_openai, problem_of
 from pocket_tts_jax.server.response import chunk_event
 from pocket_tts_jax.server.service import Service
-from pocket_tts_jax.server.speech import ChunkSpoken, News, SpeechRequest, speak
+from pocket_tts_jax.server.speech import ChunkSpoken, SpeechRequest, speak
 from pocket_tts_jax.server.voices import find_voice
 from pocket_tts_jax.text.pipeline import TextOptions
 from pocket_tts_jax.voice.state import VoiceState
 
 router = APIRouter()
+News = Audio | ChunkSpoken
 
 
 class _Message(BaseModel):
@@ -92,7 +93,7 @@ async def stream_speech(socket: WebSocket) -> None:
     except Exception as error:
         problem = problem_of(error)
         if problem.code == "internal_error":
-            log_event("failure", 40, error=repr(error))
+            log_failure(error)
         with suppress(WebSocketDisconnect, RuntimeError, OSError):
             await socket.send_json({"type": "error", **as_openai(problem)})
             await socket.close(1013 if problem.status in (429, 503) else 1008)
@@ -140,7 +141,7 @@ class _Conversation:
         self.encoder: Encoder = open_encoder(FORMATS[start.format], served.model.sample_rate)
         self._open: _Utterance | None = None  # takes in text
         self._tasks: list[asyncio.Task[None]] = []
-        self._thread: Threaded | None = None  # of the utterance that is spoken
+        self._thread: Threaded[News] | None = None  # of the utterance that is spoken
         self._sent = 0.0  # seconds of audio
         self._chunks = 0
         self._sending = asyncio.Lock()
@@ -255,8 +256,8 @@ class _Conversation:
                 await asyncio.wait([before])
             request, offset = self._request(utterance), self._sent
 
-            def make(stop: threading.Event) -> Iterator[News]:
-                return speak(self._served, request, stop)
+            def make(thread: Threaded[News]) -> Iterator[News]:
+                return speak(self._served, request, thread.stopping, thread.tell)
 
             async with self._service.run(self._served, make) as self._thread:
                 async for news in self._thread:
@@ -268,9 +269,7 @@ class _Conversation:
         finally:
             utterance.pieces.end()  # lets the thread go where it waits for text
             fields = timing.finish(outcome)
-            log_event(
-                "speech", model=self._served.name, characters=utterance.characters, **fields
-            )
+            log_event("speech", model=self._served.name, characters=utterance.characters, **fields)
 
     def _request(self, utterance: _Utterance) -> SpeechRequest:
         start = self._start
@@ -288,10 +287,10 @@ class _Conversation:
             start, end = news.start + offset, news.end + offset
             await self._tell(chunk_event(replace(news, start=start, end=end), "chunk"))
             return
-        seconds = news.samples.shape[0] / self._served.model.sample_rate
+        seconds = news.shape[0] / self._served.model.sample_rate
         timing.audio_seconds += seconds
         start, self._sent = self._sent, self._sent + seconds
-        await self._send_audio(self.encoder.encode(news.samples), start, self._sent)
+        await self._send_audio(self.encoder.encode(news), start, self._sent)
 
     async def _send_audio(self, data: bytes, start: float, end: float) -> None:
         """A piece of audio and its times, which nothing comes between."""

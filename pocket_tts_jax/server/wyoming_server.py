@@ -2,7 +2,6 @@
 port may use it, which is why it is bound by an option of its own."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,13 +21,13 @@ from wyoming.tts import (
 
 from pocket_tts_jax import __version__
 from pocket_tts_jax.audio.write import to_int16
-from pocket_tts_jax.generation.threaded import Pieces
-from pocket_tts_jax.server.log import log_event
+from pocket_tts_jax.generation.threaded import Pieces, Threaded
+from pocket_tts_jax.server.log import log_event, log_failure
 from pocket_tts_jax.server.metrics import Timing
 from pocket_tts_jax.server.models import ServedModel
 from pocket_tts_jax.server.problems import problem_of
 from pocket_tts_jax.server.service import Service
-from pocket_tts_jax.server.speech import Piece, SpeechRequest, speak
+from pocket_tts_jax.server.speech import SpeechRequest, speak
 from pocket_tts_jax.server.voices import find_voice, voice_names
 from pocket_tts_jax.text.pipeline import TextOptions, language_of
 
@@ -71,6 +70,8 @@ class _Handler(AsyncEventHandler):
             return False
         except Exception as error:
             problem = problem_of(error)
+            if problem.code == "internal_error":
+                log_failure(error)
             await self.write_event(Error(problem.message, problem.code).event())
             return False
         return True
@@ -139,12 +140,11 @@ class _Handler(AsyncEventHandler):
         state = await asyncio.to_thread(served.voice, name)
         rate = served.model.sample_rate
 
-        def make(stop: threading.Event) -> Iterator[bytes]:
+        def make(thread: Threaded[bytes]) -> Iterator[bytes]:
             request = SpeechRequest(iter(pieces), state, options=TextOptions(early_start=True))
-            for news in speak(served, request, stop):
-                if isinstance(news, Piece):
-                    timing.audio_seconds += news.samples.shape[0] / rate
-                    yield to_int16(news.samples).astype("<i2").tobytes()
+            for samples in speak(served, request, thread.stopping):
+                timing.audio_seconds += samples.shape[0] / rate
+                yield to_int16(samples).astype("<i2").tobytes()
             yield bytes(2 * round(_TAIL * rate))
 
         sound = {"rate": rate, "width": 2, "channels": 1}

@@ -48,7 +48,9 @@ def cut(
     beginning = []
     if early_start:
         beginning, sentences = _first_clause(sentences, tokenizer)
-    chunks = itertools.chain(beginning, pack(iter_segments(sentences, tokenizer, max_tokens), max_tokens))
+    chunks = itertools.chain(
+        beginning, pack(iter_segments(sentences, tokenizer, max_tokens), max_tokens)
+    )
     if cut_at_words:
         chunks = cut_long_chunks(chunks, tokenizer, max_tokens)
     if glue_short:

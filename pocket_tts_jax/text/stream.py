@@ -25,18 +25,17 @@ class TextStream:
         self._cutter, self._early = cutter, cutter.options.early_start
         self._restart()
 
-    def feed(self, piece: str) -> list[Item]:
-        """Take in the next piece, of any length; returns the items that it completes."""
+    def feed(self, piece: str) -> Iterator[Item]:
+        """Take in the next piece, of any length; yields the items that it completes, each as soon
+        as it is found. Take all of them before the next call."""
         self._text += piece
-        ready: list[Item] = []
         while seam := _SEAM.search(self._text, self._scanned):
-            ready += self._at_seam(seam.start(), seam.end(), seam.end("word"))
+            yield from self._at_seam(seam.start(), seam.end(), seam.end("word"))
         # Only the last word can still complete a seam: the one before it.
         words = self._text.rstrip()
         if words and words == self._text:
             words = words[: -len(words.rsplit(maxsplit=1)[-1])].rstrip()
         self._scanned = max(self._scanned, len(words))
-        return ready
 
     def flush(self) -> list[Item]:
         """Treat what has been fed as the whole text: returns its last items, then starts anew.
