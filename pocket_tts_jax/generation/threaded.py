@@ -4,7 +4,8 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -38,13 +39,17 @@ class Threaded(Generic[T]):
         limit: float = float("inf"),
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        self._make, self._patience, self._limit = make, patience, limit
+        self._make, self._patience = make, patience
         self._loop, self._on_end = asyncio.get_running_loop(), on_end
         self._items: asyncio.Queue[object] = asyncio.Queue()
         self._room = threading.Semaphore(ahead)
         self.stopping = threading.Event()
         self.ended = asyncio.Event()
         self._finished = False
+        self._over_limit: GenerationError | None = None
+        self._timer = None
+        if limit < float("inf"):
+            self._timer = self._loop.call_later(limit, self._end_at_limit, limit)
         threading.Thread(target=self._run, name="pocket-tts speech", daemon=True).start()
 
     def __aiter__(self) -> AsyncIterator[T]:
@@ -73,31 +78,35 @@ class Threaded(Generic[T]):
         self._call(self._items.put_nowait, _Told(item))
 
     def _run(self) -> None:
-        began = time.monotonic()
         result: object = _END
         try:
-            for item in self._make(self):
-                self._wait_for_room(began)
-                if self.stopping.is_set():
-                    break
-                self._call(self._items.put_nowait, item)
+            with closing(_closable(self._make(self))) as items:
+                for item in items:
+                    self._wait_for_room()
+                    if self.stopping.is_set():
+                        break
+                    self._call(self._items.put_nowait, item)
         except BaseException as error:  # handed to the reader, who raises it
             result = error
         self.stopping.set()
-        self._call(self._items.put_nowait, result)
+        self._call(self._items.put_nowait, self._over_limit or result)
         self._call(self._end)
 
-    def _wait_for_room(self, began: float) -> None:
+    def _wait_for_room(self) -> None:
         waiting = time.monotonic()
         while not self.stopping.is_set():
-            if time.monotonic() - began > self._limit:
-                raise GenerationError(f"Speech ended at its limit of {self._limit:g} seconds.")
             if self._room.acquire(timeout=0.05):
                 return
             if time.monotonic() - waiting > self._patience:
                 raise GenerationError(f"Nobody read the speech for {self._patience:g} seconds.")
 
+    def _end_at_limit(self, limit: float) -> None:
+        self._over_limit = GenerationError(f"Speech ended at its limit of {limit:g} seconds.")
+        self.stopping.set()
+
     def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self.ended.set()
         self._on_end()
 
@@ -106,6 +115,11 @@ class Threaded(Generic[T]):
             self._loop.call_soon_threadsafe(call, *arguments)
         except RuntimeError:
             pass  # the loop was closed: nobody reads any more
+
+
+def _closable(items: Iterator[T]) -> Generator[T, None, None]:
+    """`items` as a generator, whose `close` closes them where they can be closed."""
+    yield from items
 
 
 class Pieces:

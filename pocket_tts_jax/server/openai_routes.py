@@ -66,6 +66,7 @@ def service_of(request: Request) -> Service:
 @router.post(
     "/audio/speech",
     response_class=SpeechResponse,
+    status_code=200,
     responses={
         200: {
             "description": "Audio in the format asked for, or server-sent events.",

@@ -13,7 +13,7 @@ from pocket_tts_jax.server.service import Service
 from pocket_tts_jax.server.speech import SpeechRequest
 from pocket_tts_jax.server.uploads import decode_recording
 from pocket_tts_jax.server.voices import find_voice
-from pocket_tts_jax.voice.cache import PromptCache
+from pocket_tts_jax.voice.cache import PromptCache, default_cache
 
 router = APIRouter(tags=["pocket-tts"])
 
@@ -28,6 +28,7 @@ async def health(request: Request) -> dict[str, str]:
 @router.post(
     "/tts",
     response_class=SpeechResponse,
+    status_code=200,
     responses={200: {"description": "A WAV stream.", "content": {"audio/wav": {}}}},
 )
 async def text_to_speech(
@@ -53,7 +54,7 @@ async def text_to_speech(
             return SpeechRequest(text, served.voice(name))
         audio = decode_recording(recording)
         model = served.model
-        cache = PromptCache(None, enabled=False)  # nothing of a client stays on disk
+        cache = PromptCache(default_cache().folder, enabled=False)  # nothing of a client stays on disk
         return SpeechRequest(text, model.get_state_for_audio_prompt(audio, True, cache=cache))
 
     job = Job(

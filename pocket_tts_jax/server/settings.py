@@ -53,13 +53,13 @@ class ServerSettings:
     log_text: bool = False
 
     def __post_init__(self) -> None:
+        if self.api_key is not None and not self.api_key:
+            raise ConfigError("--api-key is empty: give a key, or leave it out.")
         if not (is_local(self.host) or self.api_key or self.insecure):
             raise ConfigError(
                 f"--host {self.host} lets other machines in: give --api-key KEY, which clients "
                 "then must send, or --insecure if everybody who reaches the port may use it."
             )
-        if self.api_key is not None and not self.api_key:
-            raise ConfigError("--api-key is empty: give a key, or leave it out.")
         for name in ("max_text", "max_streams", "max_upload"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")

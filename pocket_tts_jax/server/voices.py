@@ -7,7 +7,9 @@ from pocket_tts_jax.server.settings import OPENAI_VOICES, ServerSettings
 from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.published import PREDEFINED
 
-_CATALOGUE = {voice.recording: name for name, voice in PREDEFINED.items()}
+# Addresses of recordings, with and without the revision that is meant.
+_CATALOGUE = {voice.recording.split("@")[0]: name for name, voice in PREDEFINED.items()}
+_CATALOGUE |= {voice.recording: name for name, voice in PREDEFINED.items()}
 
 
 def voice_names(model: TTSModel, settings: ServerSettings) -> dict[str, str]:
@@ -43,7 +45,7 @@ def find_voice(asked: str | None, model: TTSModel, settings: ServerSettings) -> 
             raise Problem(400, "This model has no default voice: name one.", "voice", "no_voice")
         return default
     names = voice_names(model, settings)
-    found = names.get(_CATALOGUE.get(asked.split("@")[0], _CATALOGUE.get(asked, asked)))
+    found = names.get(_CATALOGUE.get(asked, asked))
     if found is None:
         raise Problem(400, _unknown(asked, names), "voice", "voice_not_found")
     return found
