@@ -22,7 +22,6 @@ _SENTENCE_PROBE = ".!...?"
 _CLAUSE_PROBE = ",;:"
 
 _FEW_WORDS = 3
-_EARLY_WORDS = 5  # a clause of fewer sounds cut off when it is spoken alone
 
 
 def check_max_tokens(max_tokens: int) -> None:
@@ -38,19 +37,10 @@ def cut(
     *,
     cut_at_words: bool = False,
     glue_short: bool = False,
-    early_start: bool = False,
 ) -> Iterator[str]:
-    """A tokenized text as chunks of up to `max_tokens` tokens, as far as its marks allow.
-
-    With `early_start` the first one ends with the first clause of a few words.
-    """
-    sentences = iter_sentences(ids, tokenizer)
-    beginning = []
-    if early_start:
-        beginning, sentences = _first_clause(sentences, tokenizer)
-    chunks = itertools.chain(
-        beginning, pack(iter_segments(sentences, tokenizer, max_tokens), max_tokens)
-    )
+    """A tokenized text as chunks of up to `max_tokens` tokens, as far as its marks allow."""
+    segments = iter_segments(iter_sentences(ids, tokenizer), tokenizer, max_tokens)
+    chunks = pack(segments, max_tokens)
     if cut_at_words:
         chunks = cut_long_chunks(chunks, tokenizer, max_tokens)
     if glue_short:
@@ -199,31 +189,6 @@ def warn_if_long(
             max_tokens,
             text if len(text) <= 60 else text[:60] + "…",
         )
-
-
-def _first_clause(
-    sentences: Iterator[tuple[int, str]], tokenizer: Tokenizer
-) -> tuple[list[str], Iterator[tuple[int, str]]]:
-    """A first chunk that can be spoken soon, and the sentences behind it.
-
-    It ends behind `_EARLY_WORDS` words at a clause, or behind `_FEW_WORDS` at a sentence's end.
-    """
-    marks, begun = _marks(tokenizer, _CLAUSE_PROBE), ""
-    for _, sentence in sentences:
-        ids = tokenizer.encode(sentence.strip())
-        clauses = _decoded(ids, _cuts(ids, marks), tokenizer)
-        for _, clause in clauses:
-            begun = f"{begun} {clause}".strip()
-            rest = " ".join(text.strip() for _, text in clauses) if _is_early(begun) else ""
-            if rest:
-                return [begun], itertools.chain([(len(tokenizer.encode(rest)), rest)], sentences)
-        if not is_short(begun):
-            break
-    return [begun] if begun else [], sentences
-
-
-def _is_early(begun: str) -> bool:
-    return len(begun.split()) >= _EARLY_WORDS
 
 
 def _marks(tokenizer: Tokenizer, probe: str) -> frozenset[int]:
