@@ -9,12 +9,12 @@
 Without options the result is the reference's.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, tee
 
 from pocket_tts_jax.errors import TextError
-from pocket_tts_jax.generation.stream import Silence
 from pocket_tts_jax.text.chunks import as_written, check_max_tokens, cut, warn_if_long
 from pocket_tts_jax.text.lexicon import Lexicon
 from pocket_tts_jax.text.pauses import Pause, split_pauses
@@ -23,8 +23,10 @@ from pocket_tts_jax.text.tokenizer import Tokenizer
 from pocket_tts_jax.text.typography import fold_typography
 from pocket_tts_jax.weights.source import ModelSource
 
-Item = Prompt | Silence
+Item = Prompt | Pause
 _SAMPLE = "Read me."
+_CLAUSE_END = re.compile(r"(?<=[.!?…,;:\"'”’)\]»])\s+(?=[^\W_])")
+_EARLY_WORDS = 4  # fewer sound cut off when they are spoken alone
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class TextOptions:
     plain_typography: curly quotes, dashes and special spaces as plain characters.
     glue_short_chunks: join chunks of one or two words to a neighbour.
     cut_at_words: cut a chunk that is too long between words, where it has no punctuation.
-    early_start: end the first chunk with its first clause of a few words, so that speech begins
-        sooner, above all of a text that is still being written.
+    early_start: speak the first clause of a few words on its own, so that speech begins sooner,
+        above all of a text that is still being written.
     """
 
     normalize: bool | None = None
@@ -76,8 +78,7 @@ def iter_prompts(
     text with nothing to speak is raised here; the others as they are asked for. Pauses alone are
     something to speak.
     """
-    cutter = Cutter(tokenizer, source, options, max_tokens)
-    items = _from_chunk(cutter.items(text), first_chunk)
+    items = _from_chunk(Cutter(tokenizer, source, options, max_tokens).items(text), first_chunk)
     head: list[Item] = []
     for item in items:
         head.append(item)
@@ -99,7 +100,7 @@ def nothing_to_speak() -> TextError:
 
 
 class Cutter:
-    """Cuts texts for one model. The arguments are those of `iter_prompts`."""
+    """Cuts texts into prompts for one model. The arguments are those of `iter_prompts`."""
 
     def __init__(
         self,
@@ -110,52 +111,67 @@ class Cutter:
     ) -> None:
         self.options = options or TextOptions()
         _check_language(source, self.options)
-        self._max_tokens = source.sidecar.max_tokens if max_tokens is None else max_tokens
-        check_max_tokens(self._max_tokens)
-        self._tokenizer, self._source = tokenizer, source
-        self._rules = TextRules.from_config(source.config)
-        self._own_letters = _has_own_letters(tokenizer)
+        self.max_tokens = source.settings.max_tokens if max_tokens is None else max_tokens
+        check_max_tokens(self.max_tokens)
+        self.tokenizer, self._source = tokenizer, source
+        self.rules = TextRules.from_config(source.config)
+        self.own_letters = _has_own_letters(tokenizer)
 
-    def items(self, text: str, *, beginning: bool = True, warn: bool = True) -> Iterator[Item]:
-        """The prompts and pauses of `text`, made as they are asked for.
+    @property
+    def rewrites(self) -> bool:
+        """Whether `rewrite` may change a text."""
+        options = self.options
+        asked = options.lexicon is not None or options.plain_typography
+        return asked or _is_normalized(self._source, options)
 
-        `beginning` says whether the speech begins with this text, which `early_start` asks for.
-        `warn` logs a line about each chunk that is too long.
-        """
+    def items(self, text: str) -> Iterator[Item]:
+        """The prompts and pauses of a whole text, made as they are asked for."""
         segments = split_pauses(text) if self.options.pauses else [text]
-        early = self.options.early_start and beginning
+        early = self.options.early_start
         for segment in segments:
             if isinstance(segment, Pause):
-                rate = self._source.config.mimi.sample_rate
-                yield Silence(segment.samples(rate))
+                yield segment
                 continue
-            spoken = _rewritten(segment, self._source, self.options)
+            spoken = self.rewrite(segment)
             if len(segments) > 1 and not spoken.strip():
                 continue  # nothing was left between two pauses
-            yield from self._prompts(spoken, early, warn)
+            end = first_clause(spoken) if early else None
             early = False
+            for part in [spoken] if end is None else [spoken[:end], spoken[end:]]:
+                yield from self.prompts(part)
 
-    def _prompts(self, spoken: str, early: bool, warn: bool) -> Iterator[Prompt]:
-        tokenizer, limit = self._tokenizer, self._max_tokens
-        text = prepare_text(spoken, self._rules).text.strip()
-        ids = tokenizer.encode(text)
-        chunks, same = tee(
-            cut(
-                ids,
-                tokenizer,
-                limit,
-                cut_at_words=self.options.cut_at_words,
-                glue_short=self.options.glue_short_chunks,
-                early_start=early,
-            )
-        )
-        own = self._own_letters
-        written = as_written(same, text, tokenizer.decode(ids)) if own else same
+    def rewrite(self, text: str) -> str:
+        """Lexicon, typography and numbers."""
+        return _rewritten(text, self._source, self.options)
+
+    def prompts(self, spoken: str) -> Iterator[Prompt]:
+        """The prompts of a text without pauses that was rewritten."""
+        text = prepare_text(spoken, self.rules).text.strip()
+        ids = self.tokenizer.encode(text)
+        how = {
+            "cut_at_words": self.options.cut_at_words,
+            "glue_short": self.options.glue_short_chunks,
+        }
+        chunks, same = tee(cut(ids, self.tokenizer, self.max_tokens, **how))
+        own = self.own_letters
+        written = as_written(same, text, self.tokenizer.decode(ids)) if own else same
         for chunk, name in zip(chunks, written, strict=True):
-            if warn:
-                warn_if_long(chunk, tokenizer, limit, name)
-            prompt = make_prompt(chunk, tokenizer, self._rules, self._source.config.mimi.frame_rate)
-            yield replace(prompt, text=name) if own else prompt
+            yield self.prompt(chunk, name)
+
+    def prompt(self, chunk: str, name: str) -> Prompt:
+        """What the model is fed for a chunk, which reports call `name`."""
+        warn_if_long(chunk, self.tokenizer, self.max_tokens, name)
+        frame_rate = self._source.config.mimi.frame_rate
+        prompt = make_prompt(chunk, self.tokenizer, self.rules, frame_rate)
+        return replace(prompt, text=name) if self.own_letters else prompt
+
+
+def first_clause(text: str) -> int | None:
+    """Where the first clause of a few words ends that another word follows, if there is one."""
+    for seam in _CLAUSE_END.finditer(text):
+        if len(text[: seam.start()].split()) >= _EARLY_WORDS:
+            return seam.end()
+    return None
 
 
 def _has_own_letters(tokenizer: Tokenizer) -> bool:
@@ -173,12 +189,12 @@ def _rewritten(text: str, source: ModelSource, options: TextOptions) -> str:
 
         language = options.language or language_of(source)
         # A model that wants words for numbers has no characters for the rest either.
-        text = normalize(text, language, ascii_only=source.sidecar.normalize)
+        text = normalize(text, language, ascii_only=source.settings.normalize)
     return text
 
 
 def _is_normalized(source: ModelSource, options: TextOptions) -> bool:
-    return source.sidecar.normalize if options.normalize is None else options.normalize
+    return source.settings.normalize if options.normalize is None else options.normalize
 
 
 def _check_language(source: ModelSource, options: TextOptions) -> None:
@@ -193,7 +209,7 @@ def _check_language(source: ModelSource, options: TextOptions) -> None:
             f"The text's language ({options.language}) is the one that numbers are read in, and "
             "that is switched off: add --normalize, or leave --text-language out."
         )
-    if source.sidecar.normalize and code != "en":
+    if source.settings.normalize and code != "en":
         raise TextError(
             f"The model {source.name} reads English letters only, so numbers cannot be read in "
             f"{options.language!r}: leave --text-language out, or choose a model of that language."

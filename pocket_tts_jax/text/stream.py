@@ -1,115 +1,297 @@
 """Text that arrives in pieces, such as a language model's answer, cut into chunks as it comes.
 
-The chunks are those of the whole text: where the pieces begin and end changes nothing. What has
-arrived is cut by the same function as a whole text, at the end of every clause. When the clauses
-before it keep their chunks, no text that follows can change them, and they leave. Nothing here
-keeps time: a caller that has waited long enough for more text calls `flush`.
+The chunks are those of the whole text: where the pieces begin and end changes nothing. A chunk
+leaves as soon as the sentence that does not fit into it has ended. Nothing here keeps time: a
+caller that has waited long enough for more text ends it.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
-from pocket_tts_jax.errors import TextError
-from pocket_tts_jax.text.pipeline import Cutter, Item, nothing_to_speak
-from pocket_tts_jax.text.prepare import Prompt
+from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.text.chunks import (
+    Packer,
+    check_max_tokens,
+    cut_long_chunks,
+    glue_short_chunks,
+    iter_segments,
+    iter_sentences,
+)
+from pocket_tts_jax.text.pauses import Pause, split_pauses
+from pocket_tts_jax.text.pipeline import Cutter, Item, first_clause, nothing_to_speak
+from pocket_tts_jax.text.prepare import (
+    Prompt,
+    TextRules,
+    finish_end,
+    finish_start,
+    replace_characters,
+)
+from pocket_tts_jax.text.tokenizer import Tokenizer
 
-# The space between a mark and a whole word. That word can change how the mark is read: "No. 5".
-_SEAM = re.compile(r"(?<=[.!?…,;:–—\-\"'”’)\]»>])\s+(?=(?P<word>[^\W_]\S*)\s)")
-
-
-class TextStream:
-    """Cuts pieces of text, fed one after the other, into the items that `cutter` makes of the
-    whole. Not for use by several threads at once."""
-
-    def __init__(self, cutter: Cutter) -> None:
-        self._cutter, self._early = cutter, cutter.options.early_start
-        self._restart()
-
-    def feed(self, piece: str) -> Iterator[Item]:
-        """Take in the next piece, of any length; yields the items that it completes, each as soon
-        as it is found. Take all of them before the next call."""
-        self._text += piece
-        while seam := _SEAM.search(self._text, self._scanned):
-            yield from self._at_seam(seam.start(), seam.end(), seam.end("word"))
-        # Only the last word can still complete a seam: the one before it.
-        words = self._text.rstrip()
-        if words and words == self._text:
-            words = words[: -len(words.rsplit(maxsplit=1)[-1])].rstrip()
-        self._scanned = max(self._scanned, len(words))
-
-    def flush(self) -> list[Item]:
-        """Treat what has been fed as the whole text: returns its last items, then starts anew.
-
-        Raises TextError where there was text and the model has no sound for any of it.
-        """
-        text, beginning = self._text, self._beginning
-        self._restart()
-        return list(self._cutter.items(text, beginning=beginning)) if text.strip() else []
-
-    def _restart(self) -> None:
-        self._text, self._scanned = "", 0
-        self._beginning = True
-        self._held: list[Item] = []  # the items of the text before `_seam`, the last one
-        self._seam = 0
-
-    def _at_seam(self, start: int, end: int, word_end: int) -> list[Item]:
-        """What leaves at the space from `start` to `end`, before the word to `word_end`."""
-        ready: list[Item] = []
-        self._scanned = end
-        items = self._try(start)
-        if _goes_on(self._held, items):
-            ready += items[: len(self._held)]
-            gone = self._drop(self._seam)
-            start, word_end = start - gone, word_end - gone
-            items = self._try(start)
-        if items:
-            self._held, self._seam = items, start
-        if self._early and self._beginning and _goes_on(items, more := self._try(word_end)):
-            ready += more[: len(items)]
-            self._drop(start)
-        return ready
-
-    def _try(self, end: int) -> list[Item]:
-        """The items of the text so far; none where it cannot be cut yet."""
-        try:
-            text = self._text[:end]
-            return list(self._cutter.items(text, beginning=self._beginning, warn=False))
-        except TextError:  # a pause mark that is not complete, or nothing to speak
-            return []
-
-    def _drop(self, end: int) -> int:
-        """Forget the text before `end`; returns how many characters it had."""
-        self._text = self._text[end:]
-        self._scanned -= end
-        self._beginning = False
-        self._held, self._seam = [], 0
-        return end
+# Where a text may be tokenized in two parts: at the space behind a sentence, before a word.
+_SEAM = re.compile(r"(?<=[.!?…\"'”’)\]»])[ \n\r]+(?=([^\W_]))")
+# Where a text may be rewritten in two parts, if the word behind agrees: not in "No. 5".
+_CLAUSE = re.compile(r"(?<=[.!?…,;:\"'”’)\]»])\s+(?=(?P<word>[^\W_]\S*)\s)")
+# A pause mark, and what comes behind it up to the next part's first letter or digit.
+_MARK = re.compile(
+    r"(?:\[pause\b[^\[\]]*\]|</?[A-Za-z][^<>]*>)[.,;:!?…]*\s*(?=[^\[<]*?[^\W_])", re.IGNORECASE
+)
+# Where a mark may begin, and the space before it.
+_MAY_BE_MARK = re.compile(r"\s*(?:\[(?=p|\Z)|<(?=[/a-z]|\Z)|\Z)", re.IGNORECASE)
 
 
 def iter_pieces(pieces: Iterable[str], cutter: Cutter) -> Iterator[Item]:
-    """The items of all `pieces` together, each as soon as it is complete.
+    """The prompts and pauses of all `pieces` together, each as soon as it is complete.
 
-    Raises TextError at the end where there was nothing to speak.
+    They are those of `cutter.items` for the whole text. Raises TextError at the end where there
+    was nothing to speak.
     """
-    stream, spoken = TextStream(cutter), False
-    for piece in pieces:
-        for item in stream.feed(piece):
-            spoken = True
-            yield item
-    for item in stream.flush():
+    parts = _split_pauses(pieces) if cutter.options.pauses else iter(pieces)
+    early, spoken = cutter.options.early_start, False
+    pauses: list[Pause] = []
+
+    def segment() -> Iterator[str]:
+        for part in parts:
+            if isinstance(part, Pause):
+                pauses.append(part)
+                return
+            yield part
+
+    while True:
+        for prompt in _prompts(segment(), cutter, early):
+            early, spoken = False, True
+            yield prompt
+        if not pauses:
+            break
         spoken = True
-        yield item
+        yield pauses.pop()
     if not spoken:
         raise nothing_to_speak()
 
 
-def _goes_on(before: list[Item], after: list[Item]) -> bool:
-    """Whether `after` is `before`, unchanged, and more."""
-    same = all(map(_alike, before, after))
-    return bool(before) and len(after) > len(before) and same
+def _split_pauses(pieces: Iterable[str]) -> Iterator[str | Pause]:
+    """Text and pauses, as `split_pauses` finds them in the whole."""
+    held = ""
+    for piece in pieces:
+        held += piece
+        while mark := _MARK.search(held):
+            yield from _segments(held[: mark.end()])
+            held = held[mark.end() :]
+        beginning = _MAY_BE_MARK.search(held)
+        end = beginning.start() if beginning else len(held)
+        yield held[:end]
+        held = held[end:]
+    yield from _segments(held)
 
 
-def _alike(one: Item, other: Item) -> bool:
-    if isinstance(one, Prompt) and isinstance(other, Prompt):
-        return one.ids == other.ids
-    return one == other
+def _segments(text: str) -> Iterator[str | Pause]:
+    """`split_pauses` of a text that goes on from other text: a letter stands for that."""
+    first, *others = split_pauses("x" + text)
+    if isinstance(first, str):
+        yield first[1:]
+    yield from others
+
+
+def _prompts(pieces: Iterator[str], cutter: Cutter, early: bool) -> Iterator[Prompt]:
+    """The prompts of one text without pauses."""
+    texts = _rewritten(pieces, cutter) if cutter.rewrites else pieces
+    if early:
+        text, end = "", None
+        while end is None and (more := next(texts, None)) is not None:
+            text += more
+            # What was rewritten up to a space is followed by a word.
+            known = "x" if cutter.rewrites and text[-1:].isspace() else ""
+            end = first_clause(text + known)
+        yield from cutter.prompts(text[:end]) if text.strip() else ()
+        if end is None:
+            return
+        texts = chain([text[end:]], texts)
+    names = _Names(cutter)
+    chunks = _chunks(texts, cutter, names)
+    if cutter.options.glue_short_chunks:
+        chunks = glue_short_chunks(chunks, cutter.tokenizer, cutter.max_tokens)
+    for chunk in chunks:
+        yield cutter.prompt(chunk, names.take(chunk) if cutter.own_letters else chunk)
+
+
+def _rewritten(pieces: Iterator[str], cutter: Cutter) -> Iterator[str]:
+    """The rewritten text, part by part: each ends where rewriting the next word with it, or
+    apart from it, is the same."""
+    held, scanned = "", 0
+    for piece in pieces:
+        held += piece
+        while clause := _CLAUSE.search(held, scanned):
+            before, word, scanned = held[: clause.start()], clause["word"], clause.end()
+            alone = cutter.rewrite(before)
+            if cutter.rewrite(f"{before} {word}").split() == [
+                *alone.split(),
+                *cutter.rewrite(word).split(),
+            ]:
+                yield alone + clause[0]
+                held, scanned = held[clause.end() :], 0
+        scanned = max(scanned, _last_word(held))
+    yield cutter.rewrite(held)
+
+
+def _last_word(text: str) -> int:
+    """Where the space before the last word begins: only there a new clause can come into sight."""
+    words = text.rstrip()
+    if words and words == text:
+        words = words[: -len(words.rsplit(maxsplit=1)[-1])].rstrip()
+    return len(words)
+
+
+def _chunks(texts: Iterator[str], cutter: Cutter, names: "_Names") -> Iterator[str]:
+    stream = TextStream(
+        cutter.tokenizer,
+        cutter.rules,
+        cutter.max_tokens,
+        cut_at_words=cutter.options.cut_at_words,
+    )
+    for text in texts:
+        names.add(text)
+        yield from stream.feed(text)
+    names.end()
+    yield from stream.flush()
+
+
+class _Names:
+    """What the user wrote for each chunk, where a tokenizer has letters of its own (phonemes,
+    say). Word by word, as `as_written`; after a word that it reads as several, chunks keep the
+    tokenizer's letters."""
+
+    def __init__(self, cutter: Cutter) -> None:
+        self._cutter, self._begun, self._lost = cutter, "", False
+        self._words: deque[tuple[str, int]] = deque()  # and the length of what is read for it
+
+    def add(self, text: str) -> None:
+        if self._cutter.own_letters:
+            *words, self._begun = re.split(r"\s+", self._begun + text)
+            self._take_in(words)
+
+    def end(self) -> None:
+        if self._begun:
+            self._take_in([finish_end(self._begun, self._cutter.rules)])
+
+    def take(self, chunk: str) -> str:
+        missing, words = sum(map(len, chunk.split())), []
+        while self._words and missing > 0:
+            word, length = self._words.popleft()
+            words.append(word)
+            if length > missing:  # a word that was cut counts twice
+                self._words.appendleft((word, length - missing))
+            missing -= length
+        return chunk if self._lost or not words else " ".join(words)
+
+    def _take_in(self, words: list[str]) -> None:
+        tokenizer, rules = self._cutter.tokenizer, self._cutter.rules
+        for word in replace_characters(" ".join(words), rules).split():
+            read = tokenizer.decode(tokenizer.encode(word)).split()
+            self._lost = self._lost or len(read) != 1
+            self._words.append((word, sum(map(len, read))))
+
+
+class TextStream:
+    """Cuts pieces of text, fed one after the other, into the chunks that `split_text` makes.
+
+    `cut_at_words` is that of `iter_chunks`; to glue short chunks, pass the chunks on through
+    `glue_short_chunks`. Not for use by several threads at once. Raises ConfigError for a tokenizer
+    whose tokens reach across spaces.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        rules: TextRules,
+        max_tokens: int,
+        *,
+        cut_at_words: bool = False,
+    ) -> None:
+        check_max_tokens(max_tokens)
+        self._tokenizer, self._rules, self._max_tokens = tokenizer, rules, max_tokens
+        self._cut_at_words = cut_at_words
+        self._overhead = len(tokenizer.encode(""))
+        self._space = _space_of(tokenizer, self._overhead)
+        self._restart()
+
+    def feed(self, piece: str) -> list[str]:
+        """Take in the next piece, of any length; returns the chunks that it completes."""
+        scan_from = max(0, len(self._tail.rstrip()) - 1)
+        self._tail += piece
+        chunks = []
+        while seam := _SEAM.search(self._tail, scan_from):
+            scan_from = seam.end()
+            if seam[1] in self._rules.replace_characters:
+                continue
+            part, self._tail = self._tail[: seam.start()], self._tail[seam.start() :]
+            scan_from -= seam.start()
+            chunks += self._take(replace_characters(part, self._rules), seam[1])
+        return chunks
+
+    def flush(self) -> list[str]:
+        """Treat what has been fed as the whole text: returns its last chunks, then starts anew."""
+        text = replace_characters(self._tail.rstrip(), self._rules)
+        chunks = self._take(finish_end(text, self._rules), None) if text else []
+        chunks += self._finished(self._packer.rest())
+        self._restart()
+        return chunks
+
+    def _restart(self) -> None:
+        self._tail = ""  # text that is not tokenized yet
+        self._open: list[int] = []  # tokens of the sentence that has begun
+        self._empty = True  # nothing has been tokenized
+        self._packer = Packer(self._max_tokens)
+
+    def _take(self, text: str, following: str | None) -> list[str]:
+        """Tokenize more of the text; `following` is the letter behind it and a space, if any."""
+        if self._empty:
+            text = text.lstrip()
+            if not text:
+                return []
+            ids = self._tokenizer.encode(finish_start(text, self._rules))
+            self._empty = False
+        else:
+            ids = self._open + self._continued(text)
+        behind = self._continued(following) if following else []
+        sentences = list(iter_sentences([*ids, *behind], self._tokenizer))
+        # The last sentence goes on, unless there is nothing in it but the letter behind.
+        self._open = []
+        if following:
+            count, _ = sentences.pop()
+            self._open = ids[len(ids) + len(behind) - count :]
+        return self._pack(sentences)
+
+    def _continued(self, text: str) -> list[int]:
+        """Tokens of text that stands behind a space."""
+        blank = len(text) - len(text.lstrip(" "))
+        lead = " " * (max(1, blank) - 1) + self._space
+        return self._tokenizer.encode(lead + text[blank:])[self._overhead :]
+
+    def _pack(self, sentences: Iterable[tuple[int, str]]) -> list[str]:
+        chunks = []
+        for sentence in sentences:
+            for segment in iter_segments([sentence], self._tokenizer, self._max_tokens):
+                chunks += self._finished(self._packer.add(*segment))
+        return chunks
+
+    def _finished(self, chunk: str | None) -> list[str]:
+        if chunk is None:
+            return []
+        chunks = [chunk]
+        if self._cut_at_words:
+            return list(cut_long_chunks(chunks, self._tokenizer, self._max_tokens))
+        return chunks
+
+
+def _space_of(tokenizer: Tokenizer, overhead: int) -> str:
+    """What to put before a word so that it is tokenized as if it stood behind a space."""
+    whole = tokenizer.encode("A. A")
+    for space in (" ", ""):
+        if tokenizer.encode("A.") + tokenizer.encode(space + "A")[overhead:] == whole:
+            return space
+    raise ConfigError(
+        "This tokenizer does not treat words apart from each other, so text cannot be streamed "
+        "into it. Collect the whole text and use split_text."
+    )
