@@ -16,7 +16,7 @@ PACKAGE = ROOT / "pocket_tts_jax"
 # The rooms of the package, from the ground up. A room imports itself and the rooms before it.
 ROOMS = (
     *("errors", "shapes", "config", "files", "audio", "model", "weights", "text", "voice"),
-    *("generation", "jax_engine", "litert_engine", "open_model", "tts_model", "testing"),
+    *("generation", "jax_engine", "litert_engine", "open_model", "tts_model", "testing", "server"),
     *("cli", "pocket_engine"),
 )
 # What stands on the package, from the ground up.

@@ -4,7 +4,14 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterator,
+)
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -153,7 +160,7 @@ async def speak_pieces(
     texts: AsyncIterable[str],
     speak: Callable[[Iterator[str], threading.Event], Iterator[T]],
     stop: threading.Event | None,
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T, None]:
     """What `speak` yields for the pieces of text that `texts` yields, both in the event loop.
 
     An error of `texts` is raised here, after what was made of the text before it.

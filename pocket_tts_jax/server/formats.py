@@ -123,7 +123,7 @@ class _Compressed:
         self._sink: Any = io.BytesIO() if whole else _Sink()
         options = {"flush_packets": "1", **_MUXER.get(format.container or "", {})}
         self._container = av.open(self._sink, "w", format=format.container, options=options)
-        self._stream: Any = self._container.add_stream(format.codec, rate=rate, layout="mono")
+        self._stream: Any = self._container.add_stream(str(format.codec), rate=rate, layout="mono")
         if format.bit_rate:
             self._stream.bit_rate = format.bit_rate
         self._sent = 0

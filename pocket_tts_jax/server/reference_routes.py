@@ -54,7 +54,8 @@ async def text_to_speech(
             return SpeechRequest(text, served.voice(name))
         audio = decode_recording(recording)
         model = served.model
-        cache = PromptCache(default_cache().folder, enabled=False)  # nothing of a client stays on disk
+        # Nothing of a client stays on disk.
+        cache = PromptCache(default_cache().folder, enabled=False)
         return SpeechRequest(text, model.get_state_for_audio_prompt(audio, True, cache=cache))
 
     job = Job(

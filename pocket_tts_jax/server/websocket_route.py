@@ -52,7 +52,7 @@ class Start(_Message):
     voice: str | None = None
     format: Literal["pcm", "wav", "mp3", "opus", "aac"] = "pcm"
     speed: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] = 1.0
-    seed: int | None = Field(None, ge=0, lt=2**63)
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     normalize: bool | None = None
     pauses: bool = False
     early_start: bool = True

@@ -44,7 +44,7 @@ def pcm(data: bytes) -> np.ndarray:
 
 def decoded(data: bytes) -> tuple[int, int]:
     """Samples and rate of a file, decoded to its end by FFmpeg's libraries."""
-    with av.open(io.BytesIO(data)) as file:
+    with av.open(io.BytesIO(data), "r") as file:
         stream = file.streams.audio[0]
         return sum(frame.samples for frame in file.decode(stream)), stream.rate
 

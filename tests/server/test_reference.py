@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import numpy as np
@@ -104,7 +105,7 @@ class CloningEngine(StubEngine):
     def voice_from_latents(self, encoded: np.ndarray):
         return self.voice
 
-    voice = None
+    voice: Any = None
 
 
 def test_cloning():
