@@ -18,7 +18,7 @@ _OPEN = ("/", "/health", "/docs", "/openapi.json")
 _SMALL_BODY = 1_000_000  # bytes of a request that uploads nothing
 _UPLOADS = "/tts"
 # Names that no stranger's DNS can point at this server: RFC 6762, 8375, 6761.
-_LOCAL_ENDINGS = (".local", ".home.arpa", ".localhost", ".internal", ".lan")
+_LOCAL_ENDINGS = (".local", ".home.arpa", ".localhost", ".lan")
 
 
 @dataclass

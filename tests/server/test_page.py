@@ -49,12 +49,14 @@ def open_page(browser: Any, server: Running, **options: Any) -> Any:
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on(
         "request",
-        lambda request: None
-        if request.url.startswith((server.address, "blob:", "data:"))
-        else page.problems.append(request.url),
+        lambda request: (
+            None
+            if request.url.startswith((server.address, "blob:", "data:"))
+            else page.problems.append(request.url)
+        ),
     )
     page.goto(server.address)
-    page.wait_for_function("document.querySelector('#status').textContent === 'Ready'")
+    page.wait_for_function("() => document.querySelector('#status').textContent === 'Ready'")
     return page
 
 
@@ -84,7 +86,7 @@ def test_it_speaks(browser: Any, place: Running, tmp_path: Path):
         page.fill("#text", TEXT * 3)
         page.click("#speak")
         wait_for_state(page, "speaking")
-        page.wait_for_function("document.querySelector('#length').textContent > '1.5 s'")
+        page.wait_for_function("() => document.querySelector('#length').textContent > '1.5 s'")
         picture(page, "speaking", tmp_path)
         wait_for_state(page, "playing", "done")
         # The first samples were heard before the last ones were made.
@@ -176,7 +178,7 @@ def test_it_asks_for_the_key(browser: Any):
         page.wait_for_selector("#key-field:visible")
         page.fill("#key", "secret")
         page.press("#key", "Tab")
-        page.wait_for_function("document.querySelector('#status').textContent === 'Ready'")
+        page.wait_for_function("() => document.querySelector('#status').textContent === 'Ready'")
         page.click("#speak")
         wait_for_state(page, "playing", "done")
 
@@ -202,7 +204,7 @@ def test_phone(browser: Any, place: Running, tmp_path: Path):
 def test_documentation(browser: Any, place: Running, tmp_path: Path):
     page = browser.new_page(viewport={"width": 1000, "height": 760})
     page.goto(f"{place.address}/docs")
-    page.wait_for_function("document.querySelectorAll('section').length > 5")
+    page.wait_for_function("() => document.querySelectorAll('section').length > 5")
     text = page.text_content("main")
     assert "/v1/audio/speech" in text and "response_format" in text and "/v1/audio/stream" in text
     picture(page, "docs", tmp_path)

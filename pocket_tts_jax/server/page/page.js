@@ -3,6 +3,7 @@
 // a home network does not have.
 
 const element = (id) => document.getElementById(id);
+const SLICE = 960; // samples of a bar in the waveform: 40 ms
 const LEAD_SECONDS = 0.06; // between the first samples and their sound
 let rate = 24000;
 let longest = Infinity;
@@ -14,7 +15,7 @@ class Speech {
     this.context = new AudioContext();
     this.sources = new Set();
     this.pieces = []; // Int16Array
-    this.peaks = []; // of each piece
+    this.peaks = []; // of each slice
     this.samples = 0;
     this.start = null; // the context's time of the first sample
     this.asked = performance.now();
@@ -44,10 +45,10 @@ class Speech {
     }
     const buffer = this.context.createBuffer(1, integers.length, rate);
     const channel = buffer.getChannelData(0);
-    let peak = 0;
     for (let i = 0; i < integers.length; i++) {
       channel[i] = integers[i] / 32767;
-      peak = Math.max(peak, Math.abs(channel[i]));
+      const slice = Math.floor((this.samples + i) / SLICE);
+      this.peaks[slice] = Math.max(this.peaks[slice] ?? 0, Math.abs(channel[i]));
     }
     const source = new AudioBufferSourceNode(this.context, { buffer });
     source.connect(this.context.destination);
@@ -55,7 +56,6 @@ class Speech {
     this.sources.add(source);
     source.onended = () => this.sources.delete(source);
     this.pieces.push(integers);
-    this.peaks.push(peak);
     this.samples += integers.length;
     show("length", `${this.seconds.toFixed(1)} s`);
     show("factor", `${(this.seconds / this.elapsed()).toFixed(1)} ×`);
@@ -236,7 +236,7 @@ function draw() {
   const peaks = drawn?.peaks ?? [];
   const played = drawn === running && drawn ? drawn.played / drawn.seconds : drawn ? 1 : 0;
   const bars = Math.max(peaks.length, 1);
-  const step = Math.min(width / bars, 8 * scale);
+  const step = Math.min(width / bars, 6 * scale);
   for (let i = 0; i < peaks.length; i++) {
     const bar = Math.max(2 * scale, peaks[i] * height);
     const heard = i / peaks.length < played;
