@@ -21,6 +21,7 @@ from exporters.gate.vectors import noise_temperature, write_vectors
 from exporters.graph.fold import decoder_weights, encoder_weights, flow_lm_weights
 from exporters.graph.signature import Signature
 from exporters.graph.signatures import (
+    BATCHES,
     DECODER_FRAMES,
     PREFILL_LENGTHS,
     decoder_signatures,
@@ -38,7 +39,7 @@ from pocket_tts_jax.weights.source import ModelSource, is_published, open_source
 _log = logging.getLogger(__name__)
 MAX_FRAMES = 768  # 30 s of voice, a full chunk of text, and the longest speech for it
 MANY_FRAMES = 8192  # 11 minutes; the caches would take more memory than the model
-_DOCUMENTS = ("LICENSE", "MODEL_CARD.md", "README.md", "voice.json")
+_DOCUMENTS = ("LICENSE", "MODEL_CARD.md", "README.md")
 FLOW_LM, DECODER, ENCODER = "flow_lm.tflite", "mimi_decoder.tflite", "mimi_encoder.tflite"
 
 
@@ -53,6 +54,7 @@ class Options:
     via: str = "litert"
     prefill_lengths: tuple[int, ...] = PREFILL_LENGTHS
     decoder_frames: tuple[int, ...] = DECODER_FRAMES
+    batches: tuple[int, ...] = BATCHES
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -81,23 +83,21 @@ class Export:
         """Convert, copy, describe, validate."""
         precision = cast(Precision, self.options.precision)
         self.flow_lm = flow_lm_weights(self.tensors, self.config)
-        parts = make_parts(self.flow_lm, self.tensors, self.config, self.options)
+        parts = make_parts(self.flow_lm, self.tensors, self.source, self.options)
         for part in parts:
             self._convert(part, RECIPES[precision_of(part.file, precision)])
-        tokenizer = self._copy()
+        self._copy()
         write_manifest(
             self.folder,
-            model=self.source.name,
+            self.source,
             precision=precision,
             route=self.options.via,
             licence=_licence(self.folder),
             fingerprint=fingerprint(self.tensors, "flow_lm.transformer."),
-            config=self.config,
-            max_tokens=self.source.settings.max_tokens,
             capacity=self.options.max_frames,
+            batches=self.options.batches,
             weights=self.flow_lm,
             signatures={part.file: part.signatures for part in parts},
-            tokenizer=tokenizer,
         )
         checks = validate(self.folder, parts, self.tensors, self.config, precision)
         report.write_reports(self.folder, f"{self.source.name}, {precision}", checks)
@@ -116,12 +116,11 @@ class Export:
             route(part.signatures, plain)
             quantize.quantize(plain, target, rules)
 
-    def _copy(self) -> dict[str, str]:
-        """Configuration, tokenizer, voices and documents; returns the tokenizer's description."""
+    def _copy(self) -> None:
+        """Configuration, tokenizer, voices and documents."""
         source, folder = self.source, self.folder
         (folder / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
-        name = f"tokenizer{source.tokenizer.suffix}"
-        shutil.copyfile(source.tokenizer, folder / name)
+        shutil.copyfile(source.tokenizer, folder / f"tokenizer{source.tokenizer.suffix}")
         for path in _voice_files(source, self.options.voices):
             read_voice(path, self.config)  # a voice of another model stops the export
             (folder / "voices").mkdir(exist_ok=True)
@@ -130,7 +129,6 @@ class Export:
             for document in _DOCUMENTS:
                 if (source.voices.parent / document).is_file():
                     shutil.copyfile(source.voices.parent / document, folder / document)
-        return {"kind": source.tokenizer_kind, "path": name}
 
     def _record(self) -> None:
         """Test vectors come from the finished files; the manifest then lists them too."""
@@ -150,14 +148,22 @@ def open_model(model: str | None, with_encoder: bool = False) -> ModelSource:
     return source
 
 
-def make_parts(flow_lm: Any, tensors: Any, config: Config, options: Options) -> list[Part]:
+def make_parts(flow_lm: Any, tensors: Any, source: ModelSource, options: Options) -> list[Part]:
     """The files of an export, and inputs to try them with."""
+    config, heads = source.config, source.alignment.heads
     inputs = _Inputs(config)
     decoder = decoder_weights(tensors, config)
     parts = [
         Part(
             FLOW_LM,
-            flow_lm_signatures(flow_lm, config, options.max_frames, options.prefill_lengths),
+            flow_lm_signatures(
+                flow_lm,
+                config,
+                heads,
+                options.max_frames,
+                options.prefill_lengths,
+                options.batches,
+            ),
             inputs,
         ),
         Part(DECODER, decoder_signatures(decoder, config, options.decoder_frames), inputs),

@@ -22,11 +22,12 @@ from typing import overload
 
 import numpy as np
 
+from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.generation.batch import Request, speak_requests
 from pocket_tts_jax.generation.engine import Audio, Engine
 from pocket_tts_jax.generation.sampling import Sampling
-from pocket_tts_jax.generation.stream import OnChunk, stream
+from pocket_tts_jax.generation.stream import OnChunk, OnWord, stream
 from pocket_tts_jax.generation.threaded import speak_pieces
 from pocket_tts_jax.open_model import ModelOptions, open_model
 from pocket_tts_jax.text.pipeline import Cutter, Item, TextOptions, iter_prompts
@@ -199,14 +200,20 @@ class TTSModel:
         max_tokens: int | None = None,
         options: TextOptions | None = None,
         first_chunk: int = 0,
+        *,
+        words: bool = False,
     ) -> Iterator[Item]:
-        """The chunks that the model is fed for `text`, each with its tokens and limits, and the
-        pauses between them. Of a text in pieces, each as soon as it is complete."""
+        """The chunks that the model is fed for `text`, each with its tokens and limits (and with
+        `words` the words of `text` that it says), and the pauses between them. Of a text in
+        pieces, each as soon as it is complete."""
         if isinstance(text, str):
-            return iter_prompts(text, self.tokenizer, self.source, options, max_tokens, first_chunk)
+            return iter_prompts(
+                *(text, self.tokenizer, self.source, options, max_tokens, first_chunk), words=words
+            )
         if first_chunk:
             raise TextError("A text in pieces is spoken from its beginning: leave first_chunk out.")
-        return iter_pieces(text, Cutter(self.tokenizer, self.source, options, max_tokens))
+        cutter = Cutter(self.tokenizer, self.source, options, max_tokens)
+        return iter_pieces(text, cutter, words=words)
 
     def sampling(self, seed: int | None = None, frames_after_eos: int | None = None) -> Sampling:
         """The model's sampling options for one generation; `seed` None draws one."""
@@ -245,6 +252,26 @@ class TTSModel:
         )
         return np.concatenate([np.empty(0, np.float32), *frames])
 
+    def generate_audio_with_times(
+        self,
+        model_state: VoiceState,
+        text_to_generate: str,
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        *,
+        seed: int | None = None,
+        text: TextOptions | None = None,
+    ) -> tuple[Audio, list[SpokenWord]]:
+        """`generate_audio`, and when each word of the text is heard in it, in order."""
+        words: list[SpokenWord] = []
+        frames = self.generate_audio_stream(
+            *(model_state, text_to_generate, max_tokens, frames_after_eos),
+            seed=seed,
+            text=text,
+            on_word=words.append,
+        )
+        return np.concatenate([np.empty(0, np.float32), *frames]), words
+
     @overload
     def generate_audio_stream(
         self,
@@ -259,6 +286,7 @@ class TTSModel:
         text: TextOptions | None = None,
         first_chunk: int = 0,
         on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
     ) -> Generator[Audio, None, None]: ...
 
     @overload
@@ -275,6 +303,7 @@ class TTSModel:
         text: TextOptions | None = None,
         first_chunk: int = 0,
         on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
     ) -> AsyncGenerator[Audio, None]: ...
 
     def generate_audio_stream(
@@ -290,6 +319,7 @@ class TTSModel:
         text: TextOptions | None = None,
         first_chunk: int = 0,
         on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
     ) -> Generator[Audio, None, None] | AsyncGenerator[Audio, None]:
         """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
 
@@ -308,6 +338,8 @@ class TTSModel:
             asks for, which for Kyutai's is nothing.
         first_chunk: skip as many chunks, to resume a long text; the rest is as in the whole.
         on_chunk: called with a `ChunkReport` after each chunk.
+        on_word: called with a `SpokenWord` for each word of the text, at most 0.5 s of audio after
+            the word's end; words that the model has no sound for are left out.
 
         Raises TextError at once where there is nothing to speak, and VoiceError for a voice of
         another model.
@@ -326,11 +358,13 @@ class TTSModel:
                     text=text,
                     first_chunk=first_chunk,
                     on_chunk=on_chunk,
+                    on_word=on_word,
                 )
 
             return speak_pieces(text_to_generate, speak, stop)
         self.check_voice(model_state)
-        prompts = self.prompts(text_to_generate, max_tokens, text, first_chunk)
+        words = on_word is not None
+        prompts = self.prompts(text_to_generate, max_tokens, text, first_chunk, words=words)
         return stream(
             self.engine,
             model_state,
@@ -339,6 +373,7 @@ class TTSModel:
             first_chunk=first_chunk,
             stop=stop,
             on_chunk=on_chunk,
+            on_word=on_word,
         )
 
     def generate_batch(

@@ -14,8 +14,9 @@ import numpy as np
 
 from exporters.gate.against_file import Difference
 from exporters.graph.fold import Tensors
+from exporters.graph.functions import Heads
 from exporters.graph.signature import COMPILE_FAST, Signature
-from exporters.graph.signatures import SHORT_CAPACITY
+from exporters.graph.signatures import SHORT_CAPACITIES
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.litert_engine.caches import to_halves
 from pocket_tts_jax.model import flow_lm, mimi
@@ -30,11 +31,13 @@ STEPS = 25  # more than the 16 of which Mimi's transformer window is made
 Row = tuple[str, str, float]
 
 
-def check_flow_lm(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:
+def check_flow_lm(
+    signatures: list[Signature], tensors: Tensors, config: Config, heads: Heads
+) -> Iterator[Row]:
     """(signature, output, relative difference) of every FlowLM function."""
     named = {s.name: s for s in signatures}
     params = _params(tensors, "flow_lm.")
-    model, rng = FlowLM.of(config), np.random.default_rng(0)
+    model, rng = FlowLM.of(config, alignment_heads=heads), np.random.default_rng(0)
     yield from _check_embeddings(named, model, params, config, rng)
     prefills = [s for s in signatures if s.name.startswith("prefill")]
     for signature in prefills:
@@ -92,26 +95,29 @@ def _check_decode(
     signature: Signature, model: FlowLM, params: Any, config: Config, rng: Any
 ) -> Iterator[Row]:
     steps, capacity = int(signature.name.split("_")[1]), signature.inputs[3].shape[2]
-    state = flow_lm.init_state(model.config, 1, capacity)
+    batch = signature.inputs[0].shape[0]
+    state = flow_lm.init_state(model.config, batch, capacity)
     caches = [np.zeros(tensor.shape, np.float32) for tensor in signature.inputs[3:]]
-    latent = np.asarray(params["params"]["bos_emb"])[None]
-    count = STEPS if capacity <= SHORT_CAPACITY or steps > 1 else 2
-    latents, logits = Difference(), Difference()
+    latent = np.repeat(np.asarray(params["params"]["bos_emb"])[None], batch, axis=0)
+    count = STEPS if capacity <= SHORT_CAPACITIES[0] or steps > 1 else 2
+    latents, logits, attentions = Difference(), Difference(), Difference()
     advance = _jit(lambda p, s, x, n: model.apply(p, s, x, n, steps, method="step"))
     function = signature.compiled
     for position in range(min(count, capacity)):
         noise = rng.standard_normal(latent.shape).astype(np.float32) * 0.5
         expected, state = advance(params, state, latent, noise)
         found = function(
-            *map(jnp.asarray, (latent, noise, np.array([position], np.float32), *caches))
+            *map(jnp.asarray, (latent, noise, np.full(batch, position, np.float32), *caches))
         )
-        for cache, row in zip(caches, found[2:], strict=True):
+        for cache, row in zip(caches, found[3:], strict=True):
             cache[:, :, position] = row[:, :, 0]
         latents.add(np.asarray(expected.latent), np.asarray(found[0]))
         logits.add(np.asarray(expected.eos_logit), np.asarray(found[1])[:, 0])
+        attentions.add(np.asarray(expected.attention), np.asarray(found[2]))
         latent = np.asarray(expected.latent)
     yield signature.name, "next_latent", latents.relative
     yield signature.name, "eos_logit", logits.relative
+    yield signature.name, "attention", attentions.relative
 
 
 def check_decoder(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:

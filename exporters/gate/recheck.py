@@ -59,7 +59,7 @@ def _compare(folder: ExportFolder, model: str) -> list[Check]:
         max_frames=folder.capacities[-1],
         with_encoder=folder.has(ENCODER),
     )
-    parts = make_parts(flow_lm_weights(tensors, source.config), tensors, source.config, options)
+    parts = make_parts(flow_lm_weights(tensors, source.config), tensors, source, options)
     for part in parts:
         present = folder.manifest["signatures"][part.file]
         part.signatures[:] = [s for s in part.signatures if s.name in present]

@@ -54,7 +54,8 @@ class SpeechBody(BaseModel):
     pauses: bool = Field(False, description="Understand [pause:0.5] and <break time='500ms'/>.")
     early_start: bool = Field(False, description="Let speech begin after the first clause.")
     timestamps: bool = Field(
-        False, description="With stream_format sse: events that say when each chunk is spoken."
+        False,
+        description="With stream_format sse: events that say when each word and chunk is heard.",
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.generation.threaded import Threaded
 from pocket_tts_jax.server.formats import Format, open_encoder
 from pocket_tts_jax.server.log import log_event, log_failure
@@ -34,7 +35,7 @@ class Job:
     characters: int
     sse: bool = False
     timestamps: bool = False
-    """Whether events say when each chunk is spoken; needs `sse`."""
+    """Whether events say when each chunk and word is spoken; needs `sse`."""
     whole: bool = False
     """Whether the answer is one body with its length, instead of a stream."""
     headers: dict[str, str] = field(default_factory=dict)
@@ -138,12 +139,16 @@ class _Make:
         encoder = open_encoder(self.job.format, rate, whole=self.job.whole)
         wrap = _delta if self.job.sse else bytes
 
-        def tell(chunk: ChunkSpoken) -> None:
+        def tell_chunk(chunk: ChunkSpoken) -> None:
             if self.job.timestamps:
                 thread.tell(_event(chunk_event(chunk, "speech.chunk")))
 
+        def tell_word(word: SpokenWord) -> None:
+            thread.tell(_event(word_event(word, "speech.word")))
+
+        on_word = tell_word if self.job.timestamps else None
         try:
-            for samples in speak(self.served, request, thread.stopping, tell):
+            for samples in speak(self.served, request, thread.stopping, tell_chunk, on_word):
                 self.timing.audio_seconds += samples.shape[0] / rate
                 if data := encoder.encode(samples):
                     yield wrap(data)
@@ -167,6 +172,18 @@ def chunk_event(chunk: ChunkSpoken, kind: str) -> dict[str, object]:
         "start": round(chunk.start, 3),
         "end": round(chunk.end, 3),
         "complete": chunk.complete,
+    }
+
+
+def word_event(word: SpokenWord, kind: str) -> dict[str, object]:
+    """What clients hear about a word whose time is known."""
+    return {
+        "type": kind,
+        "text": word.text,
+        "start": round(word.start, 3),
+        "end": round(word.end, 3),
+        "chunk": word.chunk,
+        "characters": [word.first_character, word.last_character],
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from pocket_tts_jax.generation.engine import Decoder, Engine, Latents
+from pocket_tts_jax.generation.engine import Decoder, Engine, Latents, Step
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.state import VoiceState
 
@@ -145,7 +145,7 @@ class _LatentsInTurns:
     stream: _Stream
     turns: Turns
 
-    def step(self, noise: np.ndarray) -> tuple[np.ndarray, float]:
+    def step(self, noise: np.ndarray) -> Step:
         with self.turns.turn(self.stream):
             return self.latents.step(noise)
 

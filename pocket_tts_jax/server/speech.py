@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.audio.stretch import TimeStretch
 from pocket_tts_jax.generation.ending import ChunkReport
 from pocket_tts_jax.generation.engine import Audio
@@ -47,9 +48,11 @@ def speak(
     request: SpeechRequest,
     stop: threading.Event,
     on_chunk: Callable[[ChunkSpoken], None] = lambda chunk: None,
+    on_word: Callable[[SpokenWord], None] | None = None,
 ) -> Iterator[Audio]:
     """Speak: pieces of float32 samples, ±1 full scale. Blocks while it computes, and ends within
-    two frames when `stop` is set. `on_chunk` is called behind the last piece of each chunk.
+    two frames when `stop` is set. `on_chunk` is called behind the last piece of each chunk, and
+    `on_word` for each word of the text, at most 0.5 s of audio after it.
 
     Raises TextError where there is nothing to speak, VoiceError for a voice of another model.
     """
@@ -63,14 +66,20 @@ def speak(
         start = end - chunk.frames * model.frame_size / second
         on_chunk(ChunkSpoken(chunk.index, chunk.text, start, end, chunk.eos))
 
+    def report_word(word: SpokenWord) -> None:
+        if on_word is not None:
+            on_word(word.at_speed(request.speed))
+
+    words = on_word is not None
     frames = stream(
         served.scheduler.open(),
         request.voice,
-        model.prompts(request.text, options=request.options),
+        model.prompts(request.text, options=request.options, words=words),
         model.sampling(secrets.randbits(63) if request.seed is None else request.seed),
         first_chunk=request.first_chunk,
         stop=stop,
         on_chunk=report,
+        on_word=report_word if words else None,
     )
     with closing(frames):
         for frame in frames:

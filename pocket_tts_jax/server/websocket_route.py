@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.audio.stretch import FASTEST, SLOWEST
 from pocket_tts_jax.generation.engine import Audio
 from pocket_tts_jax.generation.threaded import Pieces, Threaded
@@ -29,7 +30,7 @@ from pocket_tts_jax.server.log import log_event, log_failure
 from pocket_tts_jax.server.metrics import Timing
 from pocket_tts_jax.server.models import ServedModel
 from pocket_tts_jax.server.problems import Problem, as_openai, problem_of
-from pocket_tts_jax.server.response import chunk_event
+from pocket_tts_jax.server.response import chunk_event, word_event
 from pocket_tts_jax.server.service import Service
 from pocket_tts_jax.server.speech import ChunkSpoken, SpeechRequest, speak
 from pocket_tts_jax.server.voices import find_voice
@@ -37,7 +38,7 @@ from pocket_tts_jax.text.pipeline import TextOptions
 from pocket_tts_jax.voice.state import VoiceState
 
 router = APIRouter()
-News = Audio | ChunkSpoken
+News = Audio | ChunkSpoken | SpokenWord
 
 
 class _Message(BaseModel):
@@ -56,6 +57,7 @@ class Start(_Message):
     normalize: bool | None = None
     pauses: bool = False
     early_start: bool = True
+    words: bool = False
 
 
 class Text(_Message):
@@ -118,8 +120,8 @@ async def _receive(socket: WebSocket, service: Service) -> Start | Text | Order:
 class _Utterance:
     """The text between two flushes, and the task that speaks it after the one before."""
 
-    def __init__(self, patience: float) -> None:
-        self.pieces = Pieces(patience)
+    def __init__(self, patience: float, first_character: int) -> None:
+        self.pieces, self.first_character = Pieces(patience), first_character
         self.characters = 0
         self.task: asyncio.Task[None] | None = None
 
@@ -143,6 +145,8 @@ class _Conversation:
         self._tasks: list[asyncio.Task[None]] = []
         self._thread: Threaded[News] | None = None  # of the utterance that is spoken
         self._sent = 0.0  # seconds of audio
+        self._received = 0  # characters of text
+        self._characters = 0  # before the utterance that is spoken
         self._chunks = 0
         self._sending = asyncio.Lock()
 
@@ -213,17 +217,18 @@ class _Conversation:
             receiving.cancel()
 
     def _add(self, text: str) -> None:
-        if not (text and (text.strip() or self._open)):
-            return
-        if self._open is None:
+        if self._open is None and text.strip():
             self._open = self._begin()
+        self._received += len(text)
+        if self._open is None:
+            return  # space before a text
         self._open.characters += len(text)
         if self._open.characters > self._service.settings.max_text:
             self._service.check_text("x" * self._open.characters, "text")
         self._open.pieces.put(text)
 
     def _begin(self) -> _Utterance:
-        utterance = _Utterance(self._service.settings.patience)
+        utterance = _Utterance(self._service.settings.patience, self._received)
         before = self._tasks[-1] if self._tasks else None
         utterance.task = asyncio.create_task(self._speak(utterance, before))
         self._tasks.append(utterance.task)
@@ -255,9 +260,11 @@ class _Conversation:
             if before is not None:
                 await asyncio.wait([before])
             request, offset = self._request(utterance), self._sent
+            self._characters = utterance.first_character
 
             def make(thread: Threaded[News]) -> Iterator[News]:
-                return speak(self._served, request, thread.stopping, thread.tell)
+                on_word = thread.tell if self._start.words else None
+                return speak(self._served, request, thread.stopping, thread.tell, on_word)
 
             async with self._service.run(self._served, make) as self._thread:
                 async for news in self._thread:
@@ -287,6 +294,9 @@ class _Conversation:
             start, end = news.start + offset, news.end + offset
             await self._tell(chunk_event(replace(news, start=start, end=end), "chunk"))
             return
+        if isinstance(news, SpokenWord):
+            later = news.later(offset, self._characters)
+            return await self._tell(word_event(later, "word"))
         seconds = news.shape[0] / self._served.model.sample_rate
         timing.audio_seconds += seconds
         start, self._sent = self._sent, self._sent + seconds

@@ -20,7 +20,9 @@ from pocket_tts_jax.text.lexicon import Lexicon
 from pocket_tts_jax.text.pauses import Pause, split_pauses
 from pocket_tts_jax.text.prepare import Prompt, TextRules, make_prompt, prepare_text
 from pocket_tts_jax.text.tokenizer import Tokenizer
+from pocket_tts_jax.text.traced import Traced
 from pocket_tts_jax.text.typography import fold_typography
+from pocket_tts_jax.text.words import WordFinder
 from pocket_tts_jax.weights.source import ModelSource
 
 Item = Prompt | Pause
@@ -71,13 +73,17 @@ def iter_prompts(
     options: TextOptions | None = None,
     max_tokens: int | None = None,
     first_chunk: int = 0,
+    *,
+    words: bool = False,
 ) -> Iterator[Item]:
     """The prompts of `text` from chunk `first_chunk` on, and the pauses between them.
 
     `max_tokens` None takes the model's. The first prompt is made at once, so that TextError for a
     text with nothing to speak is raised here; the others as they are asked for. Pauses alone are
-    something to speak.
+    something to speak. With `words` the prompts have the words of `text` that they say.
     """
+    if words:
+        text = Traced(text)
     items = _from_chunk(Cutter(tokenizer, source, options, max_tokens).items(text), first_chunk)
     head: list[Item] = []
     for item in items:
@@ -115,7 +121,7 @@ class Cutter:
         check_max_tokens(self.max_tokens)
         self.tokenizer, self._source = tokenizer, source
         self.rules = TextRules.from_config(source.config)
-        self.own_letters = _has_own_letters(tokenizer)
+        self.own_letters = has_own_letters(tokenizer)
 
     @property
     def rewrites(self) -> bool:
@@ -138,15 +144,20 @@ class Cutter:
             end = first_clause(spoken) if early else None
             early = False
             for part in [spoken] if end is None else [spoken[:end], spoken[end:]]:
-                yield from self.prompts(part)
+                yield from self.prompts(part, segment)
 
     def rewrite(self, text: str) -> str:
         """Lexicon, typography and numbers."""
         return _rewritten(text, self._source, self.options)
 
-    def prompts(self, spoken: str) -> Iterator[Prompt]:
-        """The prompts of a text without pauses that was rewritten."""
+    def prompts(self, spoken: str, written: str) -> Iterator[Prompt]:
+        """The prompts of a text without pauses, `written` before it was rewritten; with their
+        words where it is `Traced`."""
         text = prepare_text(spoken, self.rules).text.strip()
+        finder = None
+        if isinstance(text, Traced) and isinstance(written, Traced):
+            finder = WordFinder(written, text, self.tokenizer)
+        text = str(text)
         ids = self.tokenizer.encode(text)
         how = {
             "cut_at_words": self.options.cut_at_words,
@@ -156,13 +167,16 @@ class Cutter:
         own = self.own_letters
         written = as_written(same, text, self.tokenizer.decode(ids)) if own else same
         for chunk, name in zip(chunks, written, strict=True):
-            yield self.prompt(chunk, name)
+            yield self.prompt(chunk, name, finder)
 
-    def prompt(self, chunk: str, name: str) -> Prompt:
+    def prompt(self, chunk: str, name: str, finder: WordFinder | None = None) -> Prompt:
         """What the model is fed for a chunk, which reports call `name`."""
         warn_if_long(chunk, self.tokenizer, self.max_tokens, name)
+        traced = chunk if finder is None else finder.trace(chunk)
         frame_rate = self._source.config.mimi.frame_rate
-        prompt = make_prompt(chunk, self.tokenizer, self.rules, frame_rate)
+        prompt = make_prompt(traced, self.tokenizer, self.rules, frame_rate)
+        if finder is not None and isinstance(prompt.text, Traced):
+            prompt = replace(prompt, text=str(prompt.text), words=finder.words(prompt.text))
         return replace(prompt, text=name) if self.own_letters else prompt
 
 
@@ -174,7 +188,7 @@ def first_clause(text: str) -> int | None:
     return None
 
 
-def _has_own_letters(tokenizer: Tokenizer) -> bool:
+def has_own_letters(tokenizer: Tokenizer) -> bool:
     """Whether tokens decode to something else than they were made of, such as phonemes."""
     return tokenizer.decode(tokenizer.encode(_SAMPLE)).split() != _SAMPLE.split()
 

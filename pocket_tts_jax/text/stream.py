@@ -6,9 +6,11 @@ caller that has waited long enough for more text ends it.
 """
 
 import re
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import cast
 
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.text.chunks import (
@@ -29,11 +31,15 @@ from pocket_tts_jax.text.prepare import (
     replace_characters,
 )
 from pocket_tts_jax.text.tokenizer import Tokenizer
+from pocket_tts_jax.text.traced import Traced, joined
+from pocket_tts_jax.text.words import WordFinder
 
 # Where a text may be tokenized in two parts: at the space behind a sentence, before a word.
 _SEAM = re.compile(r"(?<=[.!?…\"'”’)\]»])[ \n\r]+(?=([^\W_]))")
 # Where a text may be rewritten in two parts, if the word behind agrees: not in "No. 5".
 _CLAUSE = re.compile(r"(?<=[.!?…,;:\"'”’)\]»])\s+(?=(?P<word>[^\W_]\S*)\s)")
+_OTHER_WORD = "then"  # one that is rewritten nowhere
+_WORD = re.compile(r"\S+")
 # A pause mark, and what comes behind it up to the next part's first letter or digit.
 _MARK = re.compile(
     r"(?:\[pause\b[^\[\]]*\]|</?[A-Za-z][^<>]*>)[.,;:!?…]*\s*(?=[^\[<]*?[^\W_])", re.IGNORECASE
@@ -42,13 +48,16 @@ _MARK = re.compile(
 _MAY_BE_MARK = re.compile(r"\s*(?:\[(?=p|\Z)|<(?=[/a-z]|\Z)|\Z)", re.IGNORECASE)
 
 
-def iter_pieces(pieces: Iterable[str], cutter: Cutter) -> Iterator[Item]:
+def iter_pieces(pieces: Iterable[str], cutter: Cutter, *, words: bool = False) -> Iterator[Item]:
     """The prompts and pauses of all `pieces` together, each as soon as it is complete.
 
-    They are those of `cutter.items` for the whole text. Raises TextError at the end where there
-    was nothing to speak.
+    They are those of `cutter.items` for the whole text, with `words` also the words that they say.
+    Raises TextError at the end where there was nothing to speak.
     """
-    parts = _split_pauses(pieces) if cutter.options.pauses else iter(pieces)
+    raw = _Raw(words)
+    parts: Iterator[str | Pause] = map(raw.add, pieces)
+    if cutter.options.pauses:
+        parts = _split_pauses(parts)
     early, spoken = cutter.options.early_start, False
     pauses: list[Pause] = []
 
@@ -60,7 +69,7 @@ def iter_pieces(pieces: Iterable[str], cutter: Cutter) -> Iterator[Item]:
             yield part
 
     while True:
-        for prompt in _prompts(segment(), cutter, early):
+        for prompt in _prompts(segment(), cutter, raw, early):
             early, spoken = False, True
             yield prompt
         if not pauses:
@@ -69,6 +78,27 @@ def iter_pieces(pieces: Iterable[str], cutter: Cutter) -> Iterator[Item]:
         yield pauses.pop()
     if not spoken:
         raise nothing_to_speak()
+
+
+class _Raw:
+    """The user's text as far as it has come. Where words are wanted, its parts are traced."""
+
+    def __init__(self, traced: bool) -> None:
+        self.traced, self._text = traced, ""
+
+    def add(self, piece: str) -> str:
+        if not self.traced:
+            return piece
+        start, self._text = len(self._text), self._text + piece
+        return self._part(start, len(self._text))
+
+    def behind(self, text: str) -> str:
+        """What the user wrote for a text that was made of it."""
+        return self._part(*text.span(0, len(text))) if isinstance(text, Traced) else text
+
+    def _part(self, start: int, end: int) -> Traced:
+        places = array("q", range(start, end)), array("q", range(start + 1, end + 1))
+        return Traced(self._text[start:end], *places)
 
 
 def _split_pauses(pieces: Iterable[str]) -> Iterator[str | Pause]:
@@ -94,7 +124,7 @@ def _segments(text: str) -> Iterator[str | Pause]:
     yield from others
 
 
-def _prompts(pieces: Iterator[str], cutter: Cutter, early: bool) -> Iterator[Prompt]:
+def _prompts(pieces: Iterator[str], cutter: Cutter, raw: _Raw, early: bool) -> Iterator[Prompt]:
     """The prompts of one text without pauses."""
     texts = _rewritten(pieces, cutter) if cutter.rewrites else pieces
     if early:
@@ -104,32 +134,38 @@ def _prompts(pieces: Iterator[str], cutter: Cutter, early: bool) -> Iterator[Pro
             # What was rewritten up to a space is followed by a word.
             known = "x" if cutter.rewrites and text[-1:].isspace() else ""
             end = first_clause(text + known)
-        yield from cutter.prompts(text[:end]) if text.strip() else ()
+        if text.strip():
+            yield from cutter.prompts(text[:end], raw.behind(text[:end]))
         if end is None:
             return
         texts = chain([text[end:]], texts)
-    names = _Names(cutter)
-    chunks = _chunks(texts, cutter, names)
+    written = _Written(cutter) if cutter.own_letters or raw.traced else None
+    chunks = _chunks(texts, cutter, written)
     if cutter.options.glue_short_chunks:
         chunks = glue_short_chunks(chunks, cutter.tokenizer, cutter.max_tokens)
     for chunk in chunks:
-        yield cutter.prompt(chunk, names.take(chunk) if cutter.own_letters else chunk)
+        name = chunk if written is None else written.take(chunk)
+        finder = None
+        if isinstance(name, Traced):
+            finder = WordFinder(cast(Traced, raw.behind(name)), name, cutter.tokenizer)
+        yield cutter.prompt(chunk, str(name), finder)
 
 
 def _rewritten(pieces: Iterator[str], cutter: Cutter) -> Iterator[str]:
-    """The rewritten text, part by part: each ends where rewriting the next word with it, or
-    apart from it, is the same."""
+    """The rewritten text, part by part: each ends before a word that changes nothing about how
+    the text before it is rewritten, nor is changed by it."""
     held, scanned = "", 0
     for piece in pieces:
         held += piece
         while clause := _CLAUSE.search(held, scanned):
-            before, word, scanned = held[: clause.start()], clause["word"], clause.end()
-            alone = cutter.rewrite(before)
-            if cutter.rewrite(f"{before} {word}").split() == [
-                *alone.split(),
-                *cutter.rewrite(word).split(),
-            ]:
-                yield alone + clause[0]
+            scanned = clause.end()
+            both = cutter.rewrite(held[: clause.end("word")])
+            other = cutter.rewrite(f"{held[: clause.start()]} {_OTHER_WORD}")
+            word = cutter.rewrite(clause["word"])
+            apart = bool(word) and both.endswith(word) and other.endswith(_OTHER_WORD)
+            before = both[: len(both) - len(word)]
+            if apart and before.split() == other[: -len(_OTHER_WORD)].split():
+                yield before
                 held, scanned = held[clause.end() :], 0
         scanned = max(scanned, _last_word(held))
     yield cutter.rewrite(held)
@@ -143,7 +179,7 @@ def _last_word(text: str) -> int:
     return len(words)
 
 
-def _chunks(texts: Iterator[str], cutter: Cutter, names: "_Names") -> Iterator[str]:
+def _chunks(texts: Iterator[str], cutter: Cutter, written: "_Written | None") -> Iterator[str]:
     stream = TextStream(
         cutter.tokenizer,
         cutter.rules,
@@ -151,31 +187,42 @@ def _chunks(texts: Iterator[str], cutter: Cutter, names: "_Names") -> Iterator[s
         cut_at_words=cutter.options.cut_at_words,
     )
     for text in texts:
-        names.add(text)
-        yield from stream.feed(text)
-    names.end()
+        if written is not None:
+            written.add(text)
+        yield from stream.feed(str(text))
+    if written is not None:
+        written.end()
     yield from stream.flush()
 
 
-class _Names:
-    """What the user wrote for each chunk, where a tokenizer has letters of its own (phonemes,
-    say). Word by word, as `as_written`; after a word that it reads as several, chunks keep the
-    tokenizer's letters."""
+class _Written:
+    """The text that chunks are still made of, where a chunk does not show it: its tokenizer writes
+    in letters of its own (phonemes, say), or its trace is wanted. Word by word, as `as_written`."""
 
     def __init__(self, cutter: Cutter) -> None:
         self._cutter, self._begun, self._lost = cutter, "", False
         self._words: deque[tuple[str, int]] = deque()  # and the length of what is read for it
 
     def add(self, text: str) -> None:
-        if self._cutter.own_letters:
-            *words, self._begun = re.split(r"\s+", self._begun + text)
-            self._take_in(words)
+        self._begun += text
+        complete = 0
+        for word in _WORD.finditer(self._begun):
+            if word.end() < len(self._begun):
+                self._take_in(self._begun[word.start() : word.end()])
+                complete = word.end()
+        self._begun = self._begun[complete:]
 
     def end(self) -> None:
-        if self._begun:
-            self._take_in([finish_end(self._begun, self._cutter.rules)])
+        """The text is complete."""
+        last, self._begun = self._begun.strip(), ""
+        if last:
+            self._take_in(last)
+        if self._words:
+            word, length = self._words.pop()
+            self._words.append((finish_end(word, self._cutter.rules), length))
 
     def take(self, chunk: str) -> str:
+        """What was written for the next chunk; the chunk itself where that is lost."""
         missing, words = sum(map(len, chunk.split())), []
         while self._words and missing > 0:
             word, length = self._words.popleft()
@@ -183,14 +230,19 @@ class _Names:
             if length > missing:  # a word that was cut counts twice
                 self._words.appendleft((word, length - missing))
             missing -= length
-        return chunk if self._lost or not words else " ".join(words)
+        if not words:
+            return chunk
+        spaced = [words[0], *(part for word in words[1:] for part in (" ", word))]
+        if isinstance(words[0], Traced):
+            return joined(spaced)
+        return chunk if self._lost else "".join(spaced)
 
-    def _take_in(self, words: list[str]) -> None:
-        tokenizer, rules = self._cutter.tokenizer, self._cutter.rules
-        for word in replace_characters(" ".join(words), rules).split():
-            read = tokenizer.decode(tokenizer.encode(word)).split()
-            self._lost = self._lost or len(read) != 1
-            self._words.append((word, sum(map(len, read))))
+    def _take_in(self, word: str) -> None:
+        tokenizer = self._cutter.tokenizer
+        word = replace_characters(word, self._cutter.rules)
+        read = tokenizer.decode(tokenizer.encode(str(word))).split()
+        self._lost = self._lost or len(read) != 1
+        self._words.append((word, sum(map(len, read))))
 
 
 class TextStream:

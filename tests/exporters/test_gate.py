@@ -129,7 +129,7 @@ def test_gate_sees_a_prefill_that_forgets_the_cache(monkeypatch: pytest.MonkeyPa
     source = build.open_model(str(tiny_model_folder()))
     tensors = source.load_tensors()
     weights = build.flow_lm_weights(tensors, source.config)
-    part = build.make_parts(weights, tensors, source.config, OPTIONS)[0]
+    part = build.make_parts(weights, tensors, source, OPTIONS)[0]
     found = reference.check_flow_lm(part.signatures, tensors, source.config)
     far = {(name, output) for name, output, value in found if value > reference.RELATIVE}
     # The first layer's rows do not depend on any attention.
@@ -152,9 +152,8 @@ def test_gate_sees_a_wrong_weight(tmp_path: Path) -> None:
     blob = bytearray(path.read_bytes())
     source = build.open_model(str(tiny_model_folder()))
     tensors = source.load_tensors()
-    part = build.make_parts(
-        build.flow_lm_weights(tensors, source.config), tensors, source.config, OPTIONS
-    )[1]
+    weights = build.flow_lm_weights(tensors, source.config)
+    part = build.make_parts(weights, tensors, source, OPTIONS)[1]
     weight = np.ascontiguousarray(part.signatures[0].weights.tree["convolutions"][-1]["weight"])
     pattern = weight.reshape(-1)[:8].tobytes()
     at = blob.find(pattern)

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from pocket_tts_jax.generation.engine import Step
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.state import VoiceState
@@ -57,13 +58,16 @@ class StubEngine:
 class StubLatents:
     def __init__(self, engine: StubEngine, prompt: Prompt):
         digest = hashlib.sha256(repr(prompt.ids).encode()).digest()
-        self._engine, self._left = engine, len(prompt.ids)
+        self._engine, self._tokens, self._frame = engine, len(prompt.ids), 0
         self._level = digest[0] / 1000 + 0.1
 
-    def step(self, noise: np.ndarray) -> tuple[np.ndarray, float]:
+    def step(self, noise: np.ndarray) -> Step:
         self._engine.step()
-        self._left -= 1
-        return noise * 0.01 + self._level, 10.0 if self._left <= 0 else -10.0
+        self._frame += 1
+        attention = np.zeros((1, self._tokens), np.float32)
+        attention[0, min(self._frame, self._tokens) - 1] = 1.0
+        ended = self._frame >= self._tokens
+        return Step(noise * 0.01 + self._level, 10.0 if ended else -10.0, attention)
 
 
 def stub_model(delay: float = 0.0) -> TTSModel:

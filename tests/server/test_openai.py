@@ -119,7 +119,12 @@ def test_server_sent_events(client: openai.OpenAI, samples: np.ndarray):
 
 def test_events_with_times(http: httpx.Client, samples: np.ndarray):
     text = speech(http, response_format="pcm", stream_format="sse", timestamps=True).text
-    chunks = [event for event in events_of(text) if event["type"] == "speech.chunk"]
+    events = events_of(text)
+    words = [event for event in events if event["type"] == "speech.word"]
+    assert [word["text"] for word in words] == TEXT.replace(",", "").replace(".", "").split()
+    assert [TEXT[slice(*word["characters"])] for word in words] == [w["text"] for w in words]
+    assert words[0]["start"] < words[1]["start"] < words[-1]["end"] <= samples.size / 24000
+    chunks = [event for event in events if event["type"] == "speech.chunk"]
     assert " ".join(chunk["text"] for chunk in chunks) == TEXT
     assert chunks[0]["start"] == 0 and all(chunk["complete"] for chunk in chunks)
     assert chunks[-1]["end"] == pytest.approx(samples.size / 24000, abs=0.001)

@@ -96,9 +96,32 @@ def test_times_cover_the_audio(whole: Client):
     seconds = len(whole.audio) / 2 / 24000
     assert audio[-1]["end"] == chunks[-1]["end"] == pytest.approx(seconds, abs=0.001)
     assert [chunk["index"] for chunk in chunks] == list(range(len(chunks)))
-    assert chunks[0]["text"] == "Well, I think that the weather,"
+    assert chunks[0]["text"] == "Well, I think that the weather."
     done = whole.events[-1]
     assert done["seconds"] == pytest.approx(seconds, abs=0.001) and done["chunks"] == len(chunks)
+
+
+def test_words_have_times(server: Running):
+    """Their characters are those of all the text that was sent, flushed or not."""
+    with open_socket(server) as socket:
+        client = Client(socket)
+        client.send("start", words=True, seed=5)
+        client.send("text", text="  ")
+        for piece in cut(TEXT, 4, 9):
+            client.send("text", text=piece)
+        client.send("flush")
+        client.send("text", text=" Then 12 went.")
+        client.send("end")
+        client.until("done")
+    sent, words = f"  {TEXT} Then 12 went.", client.of_kind("word")
+    for word in words:
+        assert sent[slice(*word["characters"])] == word["text"]
+    assert [word["text"] for word in words[-3:]] == ["Then", "12", "went"]
+    assert "$5.50" in [word["text"] for word in words]
+    starts = [word["start"] for word in words]
+    assert starts == sorted(starts) and len(words) == len(sent.split())
+    heard = client.of_kind("audio")[-1]["end"]
+    assert words[-1]["end"] <= heard
 
 
 def test_a_clause_is_spoken_before_the_sentence_ends(server: Running):
@@ -106,7 +129,7 @@ def test_a_clause_is_spoken_before_the_sentence_ends(server: Running):
         client = Client(socket)
         client.send("start")
         client.send("text", text="Well, I think that the weather, which ")
-        assert client.until("chunk")["text"] == "Well, I think that the weather,"
+        assert client.until("chunk")["text"] == "Well, I think that the weather."
         assert len(client.audio) > 0
 
 

@@ -143,6 +143,22 @@ def test_names_are_what_was_written(embedded: tuple[Tokenizer, ModelSource]) -> 
         assert "Doctor Smith paid five dollars" in " ".join(names)
 
 
+@pytest.mark.parametrize("early_start", [False, True])
+def test_words_are_those_of_the_whole(
+    embedded: tuple[Tokenizer, ModelSource], early_start: bool
+) -> None:
+    text = 'Well, I think Dr. Smith paid $5.50 for "No. 5". [pause:0.5] On May 5, 2020 he left. ' * 3
+    options = TextOptions(early_start=early_start, pauses=True)
+    expected = [
+        item.words if isinstance(item, Prompt) else item
+        for item in iter_prompts(text, *embedded, options, words=True)
+    ]
+    for longest in (1, 7, 90):
+        pieces = iter_pieces(pieces_of(text, 3, longest), Cutter(*embedded, options), words=True)
+        got = [item.words if isinstance(item, Prompt) else item for item in pieces]
+        assert got == expected
+
+
 def begun(text: str, early_start: bool = False) -> list[str]:
     """The chunks that leave while the text is still coming."""
     got: list[str] = []

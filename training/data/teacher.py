@@ -58,13 +58,18 @@ class Teacher:
         self._timing, self._speech = (_session(graph) for graph in (timing, speech))
 
     def speak(
-        self, pieces: Sequence[str]
+        self, pieces: Sequence[str], tempo: Float[np.ndarray, " tokens"] | None = None
     ) -> tuple[Float[np.ndarray, " samples"], Float[np.ndarray, " tokens"]]:
-        """24 kHz speech of the tokens, and the second at which each ends."""
+        """24 kHz speech of the tokens, and the second at which each ends.
+
+        `tempo`: how many times as long as usual each token lasts, before the grid rounds that.
+        """
         ids, owners = self._phonemes(pieces)
         feed: dict[str, Any] = {"input": ids[None], "scales": self._scales}
         feed["input_lengths"] = np.array([len(ids)])
         durations = np.asarray(self._timing.run(None, feed)[0]).ravel().astype(np.int64)
+        if tempo is not None:
+            durations = np.round(durations * tempo[np.asarray(owners)]).astype(np.int64)
         unit = FRAME_SECONDS * self.rate / HOP
         durations = on_grid(durations, owners, [p == WORD_START for p in pieces], unit)
         feed[DURATIONS] = durations.astype(np.float32)[None, None]
