@@ -6,8 +6,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.audio.stretch import FASTEST, SLOWEST
-from pocket_tts_jax.server.formats import FORMATS
+from pocket_tts_jax.captions.cues import cues, written_words
+from pocket_tts_jax.captions.files import srt, vtt, words_json
+from pocket_tts_jax.server.formats import FORMATS, Format
 from pocket_tts_jax.server.models import ServedModel
 from pocket_tts_jax.server.problems import Problem
 from pocket_tts_jax.server.response import Job, SpeechResponse
@@ -19,6 +22,11 @@ from pocket_tts_jax.text.pipeline import TextOptions
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 IGNORED = "X-Pocket-TTS-Ignored"
+CAPTIONS = {
+    "srt": Format("srt", "application/x-subrip"),
+    "vtt": Format("vtt", "text/vtt"),
+    "json": Format("json", "application/json"),
+}
 _STARTED = int(time.time())
 
 
@@ -105,6 +113,60 @@ async def create_speech(body: SpeechBody, request: Request) -> Any:
         timestamps=body.timestamps,
         whole=not (streams or sse),
         headers={IGNORED: "instructions"} if body.instructions else {},
+    )
+    return SpeechResponse(service, job)
+
+
+class CaptionsBody(BaseModel):
+    """A text to caption. With the same seed its audio is that of /v1/audio/speech."""
+
+    input: str
+    model: str | None = None
+    voice: str | VoiceObject | None = None
+    speed: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] = 1.0
+    seed: Annotated[
+        int, Field(ge=0, lt=2**63, description="The seed of the audio: captions fit no other.")
+    ]
+    normalize: bool | None = None
+    pauses: bool = False
+    early_start: bool = False
+    format: Literal["srt", "vtt", "json"] = Field("vtt", description="json has single words.")
+
+
+@router.post(
+    "/audio/captions",
+    response_class=SpeechResponse,
+    status_code=200,
+    responses={200: {"content": {one.media_type: {} for one in CAPTIONS.values()}}},
+)
+async def create_captions(body: CaptionsBody, request: Request) -> Any:
+    """When the words of a text are heard, as subtitles."""
+    service = service_of(request)
+    model = service.shelf.resolve(body.model)
+    service.check_text(body.input)
+    voice = body.voice.id if isinstance(body.voice, VoiceObject) else body.voice
+    options = TextOptions(
+        normalize=body.normalize, pauses=body.pauses, early_start=body.early_start
+    )
+
+    def prepare(served: ServedModel) -> SpeechRequest:
+        name = find_voice(voice, served.model, service.settings)
+        return SpeechRequest(body.input, served.voice(name), body.speed, body.seed, options)
+
+    def write(words: list[SpokenWord]) -> str:
+        if body.format == "json":
+            return words_json(words)
+        found = cues(written_words(body.input, words, pauses=body.pauses))
+        return srt(found) if body.format == "srt" else vtt(found)
+
+    job = Job(
+        route="captions",
+        model=model,
+        prepare=prepare,
+        format=CAPTIONS[body.format],
+        characters=len(body.input),
+        whole=True,
+        write_captions=write,
     )
     return SpeechResponse(service, job)
 

@@ -38,6 +38,8 @@ class Job:
     """Whether events say when each chunk and word is spoken; needs `sse`."""
     whole: bool = False
     """Whether the answer is one body with its length, instead of a stream."""
+    write_captions: Callable[[list[SpokenWord]], str] | None = None
+    """What is sent instead of the audio, made of its words."""
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -135,6 +137,25 @@ class _Make:
 
     def __call__(self, thread: Threaded[bytes]) -> Iterator[bytes]:
         request = self.job.prepare(self.served)
+        if self.job.write_captions is not None:
+            return self._captions(thread, request, self.job.write_captions)
+        return self._audio(thread, request)
+
+    def _captions(
+        self,
+        thread: Threaded[bytes],
+        request: SpeechRequest,
+        write: Callable[[list[SpokenWord]], str],
+    ) -> Iterator[bytes]:
+        words: list[SpokenWord] = []
+        rate = self.served.model.sample_rate
+        for samples in speak(self.served, request, thread.stopping, on_word=words.append):
+            self.timing.audio_seconds += samples.shape[0] / rate
+        if thread.stopping.is_set():
+            raise _ending()
+        yield write(words).encode()
+
+    def _audio(self, thread: Threaded[bytes], request: SpeechRequest) -> Iterator[bytes]:
         rate = self.served.model.sample_rate
         encoder = open_encoder(self.job.format, rate, whole=self.job.whole)
         wrap = _delta if self.job.sse else bytes
@@ -153,7 +174,7 @@ class _Make:
                 if data := encoder.encode(samples):
                     yield wrap(data)
             if thread.stopping.is_set():
-                raise Problem(503, "The server is ending.", code="draining")
+                raise _ending()
             tail = self.job.format.silence(rate)
             if data := encoder.encode(tail) + encoder.finish():
                 yield wrap(data)
@@ -161,6 +182,10 @@ class _Make:
                 yield _event(_done(self.job.characters, self.timing.audio_seconds))
         finally:
             encoder.close()
+
+
+def _ending() -> Problem:
+    return Problem(503, "The server is ending.", code="draining")
 
 
 def chunk_event(chunk: ChunkSpoken, kind: str) -> dict[str, object]:

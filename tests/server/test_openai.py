@@ -130,6 +130,22 @@ def test_events_with_times(http: httpx.Client, samples: np.ndarray):
     assert chunks[-1]["end"] == pytest.approx(samples.size / 24000, abs=0.001)
 
 
+@pytest.mark.parametrize(
+    ("format", "kind", "begins"),
+    [
+        ("vtt", "text/vtt", "WEBVTT\n"),
+        ("srt", "application/x-subrip", "1\n00:00:00,"),
+        ("json", "application/json", "{"),
+    ],
+)
+def test_captions(http: httpx.Client, format: str, kind: str, begins: str):
+    body = {"input": TEXT, "seed": 3, "format": format}
+    answer = http.post("/v1/audio/captions", json=body)
+    assert answer.headers["content-type"] == kind and answer.text.startswith(begins)
+    assert "walked" in answer.text
+    assert http.post("/v1/audio/captions", json={"input": TEXT}).status_code == 400
+
+
 @pytest.mark.parametrize("format", sorted(REST))
 @pytest.mark.parametrize("stream", [True, False])
 def test_every_format_is_whole(http: httpx.Client, samples: np.ndarray, format: str, stream: bool):
