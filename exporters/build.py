@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import yaml
 
 from exporters.convert import litert as convert
@@ -17,7 +16,7 @@ from exporters.convert import quantize
 from exporters.convert.quantize import PRECISIONS, RECIPES, Precision, precision_of
 from exporters.gate import report
 from exporters.gate.gate import Check, Part, validate
-from exporters.gate.vectors import noise_temperature, write_vectors
+from exporters.gate.vectors import write_vectors
 from exporters.graph.fold import decoder_weights, encoder_weights, flow_lm_weights
 from exporters.graph.signature import Signature
 from exporters.graph.signatures import (
@@ -31,8 +30,9 @@ from exporters.graph.signatures import (
 from exporters.manifest import refresh_files, write_manifest
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, VoiceError
+from pocket_tts_jax.jax_engine.engine import JaxEngine
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
-from pocket_tts_jax.voice.state import read_voice
+from pocket_tts_jax.voice.state import VoicePrompt, VoiceState, read_voice, write_voice
 from pocket_tts_jax.weights.checkpoint import fingerprint
 from pocket_tts_jax.weights.source import ModelSource, is_published, open_source
 
@@ -61,10 +61,10 @@ class Options:
             raise ConfigError(
                 f"--precision is one of {', '.join(PRECISIONS)}, got {self.precision}"
             )
-        if not max(self.prefill_lengths) <= self.max_frames <= MANY_FRAMES:
+        fewest = 2 * max(self.prefill_lengths)
+        if not fewest <= self.max_frames <= MANY_FRAMES:
             raise ConfigError(
-                f"--max-frames is from {max(self.prefill_lengths)} to {MANY_FRAMES}, "
-                f"got {self.max_frames}"
+                f"--max-frames is from {fewest} to {MANY_FRAMES}, got {self.max_frames}"
             )
         if self.via not in ("litert", "jax2tf"):
             raise ConfigError(f"--via is litert or jax2tf, got {self.via}")
@@ -99,7 +99,7 @@ class Export:
             weights=self.flow_lm,
             signatures={part.file: part.signatures for part in parts},
         )
-        checks = validate(self.folder, parts, self.tensors, self.config, precision)
+        checks = validate(self.folder, parts, self.tensors, self.source, precision)
         report.write_reports(self.folder, f"{self.source.name}, {precision}", checks)
         self._record()
         return checks
@@ -122,19 +122,27 @@ class Export:
         (folder / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
         shutil.copyfile(source.tokenizer, folder / f"tokenizer{source.tokenizer.suffix}")
         for path in _voice_files(source, self.options.voices):
-            read_voice(path, self.config)  # a voice of another model stops the export
             (folder / "voices").mkdir(exist_ok=True)
-            shutil.copyfile(path, folder / "voices" / path.name)
+            write_voice(folder / "voices" / path.name, self._voice(path))
         if source.voices is not None:
             for document in _DOCUMENTS:
                 if (source.voices.parent / document).is_file():
                     shutil.copyfile(source.voices.parent / document, folder / document)
 
+    def _voice(self, path: Path) -> VoiceState:
+        """A voice of any form as its attention cache; one of another model stops the export."""
+        voice = read_voice(path, self.config)
+        if isinstance(voice, VoicePrompt):
+            engine = JaxEngine(self.config, dict(self.tensors))
+            state = engine.voice_from_embeddings(voice.embeddings)
+            return dataclasses.replace(state, metadata=voice.metadata)
+        return voice
+
     def _record(self) -> None:
         """Test vectors come from the finished files; the manifest then lists them too."""
         refresh_files(self.folder)
         engine = LiteRTEngine(self.folder, threads=1)
-        write_vectors(engine, self.source.settings.max_tokens)
+        write_vectors(engine)
         engine.close()
         refresh_files(self.folder)
 
@@ -149,9 +157,8 @@ def open_model(model: str | None, with_encoder: bool = False) -> ModelSource:
 
 
 def make_parts(flow_lm: Any, tensors: Any, source: ModelSource, options: Options) -> list[Part]:
-    """The files of an export, and inputs to try them with."""
+    """The files of an export."""
     config, heads = source.config, source.alignment.heads
-    inputs = _Inputs(config)
     decoder = decoder_weights(tensors, config)
     parts = [
         Part(
@@ -164,43 +171,13 @@ def make_parts(flow_lm: Any, tensors: Any, source: ModelSource, options: Options
                 options.prefill_lengths,
                 options.batches,
             ),
-            inputs,
         ),
-        Part(DECODER, decoder_signatures(decoder, config, options.decoder_frames), inputs),
+        Part(DECODER, decoder_signatures(decoder, config, options.decoder_frames)),
     ]
     if options.with_encoder:
         encoder = encoder_weights(tensors, config)
-        parts.append(Part(ENCODER, encoder_signatures(encoder, config), inputs))
+        parts.append(Part(ENCODER, encoder_signatures(encoder, config)))
     return parts
-
-
-class _Inputs:
-    """Random inputs of the size that a model meets, the same for the same signature."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-
-    def __call__(self, signature: Signature) -> Callable[[int], dict[str, np.ndarray]]:
-        config, free = self._config, set(signature.state_names()) | {"position"}
-        free |= {t.name for t in signature.inputs if t.name.startswith(("k_", "v_"))}
-        wanted = [tensor for tensor in signature.inputs if tensor.name not in free]
-        scales = {"noise": noise_temperature(config) ** 0.5, "audio": 0.1}
-
-        def draw(step: int) -> dict[str, np.ndarray]:
-            rng = np.random.default_rng([step, len(signature.name)])
-            found = {}
-            for tensor in wanted:
-                if tensor.dtype == "int32":
-                    highest = config.flow_lm.lookup_table.n_bins + 1
-                    found[tensor.name] = rng.integers(0, highest, tensor.shape).astype(np.int32)
-                    continue
-                values = rng.standard_normal(tensor.shape) * scales.get(tensor.name, 1)
-                if tensor.name == "embeddings":
-                    values -= values.mean(axis=-1, keepdims=True)
-                found[tensor.name] = values.astype(np.float32)
-            return found
-
-        return draw
 
 
 def _route(via: str) -> Callable[[list[Signature], Path], None]:

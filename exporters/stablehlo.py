@@ -21,7 +21,7 @@ import typer
 from jax import export as jax_export
 
 from exporters.build import MAX_FRAMES, Options, make_parts, open_model
-from exporters.gate.against_file import Difference
+from exporters.gate.difference import Difference
 from exporters.gate.gate import FP32_RELATIVE
 from exporters.graph.fold import flow_lm_weights
 from exporters.graph.signature import Signature

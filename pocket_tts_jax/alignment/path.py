@@ -42,7 +42,7 @@ class Path:
         self._before = np.cumsum(self._is_word) - self._is_word  # words before each place
         self._scores: Float[np.ndarray, " places"] | None = None
         self._back: list[np.ndarray] = []  # for each frame not decided, where a path came from
-        self._first = True
+        self.log_likelihood = 0.0  # of the whole path, once it is finished
 
     def push(self, attention: Float[np.ndarray, "heads tokens"]) -> list[int]:
         likelihood = self._likelihood(attention)
@@ -66,8 +66,9 @@ class Path:
         """The places of the last frames: the path that has spoken most of the words."""
         if self._scores is None:
             return []
-        behind = self._is_word.sum() - self._before - self._is_word
-        place, decided = int(np.argmax(self._scores + _SKIP * behind)), []
+        totals = self._scores + _SKIP * (self._is_word.sum() - self._before - self._is_word)
+        place, decided = int(np.argmax(totals)), []
+        self.log_likelihood = float(totals[place])
         while self._back:
             decided.append(self._decide(place))
         return decided

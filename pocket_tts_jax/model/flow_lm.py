@@ -169,10 +169,10 @@ class FlowLM(nn.Module):
         self, embeddings: Float[Array, "b t d"], state: FlowLMState
     ) -> tuple[Float[Array, "b t h"], tuple[KVCache, ...]]:
         """Hidden states that the heads read, and the new rows; the cache is only read."""
-        hidden, rows, _ = self._forward(embeddings, state)
+        hidden, rows, _ = self.forward_with_attention(embeddings, state)
         return hidden, rows
 
-    def _forward(
+    def forward_with_attention(
         self, embeddings: Float[Array, "b t d"], state: FlowLMState
     ) -> tuple[Float[Array, "b t h"], tuple[KVCache, ...], Float[Array, "b heads t slots"]]:
         x, rows, attention = self.transformer(embeddings, state)
@@ -211,7 +211,9 @@ class FlowLM(nn.Module):
         flow_steps: int = 1,
     ) -> tuple[StepOutput, tuple[KVCache, ...]]:
         """`step` without the write: the next latent, and the rows that `append` puts away."""
-        hidden, rows, attention = self._forward(self.embed_audio(latent[:, None]), state)
+        hidden, rows, attention = self.forward_with_attention(
+            self.embed_audio(latent[:, None]), state
+        )
         latent, eos_logit = self.heads(hidden[:, 0], noise, flow_steps)
         return StepOutput(latent, eos_logit, attention[:, :, 0]), rows
 

@@ -17,7 +17,8 @@ from exporters.gate import against_model as reference
 from exporters.gate import gate as validate
 from exporters.gate import inspect_file as flatbuffer
 from exporters.gate import recheck as check
-from exporters.gate.against_file import Chain, Difference
+from exporters.gate.against_file import Chain
+from exporters.gate.difference import Difference
 from exporters.gate.recheck import check_folder
 from exporters.graph import functions as graph
 from exporters.tflite import export
