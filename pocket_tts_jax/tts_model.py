@@ -8,19 +8,30 @@ import logging
 import secrets
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
 from pocket_tts_jax.alignment.spoken import SpokenWord
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.generation.batch import Request, speak_requests
 from pocket_tts_jax.generation.engine import Audio, Engine
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import OnChunk, OnWord, stream
+from pocket_tts_jax.generation.threaded import speak_pieces
 from pocket_tts_jax.open_model import ModelOptions, open_model
-from pocket_tts_jax.text.pipeline import Item, TextOptions, iter_prompts
+from pocket_tts_jax.text.pipeline import Cutter, Item, TextOptions, iter_prompts
+from pocket_tts_jax.text.stream import iter_pieces
 from pocket_tts_jax.text.tokenizer import load_tokenizer
 from pocket_tts_jax.voice.cache import PromptCache
 from pocket_tts_jax.voice.load import VoiceLoader, VoiceSource
@@ -185,7 +196,7 @@ class TTSModel:
 
     def prompts(
         self,
-        text: str,
+        text: str | Iterable[str],
         max_tokens: int | None = None,
         options: TextOptions | None = None,
         first_chunk: int = 0,
@@ -193,10 +204,16 @@ class TTSModel:
         words: bool = False,
     ) -> Iterator[Item]:
         """The chunks that the model is fed for `text`, each with its tokens and limits (and with
-        `words` the words of `text` that it says), and the pauses between them."""
-        return iter_prompts(
-            *(text, self.tokenizer, self.source, options, max_tokens, first_chunk), words=words
-        )
+        `words` the words of `text` that it says), and the pauses between them. Of a text in
+        pieces, each as soon as it is complete."""
+        if isinstance(text, str):
+            return iter_prompts(
+                *(text, self.tokenizer, self.source, options, max_tokens, first_chunk), words=words
+            )
+        if first_chunk:
+            raise TextError("A text in pieces is spoken from its beginning: leave first_chunk out.")
+        cutter = Cutter(self.tokenizer, self.source, options, max_tokens)
+        return iter_pieces(text, cutter, words=words)
 
     def sampling(self, seed: int | None = None, frames_after_eos: int | None = None) -> Sampling:
         """The model's sampling options for one generation; `seed` None draws one."""
@@ -218,7 +235,7 @@ class TTSModel:
     def generate_audio(
         self,
         model_state: VoiceState,
-        text_to_generate: str,
+        text_to_generate: str | Iterable[str],
         max_tokens: int | None = None,
         frames_after_eos: int | None = None,
         copy_state: bool = True,
@@ -255,10 +272,11 @@ class TTSModel:
         )
         return np.concatenate([np.empty(0, np.float32), *frames]), words
 
+    @overload
     def generate_audio_stream(
         self,
         model_state: VoiceState,
-        text_to_generate: str,
+        text_to_generate: str | Iterable[str],
         max_tokens: int | None = None,
         frames_after_eos: int | None = None,
         copy_state: bool = True,
@@ -269,8 +287,47 @@ class TTSModel:
         first_chunk: int = 0,
         on_chunk: OnChunk | None = None,
         on_word: OnWord | None = None,
-    ) -> Generator[Audio, None, None]:
+    ) -> Generator[Audio, None, None]: ...
+
+    @overload
+    def generate_audio_stream(
+        self,
+        model_state: VoiceState,
+        text_to_generate: AsyncIterable[str],
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        copy_state: bool = True,
+        stop: threading.Event | None = None,
+        *,
+        seed: int | None = None,
+        text: TextOptions | None = None,
+        first_chunk: int = 0,
+        on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
+    ) -> AsyncGenerator[Audio, None]: ...
+
+    def generate_audio_stream(
+        self,
+        model_state: VoiceState,
+        text_to_generate: str | Iterable[str] | AsyncIterable[str],
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        copy_state: bool = True,
+        stop: threading.Event | None = None,
+        *,
+        seed: int | None = None,
+        text: TextOptions | None = None,
+        first_chunk: int = 0,
+        on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
+    ) -> Generator[Audio, None, None] | AsyncGenerator[Audio, None]:
         """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
+
+        The text may also come in pieces, such as a language model's answer: from an iterator, of
+        which a thread takes the next piece when it needs more text, or from an async iterator,
+        whose audio is an async generator. Where pieces begin and end changes no sample; a chunk is
+        spoken when it is complete, the first one sooner with `TextOptions(early_start=True)`.
+        Closing the generator waits for a piece that the thread is waiting for.
 
         max_tokens: longest chunk that a text is cut into (50, or what the model says).
         frames_after_eos: frames spoken after the model's end; None leaves it to the text's length.
@@ -287,6 +344,24 @@ class TTSModel:
         Raises TextError at once where there is nothing to speak, and VoiceError for a voice of
         another model.
         """
+        if isinstance(text_to_generate, AsyncIterable):
+
+            def speak(pieces: Iterator[str], closing: threading.Event) -> Iterator[Audio]:
+                return self.generate_audio_stream(
+                    model_state,
+                    pieces,
+                    max_tokens,
+                    frames_after_eos,
+                    copy_state,
+                    closing,
+                    seed=seed,
+                    text=text,
+                    first_chunk=first_chunk,
+                    on_chunk=on_chunk,
+                    on_word=on_word,
+                )
+
+            return speak_pieces(text_to_generate, speak, stop)
         self.check_voice(model_state)
         words = on_word is not None
         prompts = self.prompts(text_to_generate, max_tokens, text, first_chunk, words=words)
