@@ -1,0 +1,1 @@
+extern int pocket_ring_index;

@@ -1,0 +1,1 @@
+int pocket_ring_index;
