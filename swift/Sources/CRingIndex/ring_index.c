@@ -1,1 +1,1 @@
-int pocket_ring_index;
+#include "ring_index.h"  // SwiftPM wants a source file in each target

@@ -15,15 +15,14 @@ public final class SpeechSession: Sendable {
 
     private let state: State
 
-    init(_ model: TTSModel, _ voice: Voice, _ seed: UInt64, _ options: SpeechOptions) throws {
+    init(_ model: LoadedModel, _ voice: Voice, _ seed: UInt64, _ options: SpeechOptions) throws {
         let engine = model.engine
         let text = options.text
         guard !text.pauses, !text.glueShortChunks, options.speed == 1 else {
             throw TTSError.option("A session has no pauses, glueShortChunks or speed: use stream.")
         }
-        let sampling = try Sampling(
-            options, seed: seed, engine.manifest.generation, engine.flowLM.flowSteps)
-        let pipeline = try TextPipeline(model.tokenizer, engine.manifest, text)
+        let sampling = try model.sampling(options, seed)
+        let pipeline = try model.pipeline(text)
         let state = State(pipeline, try TextStream(pipeline, firstSentenceAtOnce: true))
         self.state = state
         frames = SpeechStream { buffer in

@@ -34,23 +34,15 @@ public struct ModelOptions: Sendable {
 /// for try await frame in tts.stream("Hello!", voice: "joe") { play(frame.samples) }
 /// ```
 public actor TTSModel {
-    nonisolated let engine: Engine
-    nonisolated let tokenizer: any Tokenizer
-    private nonisolated let voices = Voices()
+    nonisolated let loaded: LoadedModel
+    private nonisolated var engine: Engine { loaded.engine }
 
     /// Load the folder that `python -m exporters.tflite` wrote.
     ///
     /// Throws `TTSError.folder` for a folder that is damaged or of another format, and
     /// `TTSError.tokenizer`. The work is done on a thread of its own.
     public init(folder: URL, options: ModelOptions = ModelOptions()) async throws {
-        (engine, tokenizer) = try await onThread {
-            let opened = try ModelFolder(folder)
-            let cache = options.cacheFolder?.path
-            try VerifiedFiles(folder: cache).verify(opened, options.check)
-            let tokenizer = try openTokenizer(opened)
-            let engine = try Engine(opened, threads: options.threads, cache: WeightCache(folder: cache))
-            return (engine, tokenizer)
-        }
+        loaded = try await onThread { try LoadedModel(folder, options) }
     }
 
     /// Name of the model.
@@ -87,7 +79,7 @@ public actor TTSModel {
         options: SpeechOptions = SpeechOptions(),
         onChunk: @escaping @Sendable (ChunkReport) -> Void = { _ in }
     ) -> SpeechStream {
-        stream(text, seed ?? .random(in: 0...(.max)), options, onChunk) { try self.loadVoice(voice) }
+        stream(text, seed ?? .random(in: 0...(.max)), options, onChunk) { try self.loaded.voice(voice) }
     }
 
     /// Speak a text with a voice that was prepared before.
@@ -104,7 +96,7 @@ public actor TTSModel {
         _ text: String, voice: String? = nil, seed: UInt64? = nil,
         options: SpeechOptions = SpeechOptions()
     ) async throws -> Speech {
-        let voice = try await onThread { try self.loadVoice(voice) }
+        let voice = try await onThread { try self.loaded.voice(voice) }
         return try await synthesize(text, voice: voice, seed: seed, options: options)
     }
 
@@ -127,12 +119,12 @@ public actor TTSModel {
     public nonisolated func session(
         voice: Voice, seed: UInt64? = nil, options: SpeechOptions = SpeechOptions()
     ) throws -> SpeechSession {
-        try SpeechSession(self, voice, seed ?? .random(in: 0...(.max)), options)
+        try SpeechSession(loaded, voice, seed ?? .random(in: 0...(.max)), options)
     }
 
     /// A voice that comes with the model. Throws `TTSError.voice`.
     public nonisolated func prepareVoice(named name: String) async throws -> Voice {
-        try await onThread { try self.loadVoice(name) }
+        try await onThread { try self.loaded.voice(name) }
     }
 
     /// A voice from a `.safetensors` file that was made for this model. Throws `TTSError.voice`.
@@ -156,19 +148,6 @@ public actor TTSModel {
     /// Free the model. What still speaks throws; so does every later call.
     public nonisolated func unload() { engine.close() }
 
-    nonisolated func loadVoice(_ name: String?) throws -> Voice {
-        guard let name = name ?? defaultVoice else {
-            throw TTSError.voice("The model \(self.name) has no default voice: name one.")
-        }
-        guard voiceNames.contains(name) else {
-            let known = voiceNames.isEmpty ? "none" : voiceNames.joined(separator: ", ")
-            throw TTSError.voice("The model \(self.name) has no voice \(name). It has \(known).")
-        }
-        return try voices.get(name) {
-            try readVoice(try engine.folder.file("voices/\(name).safetensors"), engine)
-        }
-    }
-
     private nonisolated func stream(
         _ text: String, _ seed: UInt64, _ options: SpeechOptions,
         _ onChunk: @escaping @Sendable (ChunkReport) -> Void,
@@ -177,7 +156,9 @@ public actor TTSModel {
         SpeechStream { buffer in
             startThread("pocket-tts audio") {
                 do {
-                    let generator = try self.generator(text, try voice(), seed, options, onChunk)
+                    let items = try self.loaded.pipeline(options.text).items(text)
+                    let generator = try self.loaded.generator(
+                        items, try voice(), seed, options, onChunk)
                     buffer.whenCancelled { [weak generator] in generator?.cancel() }
                     defer { generator.close() }
                     try forward(generator, options.speed, self.sampleRate, into: buffer)
@@ -187,18 +168,6 @@ public actor TTSModel {
                 }
             }
         }
-    }
-
-    /// The blocking form of `stream`: for threads that are not tasks.
-    nonisolated func generator(
-        _ text: String, _ voice: Voice, _ seed: UInt64, _ options: SpeechOptions,
-        _ onChunk: @escaping @Sendable (ChunkReport) -> Void
-    ) throws -> Generator {
-        let generation = engine.manifest.generation
-        let sampling = try Sampling(options, seed: seed, generation, engine.flowLM.flowSteps)
-        let pipeline = try TextPipeline(tokenizer, engine.manifest, options.text)
-        let items = Items(try pipeline.items(text))
-        return try Generator(engine, voice, sampling, items: items.next, onChunk: onChunk)
     }
 }
 
@@ -222,31 +191,9 @@ func onThread<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) a
     }
 }
 
-/// An iterator that one thread at a time asks.
-private final class Items: @unchecked Sendable {
-    private let items: AnyIterator<SpeechItem>
-    init(_ items: AnyIterator<SpeechItem>) { self.items = items }
-    func next() -> SpeechItem? { items.next() }
-}
-
 private final class Reports: @unchecked Sendable {
     private let monitor = Monitor()
     private var reports: [ChunkReport] = []
     func add(_ report: ChunkReport) { monitor.locked { reports.append(report) } }
     var all: [ChunkReport] { monitor.locked { reports } }
-}
-
-/// The voices that were asked for by name.
-private final class Voices: @unchecked Sendable {
-    private let monitor = Monitor()
-    private var loaded: [String: Voice] = [:]
-
-    func get(_ name: String, _ load: () throws -> Voice) throws -> Voice {
-        try monitor.locked {
-            if let voice = loaded[name] { return voice }
-            let voice = try load()
-            loaded[name] = voice
-            return voice
-        }
-    }
 }

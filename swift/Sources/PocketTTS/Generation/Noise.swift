@@ -109,7 +109,7 @@ private func polynomial(_ coefficients: [Double], _ x: Double) -> Double {
     return value
 }
 
-private let logarithmTerms: [Double] = (0..<12).map { 1 / Double(2 * $0 + 1) }
+private let logarithmTerms: [Double] = stride(from: 1.0, to: 24, by: 2).map { 1 / $0 }
 private let centreTop = [
     3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
     1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,

@@ -89,7 +89,7 @@ struct TextStream {
 
     /// Whether the text can also be read in two parts there: not behind an abbreviation.
     private func isSafe(_ end: Int) -> Bool {
-        !pipeline.normalizes || !endsInAbbreviation(tail[..<end])
+        !pipeline.normalizes || !EnglishWords.endsInAbbreviation(tail[..<end])
     }
 
     /// Tokenize more of the text; `following` is the letter behind it and a space, if any.
