@@ -14,7 +14,7 @@ from benchmarks.child import answer
 from benchmarks.texts import TEXT
 
 if TYPE_CHECKING:
-    from pocket_tts_jax.speech_model import SpeechModel
+    from pocket_tts_jax.tts_model import TTSModel
     from pocket_tts_jax.voice.state import VoiceState
 
 SEED = 7
@@ -62,26 +62,19 @@ def model_parser(description: str | None, text: str) -> argparse.ArgumentParser:
 
 def open_model(
     options: argparse.Namespace, temperature: float | None = None
-) -> "tuple[SpeechModel, VoiceState]":
+) -> "tuple[TTSModel, VoiceState]":
     """The model behind either engine, and a voice."""
     model = _open(options.engine, options.model, options.threads, temperature)
     return model, model.get_state_for_audio_prompt(options.voice or model.default_voice())
 
 
-def _open(engine: str, folder: Path, threads: int, temperature: float | None) -> "SpeechModel":
-    if engine == "litert":
-        from pocket_tts_jax.litert_speaker import LiteRTSpeaker
-
-        return LiteRTSpeaker(folder, threads=threads, temp=temperature)
-    from pocket_tts_jax.jax_engine.threads import limit_threads
-
-    limit_threads(threads)
+def _open(engine: str, folder: Path, threads: int, temperature: float | None) -> "TTSModel":
     from pocket_tts_jax.tts_model import TTSModel
 
-    return TTSModel.load_model(model=folder, temp=temperature)
+    return TTSModel.load_model(model=folder, temp=temperature, engine=engine, threads=threads)
 
 
-def time_stream(model: "SpeechModel", voice: Any, text: str) -> dict[str, Any]:
+def time_stream(model: "TTSModel", voice: Any, text: str) -> dict[str, Any]:
     """One streaming request. Arrivals are those of each frame, in ms after the text."""
     start, arrivals, samples = time.perf_counter(), [], 0
     for frame in model.generate_audio_stream(voice, text, seed=SEED):
@@ -95,7 +88,7 @@ def time_stream(model: "SpeechModel", voice: Any, text: str) -> dict[str, Any]:
     }
 
 
-def time_whole(model: "SpeechModel", voice: Any, text: str) -> float:
+def time_whole(model: "TTSModel", voice: Any, text: str) -> float:
     """One synchronous request, in ms."""
     start = time.perf_counter()
     model.generate_audio(voice, text, seed=SEED)

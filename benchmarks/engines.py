@@ -44,7 +44,7 @@ ENGINES = {
         Engine(
             "pocket_tts_jax.litert",
             "ai_edge_litert",
-            "pip install 'pocket-tts-jax[litert]'",
+            "pip install pocket-tts-jax",
             ("int8", "mixed", "int4", "fp32"),
         ),
         Engine("pocket_tts_jax.jax", "jax", "pip install 'pocket-tts-jax[jax]'", ("fp32",)),
@@ -79,8 +79,10 @@ NOT_COMPARABLE = {
 def import_engine(name: str) -> None:
     """Import what `open_engine` needs, so that the two can be timed apart."""
     if name == "pocket_tts_jax.litert":
-        import pocket_tts_jax.litert_speaker  # noqa: F401
+        import pocket_tts_jax.litert_engine.engine
+        import pocket_tts_jax.tts_model
     elif name == "pocket_tts_jax.jax":
+        import pocket_tts_jax.jax_engine.engine
         import pocket_tts_jax.tts_model  # noqa: F401
     elif name == "pocket-tts":
         import pocket_tts  # noqa: F401
@@ -105,7 +107,7 @@ def open_batch(folder: Path, rows: int) -> Callable[[str], list[np.ndarray]]:
     from pocket_tts_jax.tts_model import TTSModel
 
     logging.disable(logging.WARNING)
-    model = TTSModel.load_model(model=folder, eos_threshold=NEVER_ENDS)
+    model = TTSModel.load_model(model=folder, engine="jax", eos_threshold=NEVER_ENDS)
     voice = model.get_state_for_audio_prompt(VOICE)
 
     def speak(text: str) -> list[np.ndarray]:
@@ -115,19 +117,24 @@ def open_batch(folder: Path, rows: int) -> Callable[[str], list[np.ndarray]]:
 
 
 def _open_litert(precision: str, threads: int, folder: Path) -> Speak:
-    from pocket_tts_jax.litert_speaker import LiteRTSpeaker
+    from pocket_tts_jax.tts_model import TTSModel
 
-    model = LiteRTSpeaker(folder / "exports" / precision, threads=threads, eos_threshold=NEVER_ENDS)
+    model = TTSModel.load_model(
+        model=folder / "exports" / precision,
+        engine="litert",
+        threads=threads,
+        eos_threshold=NEVER_ENDS,
+    )
     voice = model.get_state_for_audio_prompt(VOICE)
     return lambda text: model.generate_audio_stream(voice, text, seed=SEED)
 
 
 def _open_jax(precision: str, threads: int, folder: Path) -> Speak:
-    from pocket_tts_jax.jax_engine.threads import limit_threads
     from pocket_tts_jax.tts_model import TTSModel
 
-    limit_threads(threads)
-    model = TTSModel.load_model(model=folder, eos_threshold=NEVER_ENDS)
+    model = TTSModel.load_model(
+        model=folder, engine="jax", threads=threads, eos_threshold=NEVER_ENDS
+    )
     voice = model.get_state_for_audio_prompt(VOICE)
     return lambda text: model.generate_audio_stream(voice, text, seed=SEED)
 

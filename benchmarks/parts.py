@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def main() -> None:
 def time_parts(a: argparse.Namespace) -> Parts:
     """Of the engine and the folder that the options name."""
     if a.engine == "jax":
-        from pocket_tts_jax.jax_engine.threads import limit_threads
+        from pocket_tts_jax.jax_engine.setup import limit_threads
 
         limit_threads(a.threads)  # before JAX makes its threads
         found = time_jax(a.folder, a.repeats)
@@ -110,10 +110,11 @@ def time_jax(folder: Path, repeats: int) -> Parts:
     """The compiled functions that the JAX engine runs."""
     import jax
 
+    from pocket_tts_jax.jax_engine.engine import JaxEngine
     from pocket_tts_jax.tts_model import TTSModel
 
-    engine = TTSModel.load_model(model=folder).engine
-    functions, params, width = engine.functions, engine.flow_lm_params, engine.latent_dim
+    engine = cast(JaxEngine, TTSModel.load_model(model=folder, engine="jax").engine)
+    functions, params, width = engine.functions, engine.flow_lm_params, engine.config.latent_dim
     rng = np.random.default_rng(0)
     state = random_state(engine.config, rng)
     bins = engine.config.flow_lm.lookup_table.n_bins

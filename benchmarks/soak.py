@@ -27,7 +27,7 @@ from benchmarks.texts import BATCH_TEXT
 from benchmarks.worker import peak_memory
 
 if TYPE_CHECKING:
-    from pocket_tts_jax.speech_model import SpeechModel
+    from pocket_tts_jax.tts_model import TTSModel
 
 SLOPE_LIMIT_KB = 50.0
 # An allocator grows in steps: over a few dozen syntheses these, not a leak, make the slope.
@@ -95,7 +95,7 @@ def parallel(speak: Callable[[int], np.ndarray], count: int, noisy: bool = True)
     }
 
 
-def cancel(model: "SpeechModel", voice: Any, text: str, count: int) -> dict[str, Any]:
+def cancel(model: "TTSModel", voice: Any, text: str, count: int) -> dict[str, Any]:
     """Stop `count` streams in the middle, by closing and by the event in turn."""
     expected = model.generate_audio(voice, text, seed=SEED)
     wrong, late, slowest = 0, 0, 0.0

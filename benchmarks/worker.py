@@ -57,7 +57,7 @@ def measure(engine: str, precision: str, threads: int, folder: Path, text: str) 
 
 def _limit_jax(threads: int) -> None:
     """Before JAX is imported: it makes its threads when it starts."""
-    from pocket_tts_jax.jax_engine.threads import limit_threads
+    from pocket_tts_jax.jax_engine.setup import limit_threads
 
     limit_threads(threads)
 

@@ -184,7 +184,6 @@ assert difference < 1e-4
 # %%
 from exporters.build import Options
 from exporters.tflite import export
-from pocket_tts_jax.litert_speaker import LiteRTSpeaker
 
 failed = export(str(tiny_folder), work / "exported", Options(precision="fp32"))
 assert not failed
@@ -193,7 +192,7 @@ for path in sorted((work / "exported").rglob("*")):
         print(f"{path.stat().st_size:>9}  {path.relative_to(work / 'exported')}")
 
 # %%
-lite = LiteRTSpeaker(work / "exported", weight_cache=False)
+lite = TTSModel.load_model(model=work / "exported", compilation_cache=False)
 sources = {"JAX": (tiny, voice), "LiteRT": (lite, lite.get_state_for_audio_prompt("tiny"))}
 heard, times = {}, {}
 for name, (engine_model, engine_voice) in sources.items():

@@ -31,8 +31,8 @@ from exporters.manifest import refresh_files, write_manifest
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, VoiceError
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
-from pocket_tts_jax.voice.cache import fingerprint
 from pocket_tts_jax.voice.state import read_voice
+from pocket_tts_jax.weights.checkpoint import fingerprint
 from pocket_tts_jax.weights.source import ModelSource, is_published, open_source
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Export:
             licence=_licence(self.folder),
             fingerprint=fingerprint(self.tensors, "flow_lm.transformer."),
             config=self.config,
-            max_tokens=self.source.sidecar.max_tokens,
+            max_tokens=self.source.settings.max_tokens,
             capacity=self.options.max_frames,
             weights=self.flow_lm,
             signatures={part.file: part.signatures for part in parts},
@@ -136,7 +136,7 @@ class Export:
         """Test vectors come from the finished files; the manifest then lists them too."""
         refresh_files(self.folder)
         engine = LiteRTEngine(self.folder, threads=1)
-        write_vectors(engine, self.source.sidecar.max_tokens)
+        write_vectors(engine, self.source.settings.max_tokens)
         engine.close()
         refresh_files(self.folder)
 

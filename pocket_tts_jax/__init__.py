@@ -1,24 +1,26 @@
 """Pocket TTS in JAX/Flax: streaming text to speech on a CPU, with voice cloning.
 
-Nothing is imported before it is used, so that the LiteRT engine runs without JAX.
+Nothing is imported before it is used: importing this package costs nothing.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pocket_tts_jax.text.pipeline import TextOptions
     from pocket_tts_jax.tts_model import TTSModel, export_model_state
 
-__all__ = ["TTSModel", "__version__", "export_model_state"]
+__all__ = ["TTSModel", "TextOptions", "__version__", "export_model_state"]
 __version__ = "0.1.0"
 
-_HOMES = {"TTSModel": "pocket_tts_jax.tts_model", "export_model_state": "pocket_tts_jax.tts_model"}
+_HOMES = {
+    "TTSModel": "pocket_tts_jax.tts_model",
+    "TextOptions": "pocket_tts_jax.text.pipeline",
+    "export_model_state": "pocket_tts_jax.tts_model",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pocket_tts_jax.jax_engine.jax_extra import require_jax
-
-    require_jax()
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -20,6 +20,8 @@ import yaml
 from pocket_tts_jax.errors import ConfigError
 
 CONFIGS = Path(__file__).parent / "configs"
+TIME_FREQUENCIES = 256  # width of a time embedding in the flow head
+MAX_TOKENS = 50  # longest chunk of text that Kyutai's models read well
 
 FlowType = Literal["lsd", "flow_matching", "drifting", "pointwise"]
 

@@ -1,124 +1,263 @@
-"""One model behind either engine, opened from what a command line says."""
+"""From whatever names a model to an engine that has it in memory.
 
+Nothing named is the voice in this package. A model is spoken with LiteRT where it is an export or
+was exported before (`pocket-tts-jax export`), and otherwise with JAX.
+"""
+
+import dataclasses
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocket_tts_jax.engines import EngineName
 from pocket_tts_jax.errors import ConfigError
-from pocket_tts_jax.litert_engine.folder import is_export_folder
+from pocket_tts_jax.files.cache import cache_folder
+from pocket_tts_jax.files.hub import resolve
+from pocket_tts_jax.jax_engine.setup import (
+    limit_threads,
+    missing_packages,
+    require_jax,
+    use_compilation_cache,
+)
+from pocket_tts_jax.litert_engine.export_cache import ExportedModel
+from pocket_tts_jax.litert_engine.folder import (
+    MANIFEST,
+    ExportFolder,
+    is_export_folder,
+    open_folder,
+)
+from pocket_tts_jax.weights.settings import ModelSettings
+from pocket_tts_jax.weights.source import EMBEDDED, WEIGHTS, ModelSource, open_source
 
 if TYPE_CHECKING:
-    from pocket_tts_jax.speech_model import SpeechModel
+    import numpy as np
 
+    from pocket_tts_jax.generation.engine import Engine
+
+_log = logging.getLogger(__name__)
 Notice = Callable[[str], None]
+DEFAULT_THREADS = 2  # of LiteRT
+UNQUANTISED = ("fp32", "fp16")
+ENGINES = ("auto", "jax", "litert")  # auto: litert where there is an export, else jax
 
 
 @dataclass(frozen=True)
-class ModelChoice:
-    """Which model, and how it is run. `engine` None takes LiteRT for an export and else JAX."""
+class OpenModel:
+    """A model in memory, and where it came from."""
+
+    source: ModelSource
+    engine: "Engine"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What names a model, and how it is run. At most one of `language`, `config` and `model`.
+
+    language: name of a published model. config: path or address of a YAML file. model: a folder
+    of a model or of an export, the weight file in it, or the `hf://` address of an export.
+    checkpoint: weights to use instead of those that `config` or `language` names. threads: None
+    is all processors with JAX, and 2 with LiteRT. quantize: insist on int8 or less.
+    compilation_cache: keep compiled code or packed weights in the user's cache folder.
+    """
 
     language: str | None = None
-    config: str | None = None
-    model: Path | None = None
-    checkpoint: str | None = None
-    engine: EngineName | None = None
+    config: str | Path | None = None
+    model: str | Path | None = None
+    checkpoint: str | Path | None = None
+    engine: str = "auto"
     device: str = "cpu"
     threads: int | None = None
     quantize: bool = False
     offline: bool = False
     compilation_cache: bool = True
-    temp: float | None = None
-    sampler_decode_steps: int = 1
-    noise_clamp: float | None = None
-    eos_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ConfigError(f"engine is one of {', '.join(ENGINES)}, got {str(self.engine)!r}.")
+        if self.device != "cpu":
+            raise ConfigError(
+                f"device {self.device!r}: this version runs on the CPU, where it was tested and "
+                "measured. Leave --device out."
+            )
+        if self.engine == "jax" and self.quantize:
+            raise ConfigError(
+                "The JAX engine computes in float32, because int8 products are slower than "
+                "float32 ones on a CPU there. Leave --engine jax out: the LiteRT engine has int8."
+            )
+        if self.model is not None and not _is_address(self.model):
+            # A shell leaves the ~ of --model=~/export as it is.
+            object.__setattr__(self, "model", Path(self.model).expanduser())
+
+    @property
+    def exported(self) -> ExportedModel | None:
+        """What `pocket-tts-jax export` makes of this model, where it can."""
+        if self.config is not None or self.checkpoint is not None:
+            return None
+        if self.language is not None:
+            return ExportedModel(language=self.language)
+        if isinstance(self.model, Path) and (self.model / WEIGHTS).is_file():
+            return ExportedModel(folder=self.model)
+        return None
 
 
-def open_speaker(choice: ModelChoice, on_notice: Notice) -> "tuple[EngineName, SpeechModel]":
-    """Load the model. ConfigError for options that do not go together or cannot be honoured."""
-    if choice.device != "cpu":
+def open_model(options: ModelOptions, on_notice: Notice = _log.warning) -> OpenModel:
+    """Load a model. `on_notice` gets lines for the user: what is fetched, made or assumed.
+
+    Raises ConfigError for options that do not go together or cannot be honoured,
+    CheckpointError for damaged files, and DownloadError; each says what to do.
+    """
+    if options.engine == "jax":
+        return _open_jax(options, on_notice)
+    export = _find_export(options, on_notice)
+    if export is not None:
+        return _open_litert(export, options, on_notice)
+    if options.engine == "litert":
+        raise ConfigError(_no_export(options))
+    if missing_packages():
         raise ConfigError(
-            f"device {choice.device!r}: this version runs on the CPU, where it was tested and "
-            "measured. Leave --device out."
+            f"{_no_export(options)} Or install the JAX engine, which needs no export: pip install "
+            "'pocket-tts-jax[jax]'."
         )
-    if choice.model is not None:  # a shell leaves the ~ of --model=~/export as it is
-        choice = replace(choice, model=choice.model.expanduser())
-    exported = choice.model is not None and is_export_folder(choice.model)
-    engine = choice.engine or (EngineName.litert if exported else EngineName.jax)
-    if engine is EngineName.litert:
-        return engine, _open_litert(choice, exported)
-    if exported:
+    if options.exported is not None:
+        on_notice(
+            "Speaking with JAX. LiteRT is several times as fast: `pocket-tts-jax export "
+            f"{options.exported.option}` prepares this model for it, once."
+        )
+    return _open_jax(options, on_notice)
+
+
+def _find_export(options: ModelOptions, on_notice: Notice) -> Path | None:
+    """The folder of this model's export, fetched or (for `quantize`) made if need be."""
+    model = options.model
+    if isinstance(model, str):
+        return _fetch_export(model, options.offline, on_notice)
+    if model is None and options.language is None and options.config is None:
+        model = EMBEDDED
+    if model is not None and is_export_folder(model):
+        if options.checkpoint is not None:
+            raise ConfigError(f"{model} is an export: --checkpoint goes with --config.")
+        return model
+    exported = options.exported
+    if exported is None:
+        return None
+    found = exported.find()
+    if found is None and options.quantize:
+        on_notice(f"Making the int8 export of this model ({exported.option}), once.")
+        source = _source(options, on_notice)
+        return exported.make(with_encoder=source.has_voice_cloning, quiet=True)
+    return found
+
+
+def _open_litert(folder: Path, options: ModelOptions, on_notice: Notice) -> OpenModel:
+    from pocket_tts_jax.litert_engine.engine import LiteRTEngine
+
+    export = open_folder(folder)
+    if options.quantize and export.precision in UNQUANTISED:
         raise ConfigError(
-            f"{choice.model} is an export for LiteRT: leave --engine jax out, or name the folder "
-            "that it was exported from."
+            f"{folder} is an export in {export.precision}, which --quantize cannot change: "
+            "export the model again with --precision int8."
         )
-    return engine, _open_jax(choice, on_notice)
+    engine = LiteRTEngine(
+        export,
+        threads=DEFAULT_THREADS if options.threads is None else options.threads,
+        cache_folder=cache_folder("packed") if options.compilation_cache else None,
+    )
+    source = dataclasses.replace(
+        _export_source(export, engine.can_clone),
+        published=options.language,
+        offline=options.offline,
+    )
+    if source.settings.notice is not None:
+        on_notice(source.settings.notice)
+    return OpenModel(source, engine)
 
 
-def _open_jax(choice: ModelChoice, on_notice: Notice) -> "SpeechModel":
-    if choice.quantize:
+def _export_source(export: ExportFolder, can_clone: bool) -> ModelSource:
+    def no_tensors() -> "dict[str, np.ndarray]":
+        raise ConfigError("An export has no tensors to load: use the folder it was made from.")
+
+    return ModelSource(
+        name=export.name,
+        config=export.config,
+        tokenizer=export.tokenizer()[1],
+        load_tensors=no_tensors,
+        has_voice_cloning=can_clone,
+        settings=ModelSettings.read(export.path),
+        voices=export.path / "voices",
+    )
+
+
+def _open_jax(options: ModelOptions, on_notice: Notice) -> OpenModel:
+    model = options.model
+    if isinstance(model, str):
+        raise ConfigError(f"{model} is the address of an export, which --engine jax cannot run.")
+    if model is not None and is_export_folder(model) and not (model / WEIGHTS).is_file():
         raise ConfigError(
-            "The JAX engine computes in float32, because int8 products are slower than float32 "
-            "ones on a CPU there. For int8 export the model with `python -m exporters.tflite "
-            "--precision int8 --out FOLDER` and give --model FOLDER."
+            f"{model} is an export for LiteRT: leave --engine jax out, or name the folder that it "
+            "was exported from."
         )
-    from pocket_tts_jax.jax_engine.jax_extra import require_jax
-
     require_jax()
-    if choice.threads is not None:
-        from pocket_tts_jax.jax_engine.threads import limit_threads
-
-        limit_threads(choice.threads)
+    if options.threads is not None:
+        limit_threads(options.threads)
     import jax
 
-    from pocket_tts_jax.jax_engine.compilation_cache import use_compilation_cache
-    from pocket_tts_jax.tts_model import TTSModel
-    from pocket_tts_jax.weights.source import open_source
-
-    jax.config.update("jax_platforms", choice.device)
-    if choice.compilation_cache:
+    jax.config.update("jax_platforms", options.device)
+    if options.compilation_cache:
         use_compilation_cache()
-    source = open_source(
-        language=choice.language,
-        config=choice.config,
-        model=choice.model,
-        checkpoint=choice.checkpoint,
-        offline=choice.offline,
+    from pocket_tts_jax.jax_engine.engine import JaxEngine
+
+    source = _source(options, on_notice)
+    return OpenModel(source, JaxEngine(source.config, source.load_tensors()))
+
+
+def _source(options: ModelOptions, on_notice: Notice) -> ModelSource:
+    return open_source(
+        language=options.language,
+        config=options.config,
+        model=options.model,
+        checkpoint=options.checkpoint,
+        offline=options.offline,
         on_notice=on_notice,
     )
-    return TTSModel(
-        source,
-        temp=choice.temp,
-        sampler_decode_steps=choice.sampler_decode_steps,
-        noise_clamp=choice.noise_clamp,
-        eos_threshold=choice.eos_threshold,
-    )
 
 
-def _open_litert(choice: ModelChoice, exported: bool) -> "SpeechModel":
-    given = [
-        name for name in ("language", "config", "checkpoint") if getattr(choice, name) is not None
-    ]
-    if given or not exported or choice.model is None:
+def _fetch_export(address: str, offline: bool, on_notice: Notice) -> Path:
+    """Every file of an export on the Hub, verified against its manifest."""
+    location, at, revision = address.partition("@")
+
+    def fetch(name: str) -> Path:
+        source = f"{location.rstrip('/')}/{name}{at}{revision}"
+        return resolve(source, what=f"the export's {name}", offline=offline, on_notice=on_notice)
+
+    folder = fetch(MANIFEST).parent
+    for name in ExportFolder.files_in_manifest(folder):
+        fetch(name)
+    open_folder(folder).verify()
+    return folder
+
+
+def _is_address(model: str | Path) -> bool:
+    """Whether `model` is the address of an export on the Hub."""
+    if not isinstance(model, str) or "://" not in model:
+        return False
+    if not model.startswith("hf://"):
         raise ConfigError(
-            "The LiteRT engine runs exported models: make one with `python -m exporters.tflite "
-            "--out FOLDER`, and give --model FOLDER alone."
+            f"{model}: a model is a folder, a weight file, or an export on the Hub "
+            "(hf://owner/repository/folder@revision)."
         )
-    from pocket_tts_jax.litert_speaker import LiteRTSpeaker
+    return True
 
-    speaker = LiteRTSpeaker(
-        choice.model,
-        threads=2 if choice.threads is None else choice.threads,
-        weight_cache=choice.compilation_cache,
-        temp=choice.temp,
-        sampler_decode_steps=choice.sampler_decode_steps,
-        noise_clamp=choice.noise_clamp,
-        eos_threshold=choice.eos_threshold,
-    )
-    if choice.quantize and speaker.precision in ("fp32", "fp16"):
-        raise ConfigError(
-            f"{choice.model} is an export in {speaker.precision}, which --quantize cannot change: "
-            "export it again with --precision int8."
+
+def _no_export(options: ModelOptions) -> str:
+    """What to do about a model that has no export on this machine."""
+    exported = options.exported
+    if exported is None:
+        return (
+            "The LiteRT engine runs exports: make one with `python -m exporters.tflite --model "
+            "FOLDER --out EXPORT`, and give --model EXPORT."
         )
-    return speaker
+    return (
+        "The LiteRT engine needs an export of this model: `pip install 'pocket-tts-jax[export]'`, "
+        f"then `pocket-tts-jax export {exported.option}`, once."
+    )

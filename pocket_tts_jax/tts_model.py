@@ -1,42 +1,66 @@
-"""`TTSModel`: the reference's Python interface over the JAX engine.
+"""`TTSModel`: a model that speaks, over whichever engine computes.
 
-The quick start of pocket-tts runs with the import changed; NumPy arrays take the place of
+Names and arguments are those of the reference's Python interface. NumPy arrays take the place of
 tensors, and a `VoiceState` that of the state dictionary. Generation never changes a voice.
 """
 
+import logging
+import secrets
+import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from pocket_tts_jax.errors import ConfigError
-from pocket_tts_jax.jax_engine.engine import JaxEngine, check_flow_steps
-from pocket_tts_jax.speech_model import Audio, SamplingOptions, SpeechModel
-from pocket_tts_jax.text.pipeline import TextOptions
-from pocket_tts_jax.voice.cache import fingerprint
-from pocket_tts_jax.voice.load import VoiceLoader
+from pocket_tts_jax.generation.batch import Request, speak_requests
+from pocket_tts_jax.generation.engine import Audio, Engine
+from pocket_tts_jax.generation.sampling import Sampling
+from pocket_tts_jax.generation.stream import OnChunk, stream
+from pocket_tts_jax.open_model import ModelOptions, open_model
+from pocket_tts_jax.text.pipeline import Item, TextOptions, iter_prompts
+from pocket_tts_jax.text.tokenizer import load_tokenizer
+from pocket_tts_jax.voice.cache import PromptCache
+from pocket_tts_jax.voice.load import VoiceLoader, VoiceSource
 from pocket_tts_jax.voice.state import VoiceState, write_voice
-from pocket_tts_jax.weights.source import ModelSource, open_source
+from pocket_tts_jax.weights.source import ModelSource
+
+_log = logging.getLogger(__name__)
 
 
-class TTSModel(SpeechModel):
-    """A text to speech model on JAX. Make one with `load_model`."""
+class TTSModel:
+    """A model in memory. Make one with `load_model`.
+
+    Thread-safe: concurrent generations share the weights and nothing else.
+
+    temp: variance of the noise, 0 or more. sampler_decode_steps: steps of the flow head, 1 or
+    more. noise_clamp: largest noise, above 0, or None for no limit. eos_threshold: logit above
+    which speech ends. None takes the model's own value.
+    """
 
     def __init__(
         self,
         source: ModelSource,
+        engine: Engine,
         *,
         temp: float | None = None,
         sampler_decode_steps: int = 1,
         noise_clamp: float | None = None,
         eos_threshold: float | None = None,
     ):
-        check_flow_steps(source.config, sampler_decode_steps)
-        tensors = source.load_tensors()
-        fingerprints = fingerprint(tensors, "flow_lm.transformer."), fingerprint(tensors)
-        self.engine = JaxEngine(source.config, tensors)
-        options = SamplingOptions(temp, sampler_decode_steps, noise_clamp, eos_threshold)
-        voices = VoiceLoader(source, self.engine, *fingerprints)
-        super().__init__(source, self.engine, voices, options)
+        config, bins = source.config, source.config.flow_lm.lookup_table.n_bins
+        self.source, self.engine, self.config = source, engine, config
+        self.tokenizer = load_tokenizer(source.tokenizer_kind, source.tokenizer, bins)
+        self.temp = config.default_temperature if temp is None else temp
+        self.sampler_decode_steps = sampler_decode_steps
+        self.noise_clamp = noise_clamp
+        self.eos_threshold = (
+            config.default_eos_threshold if eos_threshold is None else eos_threshold
+        )
+        self.sampling(seed=0)  # refuses impossible options before there is a text
+        engine.check_flow_steps(sampler_decode_steps)
+        self._voices = VoiceLoader(source, engine)
 
     @classmethod
     def load_model(
@@ -52,28 +76,32 @@ class TTSModel(SpeechModel):
         lsd_decode_steps: int | None = None,
         *,
         model: str | Path | None = None,
+        engine: str = "auto",
+        device: str = "cpu",
+        threads: int | None = None,
         offline: bool = False,
         compilation_cache: bool = True,
+        on_notice: Callable[[str], None] = _log.warning,
     ) -> "TTSModel":
         """Load a model; without `language`, `config` or `model` the voice in this package.
 
         language: name of a published model ("english", "french_24l"), fetched from the Hub once.
         config: path, `https://` or `hf://` address of a YAML file.
-        temp, sampler_decode_steps, noise_clamp, eos_threshold: see `SamplingOptions`.
+        temp, sampler_decode_steps, noise_clamp, eos_threshold: see `TTSModel`.
+        quantize: insist on a model in int8 or less, which is exported now if it was not before.
         checkpoint: weights to use instead of those that `config` or `language` names.
-        model: a folder, or the weight file in it (see `pocket_tts_jax.weights.source`).
+        model: a folder of a model or of an export, the weight file in it, or the `hf://` address
+            of an export.
+        engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
+        device: only "cpu".
+        threads: how many threads compute; None is 2 with LiteRT and all processors with JAX.
         offline: never use the network.
-        compilation_cache: keep compiled code in the user's cache folder, for the next process.
+        compilation_cache: keep compiled code or packed weights in the user's cache folder, for
+            the next process.
+        on_notice: gets lines for the user, such as what is fetched.
 
-        Raises ConfigError, CheckpointError or DownloadError, each saying what to do. `quantize`
-        belongs to the LiteRT engine and is refused here.
+        Raises ConfigError, CheckpointError or DownloadError, each saying what to do.
         """
-        if quantize:
-            raise ConfigError(
-                "The JAX engine computes in float32: int8 products are slower than float32 ones "
-                "on a CPU there. For a smaller, faster model use the LiteRT engine: "
-                "`python -m exporters.tflite --precision int8`."
-            )
         if lsd_decode_steps is not None:
             warnings.warn(
                 "lsd_decode_steps is now called sampler_decode_steps",
@@ -81,15 +109,22 @@ class TTSModel(SpeechModel):
                 stacklevel=2,
             )
             sampler_decode_steps = lsd_decode_steps
-        if compilation_cache:
-            from pocket_tts_jax.jax_engine.compilation_cache import use_compilation_cache
-
-            use_compilation_cache()
-        source = open_source(
-            language=language, config=config, model=model, checkpoint=checkpoint, offline=offline
+        options = ModelOptions(
+            language=language,
+            config=config,
+            model=model,
+            checkpoint=checkpoint,
+            engine=engine,
+            device=device,
+            threads=threads,
+            quantize=quantize,
+            offline=offline,
+            compilation_cache=compilation_cache,
         )
+        opened = open_model(options, on_notice)
         return cls(
-            source,
+            opened.source,
+            opened.engine,
             temp=temp,
             sampler_decode_steps=sampler_decode_steps,
             noise_clamp=noise_clamp,
@@ -98,9 +133,143 @@ class TTSModel(SpeechModel):
 
     @property
     def device(self) -> str:
-        """Platform that the weights are on, such as "cpu"."""
-        leaf = self.engine.flow_lm_params["bos_emb"]
-        return next(iter(leaf.devices())).platform
+        """Platform that computes: "cpu"."""
+        return "cpu"
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of all audio in and out of the model (24,000)."""
+        return self.config.mimi.sample_rate
+
+    @property
+    def frame_size(self) -> int:
+        """Samples of one frame of generated audio (1920: 80 ms)."""
+        return self.config.mimi.frame_size
+
+    @property
+    def has_voice_cloning(self) -> bool:
+        """Whether a recording can be a voice."""
+        return self.source.has_voice_cloning
+
+    def voice_names(self) -> list[str]:
+        """Names that `get_state_for_audio_prompt` knows without a path."""
+        return self._voices.names()
+
+    def default_voice(self) -> str:
+        """The voice of this model where the user chose none."""
+        return self._voices.default()
+
+    def get_state_for_audio_prompt(
+        self,
+        audio_conditioning: VoiceSource,
+        truncate: bool = False,
+        *,
+        cache: PromptCache | None = None,
+    ) -> VoiceState:
+        """The voice to speak with.
+
+        `audio_conditioning` is the name of a voice (of the model, or one of Kyutai's), a voice
+        file (`.safetensors`), a recording (path, `https://`, `hf://`, bytes, or an array with its
+        rate, or [channels, samples] at the model's rate). `truncate` keeps the first 30 s of a
+        recording. What was encoded is kept on disk by content; pass
+        `PromptCache(folder, enabled=False)` for not.
+
+        Raises VoiceError; VoiceCloningUnavailable for a recording where the model has no encoder.
+        """
+        return self._voices.load(audio_conditioning, truncate=truncate, cache=cache)
+
+    def check_voice(self, voice: VoiceState) -> None:
+        """VoiceError for a voice that was made for another model."""
+        self._voices.check(voice)
+
+    def prompts(
+        self,
+        text: str,
+        max_tokens: int | None = None,
+        options: TextOptions | None = None,
+        first_chunk: int = 0,
+    ) -> Iterator[Item]:
+        """The chunks that the model is fed for `text`, each with its tokens and limits, and the
+        pauses between them."""
+        return iter_prompts(text, self.tokenizer, self.source, options, max_tokens, first_chunk)
+
+    def sampling(self, seed: int | None = None, frames_after_eos: int | None = None) -> Sampling:
+        """The model's sampling options for one generation; `seed` None draws one."""
+        if frames_after_eos is None:
+            frames_after_eos = self.config.model_recommended_frames_after_eos
+        return Sampling(
+            seed=secrets.randbits(63) if seed is None else seed,
+            temperature=self.temp,
+            eos_threshold=self.eos_threshold,
+            noise_clamp=self.noise_clamp,
+            frames_after_eos=frames_after_eos,
+            flow_steps=self.sampler_decode_steps,
+        )
+
+    def warmup(self) -> None:
+        """Make ready all that generation runs, so that no request waits for it."""
+        self.engine.warmup(self.sampler_decode_steps, self.source.settings.max_tokens)
+
+    def generate_audio(
+        self,
+        model_state: VoiceState,
+        text_to_generate: str,
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        copy_state: bool = True,
+        *,
+        seed: int | None = None,
+        text: TextOptions | None = None,
+    ) -> Audio:
+        """Speak a text: all samples at once, [samples] float32. Same arguments, and the same
+        samples for a seed, as `generate_audio_stream`."""
+        frames = self.generate_audio_stream(
+            *(model_state, text_to_generate, max_tokens, frames_after_eos, copy_state),
+            seed=seed,
+            text=text,
+        )
+        return np.concatenate([np.empty(0, np.float32), *frames])
+
+    def generate_audio_stream(
+        self,
+        model_state: VoiceState,
+        text_to_generate: str,
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        copy_state: bool = True,
+        stop: threading.Event | None = None,
+        *,
+        seed: int | None = None,
+        text: TextOptions | None = None,
+        first_chunk: int = 0,
+        on_chunk: OnChunk | None = None,
+    ) -> Generator[Audio, None, None]:
+        """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
+
+        max_tokens: longest chunk that a text is cut into (50, or what the model says).
+        frames_after_eos: frames spoken after the model's end; None leaves it to the text's length.
+        copy_state: either value gives the same result: a voice is never changed.
+        stop: set it to end the stream within two frames; closing the generator does the same.
+        seed: same seed, same bytes; None draws one.
+        text: reading of numbers, a lexicon, pauses (see `TextOptions`); by default what the model
+            asks for, which for Kyutai's is nothing.
+        first_chunk: skip as many chunks, to resume a long text; the rest is as in the whole.
+        on_chunk: called with a `ChunkReport` after each chunk.
+
+        Raises TextError at once where there is nothing to speak, and VoiceError for a voice of
+        another model.
+        """
+        self.check_voice(model_state)
+        prompts = self.prompts(text_to_generate, max_tokens, text, first_chunk)
+        return stream(
+            self.engine,
+            model_state,
+            prompts,
+            self.sampling(seed, frames_after_eos),
+            first_chunk=first_chunk,
+            stop=stop,
+            on_chunk=on_chunk,
+        )
 
     def generate_batch(
         self,
@@ -111,14 +280,24 @@ class TTSModel(SpeechModel):
         max_tokens: int | None = None,
         text: TextOptions | None = None,
     ) -> list[Audio]:
-        """Speak many texts at once, one voice each; row i equals a single run with its seed."""
-        from pocket_tts_jax.jax_engine.batch import generate_batch
+        """Speak many texts at once: `texts[i]` with `voices[i]` and `seeds[i]`.
 
-        return generate_batch(self, voices, texts, seeds, max_tokens, text)
-
-    def warmup(self) -> None:
-        """Compile all that generation runs, so that no request waits for it."""
-        self.engine.warmup(self.sampler_decode_steps, self.source.sidecar.max_tokens)
+        Row i equals a single run with its seed, up to rounding. Raises ConfigError where the
+        numbers of texts, voices and seeds differ.
+        """
+        seeds = [secrets.randbits(63) for _ in texts] if seeds is None else list(seeds)
+        if not len(texts) == len(voices) == len(seeds):
+            raise ConfigError(
+                f"A batch needs one voice and one seed for each text: got {len(texts)} texts, "
+                f"{len(voices)} voices and {len(seeds)} seeds."
+            )
+        for voice in voices:
+            self.check_voice(voice)
+        requests = [
+            Request(self.prompts(row, max_tokens, text), voice, self.sampling(seed))
+            for row, voice, seed in zip(texts, voices, seeds, strict=True)
+        ]
+        return speak_requests(self.engine, requests)
 
 
 def export_model_state(model_state: VoiceState, dest: str | Path) -> None:

@@ -1,7 +1,9 @@
-"""A speaker that hums: what the commands pass to a model, without a model."""
+"""A model that hums: what the commands pass to a model, without one."""
 
+import inspect
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,35 +11,39 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from pocket_tts_jax.cli.app import app
-from pocket_tts_jax.engines import EngineName
 from pocket_tts_jax.errors import TextError
-from pocket_tts_jax.generation.stream import ChunkReport
-from pocket_tts_jax.open_model import ModelChoice
+from pocket_tts_jax.generation.ending import ChunkReport
 from pocket_tts_jax.text.pipeline import TextOptions
+from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.state import VoiceState
 
+SIGNATURE = inspect.signature(TTSModel.load_model)
 FRAME = 1920
 FRAMES_PER_CHUNK = 5
 CHUNK = FRAME * FRAMES_PER_CHUNK
 TAIL = 4800  # samples of silence that the command adds
 
 
-class StubSpeaker:
+class StubModel:
     """Each word is a chunk of five frames of a tone."""
 
-    sample_rate = 24000
+    sample_rate, frame_size = 24000, FRAME
+    engine = SimpleNamespace(name="jax", precision="fp32")
 
     def __init__(self, error: BaseException | None = None, fail_at: int = 0):
         self.error, self.fail_at = error, fail_at
-        self.choice: ModelChoice | None = None
+        self.choice: Any = None
         self.voice: Any = None
         self.truncate: bool | None = None
         self.stream: dict[str, Any] = {}
         self.warm = False
 
-    def open(self, choice: ModelChoice, on_notice: Any) -> tuple[EngineName, "StubSpeaker"]:
-        self.choice = choice
-        return choice.engine or EngineName.jax, self
+    def load_model(self, *arguments: Any, **options: Any) -> "StubModel":
+        """In place of `TTSModel.load_model`; `choice` keeps what was asked for."""
+        bound = SIGNATURE.bind(*arguments, **options)
+        bound.apply_defaults()
+        self.choice = SimpleNamespace(**bound.arguments)
+        return self
 
     def default_voice(self) -> str:
         return "default"

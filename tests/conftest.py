@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from pocket_tts_jax.config import Config
     from pocket_tts_jax.testing.random_checkpoint import Tensors
-    from tests.cli_stub import StubSpeaker
+    from tests.cli_stub import StubModel
 
 settings.register_profile(  # the same examples on every run, and not timed
     "steady",
@@ -47,13 +47,13 @@ def logging_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "StubSpeaker":
+def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "StubModel":
     """The model that commands open, in an empty folder."""
-    from pocket_tts_jax import open_model as speaker
-    from tests.cli_stub import StubSpeaker
+    from pocket_tts_jax.tts_model import TTSModel
+    from tests.cli_stub import StubModel
 
-    stub = StubSpeaker()
-    monkeypatch.setattr(speaker, "open_speaker", stub.open)
+    stub = StubModel()
+    monkeypatch.setattr(TTSModel, "load_model", stub.load_model)
     monkeypatch.chdir(tmp_path)
     return stub
 

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "pocket_tts_jax"
 # The rooms of the package, from the ground up. A room imports itself and the rooms before it.
 ROOMS = (
     *("errors", "shapes", "config", "files", "audio", "model", "weights", "text", "voice"),
-    *("generation", "jax_engine", "litert_engine", "tts_model", "open_model", "testing"),
+    *("generation", "jax_engine", "litert_engine", "open_model", "tts_model", "testing"),
     *("cli", "pocket_engine"),
 )
 # What stands on the package, from the ground up.
@@ -167,8 +167,11 @@ def test_no_jax_under_the_litert_engine():
     """In a process where JAX cannot be imported: the base installation has none."""
     script = (
         "import importlib, sys\n"
-        "for name in ('jax', 'flax', 'jaxtyping', 'torch', 'tensorflow'):\n"
-        "    sys.modules[name] = None\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('jax', 'flax', 'jaxtyping', 'torch', 'tensorflow'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
         f"for name in {WITHOUT_JAX!r}:\n"
         "    importlib.import_module(name)\n"
         "print(len(sys.modules))\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pocket_tts_jax import open_model as speaker
 from pocket_tts_jax.testing.tiny_model import write_model
+from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.weights import source
-from tests.cli_stub import StubSpeaker, run_cli
+from tests.cli_stub import StubModel, run_cli
 from tests.folders import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ def test_python(
 @pytest.mark.parametrize("line", [c for c in commands() if "pocket-tts-jax" in c])
 def test_commands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command with a stub for the model."""
-    monkeypatch.setattr(speaker, "open_speaker", StubSpeaker().open)
+    monkeypatch.setattr(TTSModel, "load_model", StubModel().load_model)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "book.txt").write_text("A book.", encoding="utf-8")
     piped, _, command = line.rpartition("| ")

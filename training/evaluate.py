@@ -107,19 +107,22 @@ def synthesise(
 
 def speak(texts: list[str], args: argparse.Namespace) -> tuple[list[np.ndarray], dict[str, float]]:
     """The texts by the package's engines, in the model's default voice."""
-    from pocket_tts_jax.generation.stream import ChunkReport
-    from pocket_tts_jax.open_model import ModelChoice, open_speaker
+    from pocket_tts_jax.generation.ending import ChunkReport
+    from pocket_tts_jax.tts_model import TTSModel
     from pocket_tts_jax.weights.source import is_published
 
     named = args.model is not None and is_published(str(args.model))
-    choice = ModelChoice(language=str(args.model)) if named else ModelChoice(model=args.model)
-    _, speaker = open_speaker(choice, print)
-    voice = speaker.get_state_for_audio_prompt(args.voice or speaker.default_voice())
+    model = TTSModel.load_model(
+        language=str(args.model) if named else None,
+        model=None if named else args.model,
+        on_notice=print,
+    )
+    voice = model.get_state_for_audio_prompt(args.voice or model.default_voice())
     seed = args.seed or 0
     chunks: list[ChunkReport] = []
     audios = [
         np.concatenate(
-            list(speaker.generate_audio_stream(voice, text, seed=seed, on_chunk=chunks.append))
+            list(model.generate_audio_stream(voice, text, seed=seed, on_chunk=chunks.append))
         )
         for text in texts
     ]

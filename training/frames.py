@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pocket_tts_jax.errors import CheckpointError
-from pocket_tts_jax.voice.cache import fingerprint
+from pocket_tts_jax.weights.checkpoint import fingerprint
 from training.data.teacher import read_shard
 from training.losses.features import FRAME
 

@@ -21,7 +21,7 @@ from exporters.gate.against_file import STEPS, Chain, Difference, run_chain
 from exporters.gate.prompt import Start, read_prompt
 from exporters.graph.signature import Signature
 from pocket_tts_jax.config import Config
-from pocket_tts_jax.generation.stream import FRAMES_BEFORE_EOS
+from pocket_tts_jax.generation.ending import FRAMES_BEFORE_EOS
 from pocket_tts_jax.litert_engine.folder import open_folder
 from pocket_tts_jax.litert_engine.packed_weights import IN_MEMORY
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel

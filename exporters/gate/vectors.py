@@ -61,7 +61,7 @@ def _record(engine: LiteRTEngine, max_tokens: int) -> dict[str, Any]:
     chunks = list(iter_chunks(TEXT, tokenizer, rules, max_tokens))
     prompts = [make_prompt(chunk, tokenizer, rules) for chunk in chunks]
     temperature = noise_temperature(config)
-    draws = noise(chunk_key(SEED, 0), 0, STEPS, engine.latent_dim, temperature)
+    draws = noise(chunk_key(SEED, 0), 0, STEPS, engine.config.latent_dim, temperature)
     flow_steps, tail = engine.flow_steps[0], config.model_recommended_frames_after_eos
     session = engine.start(None, prompts[0], flow_steps)
     steps = [session.step(draw) for draw in draws]

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from pocket_tts_jax.config import Config, FlowConfig, SEANetConfig
+from pocket_tts_jax.config import TIME_FREQUENCIES, Config, FlowConfig, SEANetConfig
 from pocket_tts_jax.model.flow_lm import head_shape
-from pocket_tts_jax.weights.expected import TIME_FREQUENCIES, under
+from pocket_tts_jax.weights.expected import under
 
 LSD_STEPS = (1, 2, 3, 4)
 FLOW_MATCHING_STEPS = (16,)

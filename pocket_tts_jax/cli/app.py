@@ -10,7 +10,7 @@ import typer
 
 from pocket_tts_jax import __version__
 from pocket_tts_jax.cli.generate import generate
-from pocket_tts_jax.cli.models import models, warmup
+from pocket_tts_jax.cli.models import export, models, warmup
 from pocket_tts_jax.cli.voices import export_voice, voices
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(export_voice)
 app.command()(voices)
 app.command()(models)
 app.command()(warmup)
+app.command()(export)
 
 
 def _print_version(wanted: bool) -> None:

@@ -37,7 +37,7 @@ def set_logging(quiet: bool) -> None:
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)
-    logging.getLogger(f"{_PACKAGE}.hub").setLevel(logging.ERROR if quiet else logging.INFO)
+    logging.getLogger(f"{_PACKAGE}.files.hub").setLevel(logging.ERROR if quiet else logging.INFO)
 
 
 def say(text: str, *, quiet: bool = False) -> None:

@@ -4,48 +4,41 @@ import secrets
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from pocket_tts_jax.cli import options
-from pocket_tts_jax.cli import speech_options as flags
+from pocket_tts_jax.cli import options, speech_options
 from pocket_tts_jax.cli.console import command, say, set_logging
 from pocket_tts_jax.errors import ConfigError, TextError
-
-if TYPE_CHECKING:
-    from pocket_tts_jax.open_model import ModelChoice
-    from pocket_tts_jax.text.pipeline import TextOptions
 
 DEFAULT_TEXT = "Hello! This is a voice that was made on this computer, while you wait."
 
 
 @command
 def generate(
-    words: flags.Words = None,
-    text: flags.Text = None,
-    file: flags.TextFile = None,
-    normalize: flags.Normalize = None,
-    lexicon: flags.LexiconFile = None,
-    pauses: flags.Pauses = False,
-    glue_short_chunks: flags.GlueShortChunks = False,
-    cut_at_words: flags.CutAtWords = False,
-    plain_typography: flags.PlainTypography = False,
-    text_language: flags.TextLanguage = None,
-    max_tokens: flags.MaxTokens = None,
-    first_chunk: flags.FirstChunk = 0,
-    voice: flags.Voice = None,
+    words: speech_options.Words = None,
+    text: speech_options.Text = None,
+    file: speech_options.TextFile = None,
+    normalize: speech_options.Normalize = None,
+    lexicon: speech_options.LexiconFile = None,
+    pauses: speech_options.Pauses = False,
+    glue_short_chunks: speech_options.GlueShortChunks = False,
+    cut_at_words: speech_options.CutAtWords = False,
+    plain_typography: speech_options.PlainTypography = False,
+    text_language: speech_options.TextLanguage = None,
+    max_tokens: speech_options.MaxTokens = None,
+    first_chunk: speech_options.FirstChunk = 0,
+    voice: speech_options.Voice = None,
     truncate: options.Truncate = True,
-    output_path: flags.OutputPath = None,
-    format: flags.Format = None,
-    raw: flags.Raw = False,
-    play: flags.Play = False,
-    speed: flags.Speed = 1.0,
-    report: flags.Report = None,
+    output_path: speech_options.OutputPath = None,
+    format: speech_options.Format = None,
+    play: speech_options.Play = False,
+    speed: speech_options.Speed = 1.0,
+    report: speech_options.Report = None,
     model: options.Model = None,
     language: options.Language = None,
     config: options.ConfigFile = None,
     checkpoint: options.Checkpoint = None,
-    engine: options.Engine = None,
+    engine: options.Engine = options.EngineName.auto,
     quantize: options.Quantize = False,
     temperature: options.Temperature = None,
     sampler_decode_steps: options.DecodeSteps = 1,
@@ -61,76 +54,57 @@ def generate(
     quiet: options.Quiet = False,
 ) -> None:
     """Say a text, into a WAV file, a pipe or a loudspeaker."""
-    _generate(SimpleNamespace(**locals()))
-
-
-def _generate(given: SimpleNamespace) -> None:
-    from pocket_tts_jax import open_model as speaker
     from pocket_tts_jax.cli.speak import Speech, targets
-
-    set_logging(given.quiet)
-    if given.lsd_decode_steps is not None:
-        say("--lsd-decode-steps is now called --sampler-decode-steps.", quiet=given.quiet)
-        given.sampler_decode_steps = given.lsd_decode_steps
-    text, text_options = _text(given.words, given.text, given.file), _text_options(given)
-    if given.raw and given.format not in (None, "raw"):
-        raise ConfigError(f"--raw means --format raw, not {given.format}: give one of the two.")
-    format = "raw" if given.raw else given.format
-    wanted = targets(given.output_path, format, given.play, flags.DEFAULT_OUTPUT, given.report)
-    engine, opened = speaker.open_speaker(
-        _model_choice(given), lambda line: say(line, quiet=given.quiet)
-    )
-    speech = Speech(
-        speaker=opened,
-        engine=str(engine),
-        text=text,
-        voice=given.voice,
-        seed=secrets.randbits(63) if given.seed is None else given.seed,
-        options=text_options,
-        max_tokens=given.max_tokens,
-        frames_after_eos=given.frames_after_eos,
-        first_chunk=given.first_chunk,
-        speed=given.speed,
-        truncate=given.truncate,
-        offline=given.offline,
-    )
-    speech.run(wanted, quiet=given.quiet)
-
-
-def _text_options(given: SimpleNamespace) -> "TextOptions":
     from pocket_tts_jax.text.lexicon import load_lexicon
     from pocket_tts_jax.text.pipeline import TextOptions
+    from pocket_tts_jax.tts_model import TTSModel
 
-    return TextOptions(
-        normalize=given.normalize,
-        language=given.text_language,
-        lexicon=None if given.lexicon is None else load_lexicon(given.lexicon),
-        pauses=given.pauses,
-        plain_typography=given.plain_typography,
-        glue_short_chunks=given.glue_short_chunks,
-        cut_at_words=given.cut_at_words,
+    set_logging(quiet)
+    if lsd_decode_steps is not None:
+        say("--lsd-decode-steps is now called --sampler-decode-steps.", quiet=quiet)
+        sampler_decode_steps = lsd_decode_steps
+    said = _text(words, text, file)
+    text_options = TextOptions(
+        normalize=normalize,
+        language=text_language,
+        lexicon=None if lexicon is None else load_lexicon(lexicon),
+        pauses=pauses,
+        plain_typography=plain_typography,
+        glue_short_chunks=glue_short_chunks,
+        cut_at_words=cut_at_words,
     )
-
-
-def _model_choice(given: SimpleNamespace) -> "ModelChoice":
-    from pocket_tts_jax.open_model import ModelChoice
-
-    return ModelChoice(
-        language=given.language,
-        config=given.config,
-        model=given.model,
-        checkpoint=given.checkpoint,
-        engine=given.engine,
-        device=given.device,
-        threads=given.threads,
-        quantize=given.quantize,
-        offline=given.offline,
-        compilation_cache=not given.no_compilation_cache,
-        temp=given.temperature,
-        sampler_decode_steps=given.sampler_decode_steps,
-        noise_clamp=given.noise_clamp,
-        eos_threshold=given.eos_threshold,
+    where = targets(output_path, format, play, speech_options.DEFAULT_OUTPUT, report)
+    tts_model = TTSModel.load_model(
+        language,
+        config,
+        temperature,
+        sampler_decode_steps,
+        noise_clamp,
+        eos_threshold,
+        quantize,
+        checkpoint,
+        model=model,
+        engine=engine,
+        device=device,
+        threads=threads,
+        offline=offline,
+        compilation_cache=not no_compilation_cache,
+        on_notice=lambda line: say(line, quiet=quiet),
     )
+    speech = Speech(
+        model=tts_model,
+        text=said,
+        voice=voice,
+        seed=secrets.randbits(63) if seed is None else seed,
+        options=text_options,
+        max_tokens=max_tokens,
+        frames_after_eos=frames_after_eos,
+        first_chunk=first_chunk,
+        speed=speed,
+        truncate=truncate,
+        offline=offline,
+    )
+    speech.run(where, quiet=quiet)
 
 
 def _text(words: str | None, text: str | None, file: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""The commands `models` and `warmup`."""
+"""The commands `models`, `warmup` and `export`."""
 
 import json
 import math
@@ -10,6 +10,7 @@ import typer
 
 from pocket_tts_jax.cli import options
 from pocket_tts_jax.cli.console import command, say, set_logging
+from pocket_tts_jax.errors import ConfigError
 
 KYUTAI_LICENCE = "CC BY 4.0"
 
@@ -55,12 +56,13 @@ def models(
 def _embedded() -> list[ListedModel]:
     """The voice in this package, if this installation has it."""
     from pocket_tts_jax.config import load_config
-    from pocket_tts_jax.weights.source import EMBEDDED, WEIGHTS, Sidecar
+    from pocket_tts_jax.weights.settings import ModelSettings
+    from pocket_tts_jax.weights.source import EMBEDDED, WEIGHTS
 
     weights = EMBEDDED / WEIGHTS
     if not weights.is_file():
         return []
-    cloning = "yes" if Sidecar.read(EMBEDDED).has_voice_cloning else "no"
+    cloning = "yes" if ModelSettings.read(EMBEDDED).has_voice_cloning else "no"
     count = _parameters(load_config(EMBEDDED / "config.yaml"))
     size = weights.stat().st_size
     return [ListedModel("embedded", str(EMBEDDED), count, cloning, "CC0 1.0", True, size)]
@@ -96,24 +98,61 @@ def warmup(
     model: options.Model = None,
     language: options.Language = None,
     config: options.ConfigFile = None,
-    engine: options.Engine = None,
+    engine: options.Engine = options.EngineName.auto,
     sampler_decode_steps: options.DecodeSteps = 1,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Fetch a model and compile it into the cache, so that later starts are quick."""
-    from pocket_tts_jax import open_model as speaker
+    from pocket_tts_jax.tts_model import TTSModel
 
     set_logging(quiet)
     start = time.perf_counter()
-    choice = speaker.ModelChoice(
-        language=language,
-        config=config,
+    tts_model = TTSModel.load_model(
+        language,
+        config,
+        sampler_decode_steps=sampler_decode_steps,
         model=model,
         engine=engine,
-        sampler_decode_steps=sampler_decode_steps,
         offline=offline,
+        on_notice=lambda line: say(line, quiet=quiet),
     )
-    name, opened = speaker.open_speaker(choice, lambda text: say(text, quiet=quiet))
-    opened.warmup()
-    say(f"Ready ({name}) after {time.perf_counter() - start:.1f} s", quiet=quiet)
+    tts_model.warmup()
+    took = time.perf_counter() - start
+    say(f"Ready ({tts_model.engine.name}) after {took:.1f} s", quiet=quiet)
+
+
+Precision = Annotated[
+    str, typer.Option("--precision", help="fp32, fp16, int8, mixed or int4: see the docs.")
+]
+
+
+@command
+def export(
+    model: options.Model = None,
+    language: options.Language = None,
+    precision: Precision = "int8",
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Prepare a model for the fast engine (LiteRT), once; it is kept in the user's cache."""
+    from pocket_tts_jax.open_model import ModelOptions
+    from pocket_tts_jax.weights.source import open_source
+
+    set_logging(quiet)
+    wanted = ModelOptions(language=language, model=model).exported
+    if wanted is None:
+        raise ConfigError(
+            "Name a model to export: --language for one of Kyutai's, or --model FOLDER with "
+            "weights. The voice in this package needs no export."
+        )
+    if (found := wanted.find(precision)) is None:
+        source = open_source(
+            language=language,
+            model=model,
+            offline=offline,
+            on_notice=lambda line: say(line, quiet=quiet),
+        )
+        say(f"Exporting {source.name} in {precision}; this takes some minutes.", quiet=quiet)
+        found = wanted.make(precision, with_encoder=source.has_voice_cloning, quiet=quiet)
+    say(f"{found}: `generate {wanted.option}` speaks with it from now on.", quiet=quiet)

@@ -1,11 +1,18 @@
 """The options that several commands share, with the reference's names where it has them."""
 
-from pathlib import Path
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from pocket_tts_jax.engines import EngineName
+
+class EngineName(StrEnum):
+    """Which engine computes."""
+
+    auto = "auto"
+    jax = "jax"
+    litert = "litert"
+
 
 _MODEL, _SAMPLING, _RUNNING = "Model", "Sampling", "Running"
 
@@ -23,11 +30,11 @@ def _running(*names: str, **settings: object) -> typer.models.OptionInfo:
 
 
 Model = Annotated[
-    Path | None,
+    str | None,
     _model(
         "--model",
-        help="Folder of a model or of a LiteRT export, or a weight file. Default: the voice in "
-        "this package.",
+        help="Folder of a model or of a LiteRT export, a weight file, or the hf:// address of an "
+        "export. Default: the voice in this package.",
     ),
 ]
 Language = Annotated[
@@ -44,8 +51,8 @@ Checkpoint = Annotated[
     _model("--checkpoint", help="Weights (.safetensors) instead of those of the configuration."),
 ]
 Engine = Annotated[
-    EngineName | None,
-    _model("--engine", help="Default: litert for an export, jax for everything else."),
+    EngineName,
+    _model("--engine", help="auto takes litert where there is an export, and jax elsewhere."),
 ]
 Quantize = Annotated[
     bool, _model("--quantize", help="Insist on a quantised model (LiteRT exports have it).")

@@ -18,12 +18,12 @@ from pocket_tts_jax.cli.console import say, stderr
 from pocket_tts_jax.errors import AudioError, ConfigError
 from pocket_tts_jax.files.atomic import atomic_file
 from pocket_tts_jax.files.hub import is_remote, resolve
-from pocket_tts_jax.generation.stream import ChunkReport
+from pocket_tts_jax.generation.ending import ChunkReport
 from pocket_tts_jax.voice.state import VoiceState
 
 if TYPE_CHECKING:
-    from pocket_tts_jax.speech_model import SpeechModel
     from pocket_tts_jax.text.pipeline import TextOptions
+    from pocket_tts_jax.tts_model import TTSModel
 
 TAIL_SECONDS = 0.2  # of silence: some players swallow the end of a file; the reference adds it too
 
@@ -45,7 +45,7 @@ def targets(
     if path is None and not play:
         path = f"{default.removesuffix('.wav')}.{format}" if format else default
     if path is None and format is not None:
-        raise ConfigError("--format and --raw describe a file or a pipe: name it with -o.")
+        raise ConfigError("--format describes a file or a pipe: name it with -o.")
     if report is not None:
         report = report.expanduser()
         if report.is_dir() or not report.parent.is_dir():
@@ -57,8 +57,7 @@ def targets(
 class Speech:
     """A text with everything that decides how it sounds. `run` speaks it."""
 
-    speaker: "SpeechModel"
-    engine: str
+    model: "TTSModel"
     text: str
     voice: str | None
     seed: int
@@ -74,7 +73,7 @@ class Speech:
 
     def run(self, where: Targets, *, quiet: bool = False) -> None:
         """Speak into `where`; the report is written also when it was interrupted."""
-        stretch = TimeStretch(self.speed, self.speaker.sample_rate)
+        stretch = TimeStretch(self.speed, self.model.sample_rate)
         name, state = self._voice()
         start = time.perf_counter()
         frames = self._frames(state)  # before an old file is touched: the text may be refused
@@ -113,7 +112,7 @@ class Speech:
     def _pieces(
         self, frames: Iterator[np.ndarray], stretch: TimeStretch, quiet: bool
     ) -> Generator[np.ndarray, None, None]:
-        """What is heard of `frames`, which are closed with this."""
+        """Yield the stretched frames; closes `frames` on exit."""
         try:
             for frame in _progress(frames, self, quiet):
                 self.samples += frame.shape[0]
@@ -124,14 +123,14 @@ class Speech:
                 frames.close()  # ends the model's thread
 
     def _voice(self) -> tuple[str, VoiceState]:
-        name = self.speaker.default_voice() if self.voice is None else self.voice
+        name = self.model.default_voice() if self.voice is None else self.voice
         source = name
         if is_remote(name):
             source = str(resolve(name, what="the voice", offline=self.offline))
-        return name, self.speaker.get_state_for_audio_prompt(source, truncate=self.truncate)
+        return name, self.model.get_state_for_audio_prompt(source, truncate=self.truncate)
 
     def _frames(self, voice: VoiceState) -> Iterator[np.ndarray]:
-        return self.speaker.generate_audio_stream(
+        return self.model.generate_audio_stream(
             voice,
             self.text,
             self.max_tokens,
@@ -148,7 +147,7 @@ class Speech:
         # In place: a long text can be listened to, and is kept, while it grows.
         return open_writer(
             where.path,
-            self.speaker.sample_rate,
+            self.model.sample_rate,
             format=where.format,
             in_place=True,
             tail_seconds=TAIL_SECONDS,
@@ -157,25 +156,25 @@ class Speech:
     def _player(self, where: Targets) -> AbstractContextManager[Writer | None]:
         if where.player is None:
             return nullcontext()
-        return playing(where.player, self.speaker.sample_rate)
+        return playing(where.player, self.model.sample_rate)
 
     def _add_chunk(self, report: ChunkReport) -> None:
         # Pauses lie between chunks: a chunk's own frames end where the samples end now.
-        begin = self.samples - report.frames * self.speaker_frame
+        begin = self.samples - report.frames * self.model.frame_size
         times = {"start": self._seconds(begin), "end": self._seconds(self.samples)}
         self.chunks.append(asdict(report) | times)
 
     @property
-    def speaker_frame(self) -> int:
-        return round(self.speaker.sample_rate * 0.08)
+    def _engine(self) -> str:
+        return f"{self.model.engine.name} {self.model.engine.precision}"
 
     def _seconds(self, samples: int) -> float:
-        return round(samples / self.speed / self.speaker.sample_rate, 4)
+        return round(samples / self.speed / self.model.sample_rate, 4)
 
     def _tell_what_was_written(self, where: Targets, voice: str, took: float, quiet: bool) -> None:
         if where.path not in (None, "-"):
             seconds = self._seconds(self.samples)
-            line = f"{seconds:.1f} s of speech ({voice}, {self.engine}) in {took:.1f} s"
+            line = f"{seconds:.1f} s of speech ({voice}, {self._engine}) in {took:.1f} s"
             say(f"{where.path}: {line}", quiet=quiet)
 
     def _tell_where_to_go_on(self, where: Targets, quiet: bool) -> None:
@@ -189,11 +188,12 @@ class Speech:
 
     def _write_report(self, path: Path, voice: str) -> None:
         content = {
-            "engine": self.engine,
+            "engine": self.model.engine.name,
+            "precision": self.model.engine.precision,
             "voice": voice,
             "seed": self.seed,
             "speed": self.speed,
-            "sample_rate": self.speaker.sample_rate,
+            "sample_rate": self.model.sample_rate,
             "seconds": self._seconds(self.samples),
             "chunks": self.chunks,
         }
@@ -233,7 +233,7 @@ def _progress(frames: Iterator[np.ndarray], speech: Speech, quiet: bool) -> Iter
         for frame in frames:
             yield frame
             if progress is not None and task is not None:
-                spoken = speech.samples / speech.speaker.sample_rate
+                spoken = speech.samples / speech.model.sample_rate
                 pace = spoken / (time.perf_counter() - start)
                 text = f"Chunk {len(speech.chunks) + 1}: {spoken:.1f} s, {pace:.1f} × real time"
                 progress.update(task, description=text)

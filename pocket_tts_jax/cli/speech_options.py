@@ -113,12 +113,6 @@ Format = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
-Raw = Annotated[
-    bool,
-    typer.Option(
-        "--raw", help="Samples alone (s16le, mono): --format raw.", rich_help_panel=_OUTPUT
-    ),
-]
 Play = Annotated[bool, typer.Option("--play", help="Play while speaking.", rich_help_panel=_OUTPUT)]
 Speed = Annotated[
     float,

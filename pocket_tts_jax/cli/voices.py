@@ -53,10 +53,10 @@ def voices(
     Console().print(table)
 
 
-def _in_folder(model: Path | None) -> list[ListedVoice]:
+def _in_folder(model: str | None) -> list[ListedVoice]:
     from pocket_tts_jax.weights.source import EMBEDDED
 
-    folder = EMBEDDED if model is None else model.expanduser()
+    folder = EMBEDDED if model is None else Path(model).expanduser()
     folder = folder.parent if folder.is_file() else folder
     if model is not None and not folder.is_dir():
         raise ConfigError(f"There is no model at {model}: give the path of a model's folder.")
@@ -89,24 +89,28 @@ def export_voice(
     model: options.Model = None,
     language: options.Language = None,
     config: options.ConfigFile = None,
-    engine: options.Engine = None,
+    engine: options.Engine = options.EngineName.auto,
     truncate: options.Truncate = True,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Encode recordings once, as voice files (.safetensors) that load at once."""
-    from pocket_tts_jax import open_model as speaker
+    from pocket_tts_jax.tts_model import TTSModel
     from pocket_tts_jax.voice.state import write_voice
 
     set_logging(quiet)
     jobs = _jobs(audio_path, export_path)
-    choice = speaker.ModelChoice(
-        language=language, config=config, model=model, engine=engine, offline=offline
+    tts_model = TTSModel.load_model(
+        language,
+        config,
+        model=model,
+        engine=engine,
+        offline=offline,
+        on_notice=lambda line: say(line, quiet=quiet),
     )
-    _, opened = speaker.open_speaker(choice, lambda text: say(text, quiet=quiet))
     for recording, place in jobs:
         source = fetch_voice(recording, offline)
-        write_voice(place, opened.get_state_for_audio_prompt(source, truncate=truncate))
+        write_voice(place, tts_model.get_state_for_audio_prompt(source, truncate=truncate))
         say(f"Wrote {place}", quiet=quiet)
 
 

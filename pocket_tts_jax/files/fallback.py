@@ -5,11 +5,11 @@ import logging
 from pathlib import Path
 
 from pocket_tts_jax.errors import DownloadError
+from pocket_tts_jax.files.cache import cache_folder
 from pocket_tts_jax.files.hub import (
     GatedError,
     HubFile,
     Notice,
-    cache_folder,
     cached,
     refusal,
     resolve,
@@ -41,7 +41,7 @@ def resolve_with_fallback(
     token = _token()
     note = _note(str(gated), token, cache)
     try:
-        if here is not None and (token is None or note.exists()):
+        if here is not None and (token is None or (note is not None and note.exists())):
             reason = "this machine has no login" if token is None else "as it was before"
             raise GatedError(refusal(str(gated), what, reason))
         return resolve(gated, what=what, offline=offline, on_notice=on_notice), True
@@ -66,13 +66,16 @@ def _token() -> str | None:
     return get_token()
 
 
-def _note(source: str, token: str | None, cache: Path | None) -> Path:
+def _note(source: str, token: str | None, cache: Path | None) -> Path | None:
     """The file that stands for "this login was refused this source"; its name tells neither."""
     digest = hashlib.sha256(f"{source}\n{token}".encode()).hexdigest()[:32]
-    return (cache or cache_folder()) / "refused" / digest
+    folder = cache_folder("refused") if cache is None else cache / "refused"
+    return None if folder is None else folder / digest
 
 
-def _remember(note: Path) -> None:
+def _remember(note: Path | None) -> None:
+    if note is None:
+        return
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.touch()

@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pocket_tts_jax.errors import DownloadError
+from pocket_tts_jax.files.cache import cache_folder
 
 Notice = Callable[[str], None]
 
@@ -64,13 +65,6 @@ class HubFile:
     @property
     def url(self) -> str:
         return f"{self.page}/resolve/{self.revision}/{self.path}"
-
-
-def cache_folder() -> Path:
-    """This package's folder in the user's cache (not created by asking)."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("pocket-tts-jax", appauthor=False)
 
 
 def is_remote(source: str | Path) -> bool:
@@ -253,7 +247,12 @@ def _web_cache_path(url: str, cache: Path | None) -> Path:
     except ValueError as error:
         raise _not_an_address(url, error) from error
     name = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:].lstrip(".") or "file"
-    return (cache or cache_folder() / "downloads") / digest / name
+    folder = cache or cache_folder("downloads")
+    if folder is None:
+        raise DownloadError(
+            f"There is no home folder to keep {url} in: download it, and give the path of the file."
+        )
+    return folder / digest / name
 
 
 def _how_to_get(url: str, what: str, reason: str, file: HubFile | None = None) -> str:

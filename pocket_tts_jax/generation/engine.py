@@ -1,13 +1,18 @@
-"""What the streaming loop asks of an engine."""
+"""What the streaming loop, batches and voices ask of an engine: one protocol for JAX and LiteRT."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from pocket_tts_jax.config import Config
+from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.text.prepare import Prompt
+from pocket_tts_jax.voice.load import VoiceMaker
 from pocket_tts_jax.voice.state import VoiceState
+
+Audio = Float[np.ndarray, " samples"]
 
 
 class Latents(Protocol):
@@ -21,37 +26,49 @@ class Latents(Protocol):
 class Decoder(Protocol):
     """Mimi's decoder at one place of one chunk."""
 
-    def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
+    def decode(self, latents: Float[np.ndarray, "n z"]) -> Audio:
         """The samples of the next `n` frames, n one of 1, 2, 4, 8."""
         ...
 
 
-class Engine(Protocol):
-    """One model in memory, ready to speak; sessions share it."""
+@dataclass(frozen=True)
+class Job:
+    """One chunk to speak: `chunk` is its index in its text, which its noise depends on."""
+
+    chunk: int
+    prompt: Prompt
+    voice: VoiceState
+    sampling: Sampling
+
+
+class Engine(VoiceMaker, Protocol):
+    """One model in memory, ready to speak; sessions share it. `name` is "jax" or "litert"."""
 
     @property
-    def frame_size(self) -> int: ...
+    def name(self) -> str: ...
     @property
-    def sample_rate(self) -> int: ...
-    @property
-    def latent_dim(self) -> int: ...
-    def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> Latents: ...
-    def decoder(self) -> Decoder: ...
+    def precision(self) -> str: ...
 
+    def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> Latents:
+        """Prefill a chunk of text behind a voice."""
+        ...
 
-class EngineSizes:
-    """The sizes of an engine that has a configuration."""
+    def decoder(self) -> Decoder:
+        """A decoder at the beginning of a chunk."""
+        ...
 
-    config: Config
+    def speak(self, jobs: Sequence[Job]) -> list[Audio]:
+        """The samples of every job; each equals its single run up to rounding."""
+        ...
 
-    @property
-    def frame_size(self) -> int:
-        return self.config.mimi.frame_size
+    def check_flow_steps(self, flow_steps: int) -> None:
+        """ConfigError for a number of flow steps that this engine cannot run."""
+        ...
 
-    @property
-    def sample_rate(self) -> int:
-        return self.config.mimi.sample_rate
+    def warmup(self, flow_steps: int, max_tokens: int) -> None:
+        """Make ready all that chunks of `max_tokens` need, so that no request waits for it."""
+        ...
 
-    @property
-    def latent_dim(self) -> int:
-        return self.config.latent_dim
+    def close(self) -> None:
+        """Free the model. Sessions that are still open fail at their next call."""
+        ...

@@ -7,58 +7,35 @@
    processor to themselves: the second step waits for them.
 3. Closing the generator, or setting `stop`, ends the thread within a frame.
 
-An engine is anything with the methods of `engine_interface.Engine`: JAX and LiteRT here, a stub in
-the tests.
+An engine is anything with the methods of `generation.engine.Engine`: JAX and LiteRT here, a stub
+in the tests.
 """
 
 import atexit
 import itertools
-import logging
 import math
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pocket_tts_jax.errors import GenerationError
+from pocket_tts_jax.generation.ending import ChunkReport, EndOfSpeech, fade_in, warn_of_limit
 from pocket_tts_jax.generation.engine import Decoder, Engine
 from pocket_tts_jax.generation.noise import chunk_key, noise
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.state import VoiceState
 
-_log = logging.getLogger(__name__)
-
-# EOS is ignored on the first frames: before speech starts, the logit of some voices is high.
-FRAMES_BEFORE_EOS = 6
 # Frames per decoder call, the last one repeating. Each step is affordable once the audio sent
 # before it covers the wait, on any machine that is a little faster than real time.
 SCHEDULE = (1, 1, 2, 4, 8)
-FADE_IN_SECONDS = 0.005  # a fresh decoder starts with a small step, heard as a click
 _QUEUE_FRAMES = 64
 _NOISE_FRAMES = 16  # drawn at once: one call for many frames is cheaper
-
-
-@dataclass(frozen=True)
-class ChunkReport:
-    """How one chunk ended. `eos` is False where it ran into its limit of frames."""
-
-    index: int
-    text: str
-    tokens: int
-    frames: int
-    eos: bool
-
-
-@dataclass(frozen=True)
-class Silence:
-    """A pause between chunks."""
-
-    samples: int
 
 
 Frame = Float[np.ndarray, " samples"]
@@ -68,7 +45,7 @@ OnChunk = Callable[[ChunkReport], None]
 def stream(
     engine: Engine,
     voice: VoiceState,
-    prompts: Iterable[Prompt | Silence],
+    prompts: Iterable[Prompt | Pause],
     sampling: Sampling,
     *,
     first_chunk: int = 0,
@@ -91,7 +68,7 @@ def stream(
                 if producer.stopped:
                     return
                 yield frame
-            if isinstance(item, Silence):
+            if isinstance(item, Pause):
                 continue
             report = producer.report
             if report is None:  # the end of everything, or stopped
@@ -104,23 +81,23 @@ def stream(
 
 
 def _frames_of(
-    item: "np.ndarray | Silence | None",
+    item: "np.ndarray | Pause | None",
     decoders: Iterator[Decoder],
     engine: Engine,
     producer: "_Producer",
 ) -> Iterator[Frame]:
-    if isinstance(item, Silence):
-        return _silent_frames(item.samples, engine.frame_size)
+    if isinstance(item, Pause):
+        mimi = engine.config.mimi
+        return _silent_frames(item.samples(mimi.sample_rate), mimi.frame_size)
     if item is None:
         return iter(())
-    return _decode_chunk(next(decoders), engine.sample_rate, producer, item)
+    return _decode_chunk(next(decoders), engine.config.mimi.sample_rate, producer, item)
 
 
 def _decode_chunk(
     decoder: Decoder, sample_rate: int, producer: "_Producer", latent: np.ndarray
 ) -> Iterator[Frame]:
     """Decode latents from the queue until the chunk's report comes."""
-    fade = np.linspace(0, 1, int(sample_rate * FADE_IN_SECONDS), dtype=np.float32)
     pending, calls = [latent], 0
     open_chunk = True
     while pending or open_chunk:
@@ -139,7 +116,7 @@ def _decode_chunk(
         producer.go_on()
         del pending[:size]
         if calls == 0:
-            audio = np.concatenate([audio[: fade.size] * fade, audio[fade.size :]])
+            audio = fade_in(audio, sample_rate)
         calls += 1
         yield from audio.reshape(size, -1)
 
@@ -149,16 +126,6 @@ def _silent_frames(samples: int, frame_size: int) -> Iterator[Frame]:
         yield np.zeros(min(frame_size, samples - start), np.float32)
 
 
-def warn_of_limit(report: ChunkReport) -> None:
-    """Tell the user of a chunk that ran into its limit."""
-    if not report.eos:
-        _log.warning(
-            "Chunk %d reached its limit of %d frames before the model ended it; words may be "
-            "missing or repeated. Its text: %r",
-            *(report.index, report.frames, report.text),
-        )
-
-
 class _Producer:
     """The thread that makes latents. The queue holds a chunk's latents, its report, …, None."""
 
@@ -166,7 +133,7 @@ class _Producer:
         self,
         engine: Engine,
         voice: VoiceState,
-        prompts: Iterable[Prompt | Silence],
+        prompts: Iterable[Prompt | Pause],
         sampling: Sampling,
         first_chunk: int,
         stop: threading.Event | None,
@@ -199,7 +166,7 @@ class _Producer:
             atexit.unregister(self.close)
             self._ended = True
 
-    def take(self) -> "np.ndarray | Silence | None":
+    def take(self) -> "np.ndarray | Pause | None":
         """The next latent or pause; None at the end of a chunk (its `report` is set then) or of
         everything."""
         while not self.stopped:
@@ -207,7 +174,7 @@ class _Producer:
                 item = self._queue.get(timeout=0.05)
             except queue.Empty:
                 continue
-            if isinstance(item, np.ndarray | Silence):
+            if isinstance(item, np.ndarray | Pause):
                 self.report = None
                 return item
             if isinstance(item, BaseException):
@@ -228,7 +195,7 @@ class _Producer:
         try:
             index = self._first_chunk
             for item in self._prompts:
-                if isinstance(item, Silence):
+                if isinstance(item, Pause):
                     self._put(item)
                     continue
                 try:
@@ -245,13 +212,10 @@ class _Producer:
 
     def _speak(self, index: int, prompt: Prompt) -> ChunkReport | None:
         """All latents of one chunk into the queue; None if stopped."""
-        sampling, width = self._sampling, self._engine.latent_dim
+        sampling, width = self._sampling, self._engine.config.latent_dim
         key = chunk_key(sampling.seed, index)
         latents = self._engine.start(self._voice, prompt, sampling.flow_steps)
-        tail = sampling.frames_after_eos
-        policy = EosPolicy(
-            sampling.eos_threshold, prompt.frames_after_eos if tail is None else tail
-        )
+        end = EndOfSpeech.of(sampling, prompt)
         draws = np.empty((0, width), np.float32)
         for frame in range(prompt.max_frames):
             if self.stopped:
@@ -265,24 +229,10 @@ class _Producer:
                     f"The model gave a value that is not finite in frame {frame}. Its weights or "
                     "its voice are damaged."
                 )
-            if policy.ends(frame, eos_logit):
+            if end.reached(frame, eos_logit):
                 return ChunkReport(index, prompt.text, len(prompt.ids), frame, True)
             self._put(latent)
             while not (self._first_decoded.wait(0.05) or self.stopped):
                 pass
-        eos = policy.eos_frame is not None
+        eos = end.eos_frame is not None
         return ChunkReport(index, prompt.text, len(prompt.ids), prompt.max_frames, eos)
-
-
-class EosPolicy:
-    """When a chunk ends: `frames_after_eos` frames after the first EOS that counts."""
-
-    def __init__(self, threshold: float, frames_after_eos: int):
-        self.eos_frame: int | None = None
-        self._threshold, self._tail = threshold, frames_after_eos
-
-    def ends(self, frame: int, eos_logit: float) -> bool:
-        """True if the latent of `frame`, whose logit this is, must not be spoken any more."""
-        if self.eos_frame is None and frame >= FRAMES_BEFORE_EOS and eos_logit > self._threshold:
-            self.eos_frame = frame
-        return self.eos_frame is not None and frame >= self.eos_frame + self._tail

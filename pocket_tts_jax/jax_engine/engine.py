@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from pocket_tts_jax.config import Config
+from pocket_tts_jax.config import MAX_TOKENS, Config
 from pocket_tts_jax.errors import ConfigError
-from pocket_tts_jax.generation.engine import EngineSizes
+from pocket_tts_jax.generation.engine import Audio, Job
 from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.jax_engine.sizes import (
     CAPACITY_STEP,
@@ -29,9 +29,9 @@ from pocket_tts_jax.jax_engine.sizes import (
 from pocket_tts_jax.model import flow_lm, mimi
 from pocket_tts_jax.model.flow_lm import FlowLM, FlowLMState, StepOutput
 from pocket_tts_jax.model.mimi import DecoderState, EncoderState, Mimi
-from pocket_tts_jax.text.prepare import MAX_TOKENS, Prompt
+from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.state import VoiceState
-from pocket_tts_jax.weights.checkpoint import parameter_tree, release
+from pocket_tts_jax.weights.checkpoint import fingerprint, parameter_tree, release
 
 ENCODER_FRAMES = 8  # per encoder call
 ENCODER = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
@@ -114,10 +114,14 @@ def compiled_functions(flow_lm_module: FlowLM, mimi_module: Mimi) -> Functions:
     return Functions(flow_lm_module, mimi_module)
 
 
-class JaxEngine(EngineSizes):
+class JaxEngine:
     """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
 
+    name, precision = "jax", "fp32"
+
     def __init__(self, config: Config, tensors: dict[str, np.ndarray]):
+        self.transformer_fingerprint = fingerprint(tensors, "flow_lm.transformer.")
+        self.weights_fingerprint = fingerprint(tensors)
         self._encoder = {n: t for n, t in tensors.items() if n.startswith(ENCODER)}
         used = {n: _copied(t) for n, t in tensors.items() if n not in self._encoder}
         tree = parameter_tree(used)
@@ -133,21 +137,39 @@ class JaxEngine(EngineSizes):
         return parameter_tree({n: _copied(t) for n, t in self._encoder.items()})["mimi"]
 
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "JaxLatents":
-        check_flow_steps(self.config, flow_steps)
+        self.check_flow_steps(flow_steps)
         if self._first_start.acquire(blocking=False):
             # Not a daemon, as the thread of a stream is: a process waits for it before it ends.
             name = "pocket-tts compiling"
             threading.Thread(target=self._warm_decoder, name=name, daemon=False).start()
         return JaxLatents(self, voice, prompt.ids, flow_steps)
 
+    def check_flow_steps(self, flow_steps: int) -> None:
+        """ConfigError for a number of steps that the head of this model would ignore."""
+        kind = self.config.flow_lm.flow.type
+        if kind in ("drifting", "pointwise") and flow_steps != 1:
+            raise ConfigError(
+                f"This model's {kind} head makes a latent in one step: leave "
+                f"sampler_decode_steps at 1 (got {flow_steps})."
+            )
+
     def decoder(self) -> "JaxDecoder":
         return JaxDecoder(self)
 
+    def speak(self, jobs: Sequence[Job]) -> list[Audio]:
+        """The samples of every job, many at a time: see `jax_engine.batch`."""
+        from pocket_tts_jax.jax_engine.batch import speak_sorted
+
+        return speak_sorted(self, jobs)
+
+    def close(self) -> None:
+        """Does nothing: arrays are freed with the engine."""
+
     def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
         """Latents of a recording at the model's rate, as `embed_voice` reads them."""
-        frames = -(-audio.size // self.frame_size)
+        frames = -(-audio.size // self.config.mimi.frame_size)
         calls = -(-frames // ENCODER_FRAMES)
-        block = ENCODER_FRAMES * self.frame_size
+        block = ENCODER_FRAMES * self.config.mimi.frame_size
         padded = np.zeros((1, calls * block), np.float32)
         padded[0, : audio.size] = audio
         params = self.encoder_params
@@ -182,7 +204,7 @@ class JaxEngine(EngineSizes):
 
     def warmup(self, flow_steps: int = 1, max_tokens: int = MAX_TOKENS) -> None:
         """Compile every shape that chunks of `max_tokens` meet behind a voice of up to 30 s."""
-        params, latent = self.flow_lm_params, np.zeros((1, self.latent_dim), np.float32)
+        params, latent = self.flow_lm_params, np.zeros((1, self.config.latent_dim), np.float32)
         embeddings = np.zeros((1, self.config.flow_lm.transformer.d_model), np.float32)
         fresh = partial(voice_state, self.voice_from_embeddings(embeddings))
         read, full = map(capacity_for, chunk_positions(max_tokens, self.config.mimi.frame_rate))
@@ -199,7 +221,7 @@ class JaxEngine(EngineSizes):
     def _warm_decoder(self) -> None:
         """Compile Mimi's decoder. The first text has this done beside FlowLM's compilation."""
         for frames in sorted(set(SCHEDULE)):
-            self.decoder().decode(np.zeros((frames, self.latent_dim), np.float32))
+            self.decoder().decode(np.zeros((frames, self.config.latent_dim), np.float32))
 
 
 def _copied(tensor: np.ndarray) -> Any:
@@ -250,16 +272,6 @@ class JaxDecoder:
     def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
         audio, self._state = self._decode(*self._params, self._state, latents[None])
         return np.asarray(audio)[0]
-
-
-def check_flow_steps(config: Config, flow_steps: int) -> None:
-    """Refuse a number of steps that the head of this model would ignore."""
-    kind = config.flow_lm.flow.type
-    if kind in ("drifting", "pointwise") and flow_steps != 1:
-        raise ConfigError(
-            f"This model's {kind} head makes a latent in one step: leave sampler_decode_steps at "
-            f"1 (got {flow_steps})."
-        )
 
 
 def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:

@@ -5,13 +5,15 @@ reads in place, and into which the session writes the rows that a call returns.
 """
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pocket_tts_jax.errors import ConfigError, VoiceCloningUnavailable
-from pocket_tts_jax.generation.engine import EngineSizes
-from pocket_tts_jax.litert_engine import packed_weights as weight_cache
+from pocket_tts_jax.generation.batch import speak_in_turn
+from pocket_tts_jax.generation.engine import Audio, Job
+from pocket_tts_jax.litert_engine import packed_weights
 from pocket_tts_jax.litert_engine.flow_lm import LiteRTFlowLM, LiteRTLatents
 from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
 from pocket_tts_jax.litert_engine.mimi import LiteRTDecoder, encode
@@ -22,7 +24,7 @@ from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.state import VoiceState
 
 
-class LiteRTEngine(EngineSizes):
+class LiteRTEngine:
     """One exported model in memory. Thread-safe: calls of one model take turns.
 
     Args:
@@ -33,9 +35,12 @@ class LiteRTEngine(EngineSizes):
         cache_folder: where packed weights are kept between processes; None packs into memory.
 
     Raises:
+        ConfigError: `threads` is below 1.
         CheckpointError: the folder is damaged or of another version.
         GenerationError: LiteRT is not installed or cannot run the model.
     """
+
+    name = "litert"
 
     def __init__(
         self,
@@ -44,8 +49,10 @@ class LiteRTEngine(EngineSizes):
         threads: int = 2,
         cache_folder: Path | None = None,
     ) -> None:
+        if threads < 1:
+            raise ConfigError(f"threads must be 1 or more, got {threads}")
         self.folder = folder if isinstance(folder, ExportFolder) else open_folder(folder)
-        self.config = self.folder.config
+        self.config, self.precision = self.folder.config, self.folder.precision
         self.threads = threads
         self._cache_folder = cache_folder
         self._turns = Turns()
@@ -53,6 +60,18 @@ class LiteRTEngine(EngineSizes):
         self.mimi = self._load("mimi_decoder.tflite")
         self._encoder: LiteRTModel | None = None
         self._encoder_lock = threading.Lock()
+
+    @property
+    def transformer_fingerprint(self) -> str:
+        """Names the weights that a voice state must have been made with."""
+        return self.folder.manifest["fingerprint"]
+
+    @property
+    def weights_fingerprint(self) -> str:
+        """Names the weights that make a voice from a recording: the encoder alone is many
+        models'."""
+        files = [f for f in ("mimi_encoder.tflite", "flow_lm.tflite") if self.folder.has(f)]
+        return " ".join(self.folder.sha256(file) for file in files)
 
     @property
     def can_clone(self) -> bool:
@@ -84,6 +103,13 @@ class LiteRTEngine(EngineSizes):
 
     def decoder(self) -> LiteRTDecoder:
         return LiteRTDecoder(self.mimi, self.config)
+
+    def speak(self, jobs: Sequence[Job]) -> list[Audio]:
+        """The samples of every job, one after the other."""
+        return speak_in_turn(self, jobs)
+
+    def warmup(self, flow_steps: int, max_tokens: int) -> None:
+        """Does nothing: loading has packed the weights of all signatures."""
 
     def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
         """Latents of a recording at the model's rate. VoiceCloningUnavailable without encoder."""
@@ -124,7 +150,7 @@ class LiteRTEngine(EngineSizes):
                 self.folder.verify(name)
             return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)
 
-        return weight_cache.load_with_cache(
+        return packed_weights.load_with_cache(
             load,
             LiteRTModel.close,
             self.folder.sha256(name),

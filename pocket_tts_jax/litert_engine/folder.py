@@ -67,6 +67,12 @@ class ExportFolder:
         names = (name for name in self.manifest["files"] if name.startswith("voices/"))
         return {Path(name).stem: self.path / name for name in sorted(names)}
 
+    @staticmethod
+    def files_in_manifest(folder: Path) -> list[str]:
+        """Names of the files that a manifest lists, before they are all there."""
+        files = _read_manifest(folder).get("files")
+        return sorted(files) if isinstance(files, dict) else []
+
     def verify(self, name: str | None = None) -> None:
         """Hash one file, or all; CheckpointError names the first that was changed."""
         for entry in [name] if name else self.manifest["files"]:
@@ -89,6 +95,12 @@ def open_folder(path: Path) -> ExportFolder:
     Raises CheckpointError for a missing or unreadable manifest, another format version, and a
     file that is missing or cut short.
     """
+    manifest = _read_manifest(path)
+    _check_sizes(path, manifest)
+    return ExportFolder(path, manifest, load_config(path / manifest["config"]))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -102,8 +114,7 @@ def open_folder(path: Path) -> ExportFolder:
         raise CheckpointError(
             f"{path} has format version {version}, this package reads {FORMAT_VERSION}. {_AGAIN}"
         )
-    _check_sizes(path, manifest)
-    return ExportFolder(path, manifest, load_config(path / manifest["config"]))
+    return manifest
 
 
 def _check_sizes(path: Path, manifest: dict[str, Any]) -> None:

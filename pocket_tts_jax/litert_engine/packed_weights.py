@@ -34,17 +34,6 @@ _ROOM = 2
 _UNUSED_SECONDS = 60 * 24 * 3600.0
 
 
-def default_folder() -> Path | None:
-    """The user's cache folder for packed weights, None where there is no home for one."""
-    import platformdirs
-
-    try:
-        return Path(platformdirs.user_cache_dir("pocket-tts-jax")) / "xnnpack"
-    except RuntimeError as error:
-        _log.info("No weight cache (%s)", error)
-        return None
-
-
 def load_with_cache(
     load: Callable[[str], Model],
     close: Callable[[Model], None],

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from pocket_tts_jax.config import FlowConfig, FlowType
+from pocket_tts_jax.config import TIME_FREQUENCIES, FlowConfig, FlowType
 from pocket_tts_jax.model.layers import LayerNorm, Linear, VarianceNorm
-from pocket_tts_jax.weights.expected import TIME_FREQUENCIES
 
 # velocity(x, *times) -> the head's output; times are as many as the flow type has conditions.
 Velocity = Callable[..., Float[Array, "b z"]]

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -18,12 +19,13 @@ from safetensors import SafetensorError, safe_open
 import pocket_tts_jax
 from pocket_tts_jax.audio.stretch import TimeStretch
 from pocket_tts_jax.audio.write import write_audio
-from pocket_tts_jax.generation import stream as generate
+from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.generation.noise import inverse_normal
-from pocket_tts_jax.generation.stream import Sampling
+from pocket_tts_jax.generation.sampling import Sampling
+from pocket_tts_jax.generation.stream import stream
+from pocket_tts_jax.litert_engine.engine import LiteRTEngine
+from pocket_tts_jax.litert_engine.export_cache import ExportedModel
 from pocket_tts_jax.litert_engine.folder import is_export_folder
-from pocket_tts_jax.litert_speaker import LiteRTSpeaker
-from pocket_tts_jax.pocket_engine import phone_folder
 from pocket_tts_jax.pocket_engine.types import (
     AudioChunk,
     AudioEncodingFailed,
@@ -43,9 +45,10 @@ from pocket_tts_jax.pocket_engine.types import (
 )
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.text.prepare import Prompt
+from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.state import VoiceState
 from pocket_tts_jax.weights.expected import parameter_shapes
-from pocket_tts_jax.weights.source import EMBEDDED
+from pocket_tts_jax.weights.source import EMBEDDED, WEIGHTS, open_source
 
 Samples = Float[np.ndarray, " n"]
 
@@ -65,13 +68,13 @@ class PocketTTSEngine:
     """A model in memory. Thread-safe; `cancel` ends what other threads are speaking.
 
     Args:
-        model_path: an exported folder, or a phone folder.
+        model_path: an exported folder, or a phone folder; without one, the voice in this package.
         threads: how many threads a call computes with.
 
     Raises ModelLoadFailed, IoError.
     """
 
-    def __init__(self, model_path: str | Path, *, threads: int = 2) -> None:
+    def __init__(self, model_path: str | Path = EMBEDDED, *, threads: int = 2) -> None:
         self._path = Path(model_path).expanduser()
         self._lock = threading.Lock()
         self._running: set[threading.Event] = set()
@@ -79,22 +82,22 @@ class PocketTTSEngine:
         with translated_errors(ModelLoadFailed):
             if not self._path.exists():
                 raise IoError(f"There is no folder {self._path}.")
-            folder = self._path
-            if not is_export_folder(folder):
-                folder = phone_folder.exported(folder)
-            self._speaker: LiteRTSpeaker | None = LiteRTSpeaker(folder, threads=threads)
-        self._steps = self._speaker.engine.flow_steps
+            folder = _exported(self._path)
+            self._model: TTSModel | None = TTSModel.load_model(
+                model=folder, engine="litert", threads=threads
+            )
+        self._steps = self._engine().flow_steps
         self._config = TTSConfig()
         if self._config.consistency_steps not in self._steps:
             self._config = replace(self._config, consistency_steps=self._steps[0])
 
     def is_ready(self) -> bool:
         """Whether the model is loaded."""
-        return self._speaker is not None
+        return self._model is not None
 
     def model_version(self) -> str:
         """Name and precision of the model."""
-        folder = self._loaded().engine.folder
+        folder = self._engine().folder
         return f"{folder.name} ({folder.precision})"
 
     def parameter_count(self) -> int:
@@ -165,7 +168,7 @@ class PocketTTSEngine:
 
         Raises InvalidVoice where the recording or the model does not allow it.
         """
-        speaker = self._loaded()
+        model = self._loaded()
         with translated_errors(InvalidVoice):
             if len(audio) % 4 or sample_rate <= 0:
                 raise InvalidVoice(
@@ -173,7 +176,7 @@ class PocketTTSEngine:
                     f"{sample_rate} Hz"
                 )
             samples = np.frombuffer(audio, "<f4").astype(np.float32)
-            voice = speaker.get_state_for_audio_prompt((samples, sample_rate), truncate=True)
+            voice = model.get_state_for_audio_prompt((samples, sample_rate), truncate=True)
         with self._lock:
             self._reference = voice
 
@@ -184,11 +187,11 @@ class PocketTTSEngine:
 
     def decode_latents(self, latents: bytes, n: int) -> bytes:
         """Float32 samples of `n` frames of float32 latents [n × width], a stream of its own."""
-        engine = self._loaded().engine
-        expected = 4 * n * engine.latent_dim
+        engine = self._engine()
+        expected = 4 * n * engine.config.latent_dim
         if n < 1 or len(latents) != expected:
             raise InferenceFailed(
-                f"expected {expected} bytes for {n} frames of {engine.latent_dim} latents, "
+                f"expected {expected} bytes for {n} frames of {engine.config.latent_dim} latents, "
                 f"got {len(latents)}"
             )
         frames = np.frombuffer(latents, "<f4").astype(np.float32).reshape(n, -1)
@@ -199,19 +202,22 @@ class PocketTTSEngine:
         """Free the model. Every later call but this one and `is_ready` raises ModelNotLoaded."""
         self.cancel()
         with self._lock:
-            speaker, self._speaker = self._speaker, None
+            model, self._model = self._model, None
             self._reference = None
-        if speaker is not None:
-            speaker.engine.close()
+        if model is not None:
+            model.engine.close()
 
-    def _loaded(self) -> LiteRTSpeaker:
-        speaker = self._speaker
-        if speaker is None:
+    def _loaded(self) -> TTSModel:
+        model = self._model
+        if model is None:
             raise ModelNotLoaded("The engine was unloaded: make a new PocketTTSEngine.")
-        return speaker
+        return model
+
+    def _engine(self) -> LiteRTEngine:
+        return cast(LiteRTEngine, self._loaded().engine)
 
     def _voice_name(self, index: int) -> str:
-        voices = self._loaded().engine.folder.voices()
+        voices = self._engine().folder.voices()
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(voices):
             raise InvalidVoice(
                 f"voice_index {index}: this model has {len(voices)} voices, counted from 0"
@@ -234,23 +240,23 @@ class PocketTTSEngine:
         self, text: str, config: TTSConfig, stop: threading.Event, use_reference: bool
     ) -> Iterator[tuple[Samples, float]]:
         """(samples, share of the text spoken) until the end, or until `stop`."""
-        speaker = self._loaded()
+        model = self._loaded()
         with translated_errors(InvalidVoice):
             voice = self._reference if use_reference else None
             if voice is None:
                 name = self._voice_name(config.voice_index)
-                voice = speaker.get_state_for_audio_prompt(name)
+                voice = model.get_state_for_audio_prompt(name)
         with translated_errors(InferenceFailed):
-            items = list(speaker.prompts(text))
+            items = list(model.prompts(text))
             if not any(isinstance(item, Prompt) for item in items):
                 raise TokenizationFailed("There is nothing to speak in the text.")
-            stretch, spoken = TimeStretch(config.speed, speaker.sample_rate), []
-            frames = generate.stream(
-                *(speaker.engine, voice, items, _sampling(speaker, config)),
+            stretch, spoken = TimeStretch(config.speed, model.sample_rate), []
+            frames = stream(
+                *(model.engine, voice, items, _sampling(model, config)),
                 stop=stop,
                 on_chunk=spoken.append,
             )
-            with contextlib.closing(frames):  # pyright: ignore
+            with contextlib.closing(frames):
                 for frame in frames:
                     if (samples := stretch.push(frame)).size:
                         yield samples, len(spoken) / len(items)
@@ -269,7 +275,7 @@ class PocketTTSEngine:
                 self._running.discard(stop)
 
 
-def _sampling(speaker: LiteRTSpeaker, config: TTSConfig) -> Sampling:
+def _sampling(model: TTSModel, config: TTSConfig) -> Sampling:
     clamp = None
     if config.top_p < 1 and config.temperature > 0:
         quantile = inverse_normal(np.array([(1 + config.top_p) / 2]))[0]
@@ -277,11 +283,28 @@ def _sampling(speaker: LiteRTSpeaker, config: TTSConfig) -> Sampling:
     return Sampling(
         seed=config.seed if config.use_fixed_seed else secrets.randbits(63),
         temperature=config.temperature,
-        eos_threshold=speaker.eos_threshold,
+        eos_threshold=model.eos_threshold,
         noise_clamp=clamp,
-        frames_after_eos=speaker.config.model_recommended_frames_after_eos,
+        frames_after_eos=model.config.model_recommended_frames_after_eos,
         flow_steps=config.consistency_steps,
     )
+
+
+def _exported(folder: Path) -> Path:
+    """An export folder as it is; a phone folder as its export, made once."""
+    if is_export_folder(folder):
+        return folder
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder} is neither an exported folder (manifest.json) nor a phone folder "
+            f"({WEIGHTS}, tokenizer.model, voices/)."
+        )
+    exported = ExportedModel(folder=folder)
+    found = exported.find()
+    if found is None:
+        cloning = open_source(model=folder).has_voice_cloning
+        found = exported.make(with_encoder=cloning, quiet=True)
+    return found
 
 
 def _describe(index: int, path: Path) -> PocketVoiceInfo:

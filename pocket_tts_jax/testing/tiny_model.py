@@ -54,15 +54,15 @@ def tiny_config(flow: str = "lsd") -> Config:
     return parse_config(raw)
 
 
-def write_model(folder: Path, flow: str = "lsd", **sidecar: Any) -> Path:
+def write_model(folder: Path, flow: str = "lsd", **settings: Any) -> Path:
     """Write config.yaml, model.safetensors, tokenizer.model and voices/tiny.safetensors."""
     config = tiny_config(flow)
     (folder / "voices").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(_plain(config)), encoding="utf-8")
     save_file(random_tensors(config), folder / "model.safetensors")
     shutil.copy(TOKENIZER, folder / "tokenizer.model")
-    if sidecar:
-        (folder / "voice.json").write_text(json.dumps(sidecar), encoding="utf-8")
+    if settings:
+        (folder / "voice.json").write_text(json.dumps(settings), encoding="utf-8")
     write_voice(folder / "voices" / "tiny.safetensors", tiny_voice(config))
     return folder
 

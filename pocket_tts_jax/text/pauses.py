@@ -37,7 +37,7 @@ class Pause:
 
     seconds: float
 
-    def samples(self, sample_rate: int = 24_000) -> int:
+    def samples(self, sample_rate: int) -> int:
         return round(self.seconds * sample_rate)
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, tee
 
 from pocket_tts_jax.errors import TextError
-from pocket_tts_jax.generation.stream import Silence
 from pocket_tts_jax.text.chunks import as_written, check_max_tokens, cut, warn_if_long
 from pocket_tts_jax.text.lexicon import Lexicon
 from pocket_tts_jax.text.pauses import Pause, split_pauses
@@ -23,7 +22,7 @@ from pocket_tts_jax.text.tokenizer import Tokenizer
 from pocket_tts_jax.text.typography import fold_typography
 from pocket_tts_jax.weights.source import ModelSource
 
-Item = Prompt | Silence
+Item = Prompt | Pause
 _SAMPLE = "Read me."
 
 
@@ -75,7 +74,7 @@ def iter_prompts(
     """
     options = options or TextOptions()
     _check_language(source, options)
-    limit = source.sidecar.max_tokens if max_tokens is None else max_tokens
+    limit = source.settings.max_tokens if max_tokens is None else max_tokens
     check_max_tokens(limit)
     segments: list[str | Pause] = split_pauses(text) if options.pauses else [text]
     items = _from_chunk(_items(segments, tokenizer, source, options, limit), first_chunk)
@@ -103,10 +102,10 @@ def _items(
 ) -> Iterator[Item]:
     rules = TextRules.from_config(source.config)
     own_letters = _has_own_letters(tokenizer)
-    frame_rate, sample_rate = source.config.mimi.frame_rate, source.config.mimi.sample_rate
+    frame_rate = source.config.mimi.frame_rate
     for segment in segments:
         if isinstance(segment, Pause):
-            yield Silence(segment.samples(sample_rate))
+            yield segment
             continue
         spoken = _rewritten(segment, source, options)
         if len(segments) > 1 and not spoken.strip():
@@ -137,12 +136,12 @@ def _rewritten(text: str, source: ModelSource, options: TextOptions) -> str:
 
         language = options.language or language_of(source)
         # A model that wants words for numbers has no characters for the rest either.
-        text = normalize(text, language, ascii_only=source.sidecar.normalize)
+        text = normalize(text, language, ascii_only=source.settings.normalize)
     return text
 
 
 def _is_normalized(source: ModelSource, options: TextOptions) -> bool:
-    return source.sidecar.normalize if options.normalize is None else options.normalize
+    return source.settings.normalize if options.normalize is None else options.normalize
 
 
 def _check_language(source: ModelSource, options: TextOptions) -> None:
@@ -157,7 +156,7 @@ def _check_language(source: ModelSource, options: TextOptions) -> None:
             f"The text's language ({options.language}) is the one that numbers are read in, and "
             "that is switched off: add --normalize, or leave --text-language out."
         )
-    if source.sidecar.normalize and code != "en":
+    if source.settings.normalize and code != "en":
         raise TextError(
             f"The model {source.name} reads English letters only, so numbers cannot be read in "
             f"{options.language!r}: leave --text-language out, or choose a model of that language."

@@ -11,12 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pocket_tts_jax.config import Config
+from pocket_tts_jax.config import MAX_TOKENS, Config
 from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.text.chunks import check_max_tokens, cut, warn_if_long
 from pocket_tts_jax.text.tokenizer import Tokenizer
-
-MAX_TOKENS = 50
 
 _SENTENCE_MARKS = tuple(".!?…")
 _WEAK_MARKS = tuple(",;:-–—")

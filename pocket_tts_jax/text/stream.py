@@ -8,6 +8,7 @@ caller that has waited long enough for more text calls `flush`.
 import re
 from collections.abc import Iterable, Iterator
 
+from pocket_tts_jax.config import MAX_TOKENS
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.text.chunks import (
     Packer,
@@ -19,7 +20,6 @@ from pocket_tts_jax.text.chunks import (
     warn_if_long,
 )
 from pocket_tts_jax.text.prepare import (
-    MAX_TOKENS,
     TextRules,
     finish_end,
     finish_start,

@@ -8,34 +8,18 @@ files appear whole, and a file that is damaged or gone is simply encoded again.
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pocket_tts_jax.errors import VoiceError
 from pocket_tts_jax.files.atomic import remove_abandoned, remove_if_possible
-from pocket_tts_jax.files.hub import cache_folder
+from pocket_tts_jax.files.cache import cache_folder
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voice.state import VoiceState, read_voice, write_voice
 
 _log = logging.getLogger(__name__)
-
-
-def fingerprint(tensors: Mapping[str, np.ndarray], prefix: str = "") -> str:
-    """A short name for the values of `tensors` under `prefix`, from a sample of each.
-
-    With "flow_lm.transformer." it tells for which model a voice state is; over everything, which
-    model encoded a recording. It reads three short pieces a tensor, so mapped files stay unread.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(name for name in tensors if name.startswith(prefix)):
-        values = tensors[name].reshape(-1)
-        digest.update(f"{name}{tensors[name].shape}{values.dtype.str}".encode())
-        for start in sorted({0, values.size // 2, max(values.size - 64, 0)}):
-            digest.update(values[start : start + 64].tobytes())
-    return digest.hexdigest()[:32]
 
 
 def prompt_key(
@@ -54,7 +38,7 @@ class PromptCache:
     Switched off by `enabled=False`: then nothing is read, written or created.
     """
 
-    folder: Path = field(default_factory=lambda: cache_folder() / "voices")
+    folder: Path
     max_bytes: int = 512 << 20
     enabled: bool = True
 
@@ -91,15 +75,6 @@ class PromptCache:
             return
         self._evict()
 
-    def clear(self) -> None:
-        """Remove every cached voice."""
-        for path in self.folder.glob("*.safetensors"):
-            remove_if_possible(path)
-
-    def size(self) -> int:
-        """Bytes in use."""
-        return sum(size for _, size, _ in self._entries())
-
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
 
@@ -127,8 +102,5 @@ class PromptCache:
 
 def default_cache() -> PromptCache:
     """The cache in the user's folder; one that is switched off where there is no home for it."""
-    try:
-        return PromptCache()
-    except RuntimeError as error:
-        _log.warning("Encoded voices are not cached: %s", error)
-        return PromptCache(Path(), enabled=False)
+    folder = cache_folder("voices")
+    return PromptCache(Path(), enabled=False) if folder is None else PromptCache(folder)

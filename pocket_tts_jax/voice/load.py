@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from pocket_tts_jax.audio.read import read_audio
+from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import VoiceCloningUnavailable, VoiceError
 from pocket_tts_jax.files.hub import is_remote, resolve
 from pocket_tts_jax.shapes import Float
@@ -24,11 +25,19 @@ VoiceSource = str | Path | bytes | np.ndarray | tuple[np.ndarray, int]
 _LOOKS_LIKE_PATH = re.compile(r"[/\\.]")
 
 
-class VoiceEngine(Protocol):
-    """What makes voices: the part of an engine that cloning needs."""
+class VoiceMaker(Protocol):
+    """What makes voices: the part of an engine that cloning needs.
+
+    `transformer_fingerprint` names the weights of FlowLM's transformer, which a voice state must
+    have been made with; `weights_fingerprint` all weights that make a voice from a recording.
+    """
 
     @property
-    def sample_rate(self) -> int: ...
+    def config(self) -> Config: ...
+    @property
+    def transformer_fingerprint(self) -> str: ...
+    @property
+    def weights_fingerprint(self) -> str: ...
     def encode(
         self, audio: Float[np.ndarray, " samples"]
     ) -> Float[np.ndarray, "frames encoded"]: ...
@@ -37,18 +46,10 @@ class VoiceEngine(Protocol):
 
 
 class VoiceLoader:
-    """Loads voices for one model.
+    """Loads voices for one model."""
 
-    `fingerprint` is that of FlowLM's transformer, which a voice state must have been made with;
-    `weights_fingerprint` that of all weights that make a voice from a recording: the encoder's and
-    FlowLM's.
-    """
-
-    def __init__(
-        self, source: ModelSource, engine: VoiceEngine, fingerprint: str, weights_fingerprint: str
-    ):
+    def __init__(self, source: ModelSource, engine: VoiceMaker):
         self._source, self._engine = source, engine
-        self._fingerprint, self._weights_fingerprint = fingerprint, weights_fingerprint
 
     def names(self) -> list[str]:
         """Voices that need no path: those in the model's folder, and Kyutai's for its own."""
@@ -58,8 +59,8 @@ class VoiceLoader:
     def default(self) -> str:
         """The voice to use where the user chose none; VoiceError where there is none."""
         source, names = self._source, self._source.voice_names()
-        if source.sidecar.default_voice is not None:
-            return source.sidecar.default_voice
+        if source.settings.default_voice is not None:
+            return source.settings.default_voice
         if source.published is not None:
             return default_voice(source.published)
         if names:
@@ -84,7 +85,8 @@ class VoiceLoader:
 
     def check(self, voice: VoiceState) -> None:
         """VoiceError for a voice of another model."""
-        check_voice(voice, self._source.config, self._source.name, self._fingerprint)
+        fingerprint = self._engine.transformer_fingerprint
+        check_voice(voice, self._source.config, self._source.name, fingerprint)
 
     def _known(self, name: str) -> Path | None:
         """The file of a voice that goes by this name, for these weights."""
@@ -107,7 +109,7 @@ class VoiceLoader:
             path,
             self._source.config,
             model=self._source.name,
-            model_fingerprint=self._fingerprint,
+            model_fingerprint=self._engine.transformer_fingerprint,
         )
         if isinstance(voice, VoicePrompt):
             return self._engine.voice_from_embeddings(voice.embeddings)
@@ -116,7 +118,7 @@ class VoiceLoader:
     def _clone(
         self, recording: str | Path | bytes | np.ndarray | tuple, truncate: bool, cache: PromptCache
     ) -> VoiceState:
-        rate = self._engine.sample_rate
+        rate = self._engine.config.mimi.sample_rate
         if isinstance(recording, str) and is_remote(recording):
             recording = self._resolve(recording, "the recording")
         if isinstance(recording, str):
@@ -124,9 +126,10 @@ class VoiceLoader:
         if isinstance(recording, np.ndarray):
             recording = (recording, rate)
         audio, given_rate = read_audio(recording)
-        key = prompt_key(audio, given_rate, self._weights_fingerprint, truncate=truncate)
+        key = prompt_key(audio, given_rate, self._engine.weights_fingerprint, truncate=truncate)
         found = cache.get(key)
-        if found is not None and found.metadata.get("fingerprint") == self._fingerprint:
+        made_by = self._engine.transformer_fingerprint
+        if found is not None and found.metadata.get("fingerprint") == made_by:
             return found
         prompt, report = prepare_prompt(audio, given_rate, truncate=truncate, sample_rate=rate)
         for warning in report.warnings:
@@ -134,7 +137,7 @@ class VoiceLoader:
         voice = self._engine.voice_from_latents(self._engine.encode(prompt))
         metadata = {
             "model": self._source.name,
-            "fingerprint": self._fingerprint,
+            "fingerprint": made_by,
             "seconds": f"{report.used_seconds:.2f}",
         }
         voice = VoiceState(voice.k, voice.v, voice.latents, metadata)

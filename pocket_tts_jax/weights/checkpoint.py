@@ -5,6 +5,7 @@ FlowLM and Mimi files of the training stack, whose other names are a table here.
 fit the configuration is one error that names every missing, unexpected and mis-shaped tensor.
 """
 
+import hashlib
 import json
 import mmap
 import os
@@ -249,3 +250,18 @@ def parameter_tree(tensors: Mapping[str, Any]) -> dict:
             branch = branch.setdefault(module, {})
         branch[leaf] = tensor
     return tree
+
+
+def fingerprint(tensors: Mapping[str, np.ndarray], prefix: str = "") -> str:
+    """A short name for the values of `tensors` under `prefix`, from a sample of each.
+
+    With "flow_lm.transformer." it tells for which model a voice state is; over everything, which
+    model encoded a recording. It reads three short pieces a tensor, so mapped files stay unread.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(name for name in tensors if name.startswith(prefix)):
+        values = tensors[name].reshape(-1)
+        digest.update(f"{name}{tensors[name].shape}{values.dtype.str}".encode())
+        for start in sorted({0, values.size // 2, max(values.size - 64, 0)}):
+            digest.update(values[start : start + 64].tobytes())
+    return digest.hexdigest()[:32]

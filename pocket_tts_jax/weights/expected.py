@@ -7,13 +7,17 @@ file is reported at once, and that loading traces nothing.
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-from pocket_tts_jax.config import Config, FlowLMConfig, MimiConfig, SEANetConfig
+from pocket_tts_jax.config import (
+    TIME_FREQUENCIES,
+    Config,
+    FlowLMConfig,
+    MimiConfig,
+    SEANetConfig,
+)
 
 Shape = tuple[int, ...]
 Entries = Iterator[tuple[str, Shape]]
 Leaf = TypeVar("Leaf")
-
-TIME_FREQUENCIES = 256
 
 
 def parameter_shapes(config: Config) -> dict[str, Shape]:

@@ -10,7 +10,6 @@ Four kinds of source, all giving the same `ModelSource`:
 """
 
 import dataclasses
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from pocket_tts_jax.config import (
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.files.fallback import resolve_with_fallback
 from pocket_tts_jax.files.hub import is_remote, resolve
-from pocket_tts_jax.text.prepare import MAX_TOKENS
 from pocket_tts_jax.weights.checkpoint import (
     Tensors,
     load_checkpoint,
@@ -35,35 +33,13 @@ from pocket_tts_jax.weights.checkpoint import (
     replace_mimi,
 )
 from pocket_tts_jax.weights.expected import parameter_shapes
+from pocket_tts_jax.weights.settings import ModelSettings
 
 _log = logging.getLogger(__name__)
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 WEIGHTS = "model.safetensors"
 Notice = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Sidecar:
-    """`voice.json` in a model folder: what the configuration format has no place for."""
-
-    max_tokens: int = MAX_TOKENS
-    default_voice: str | None = None
-    has_voice_cloning: bool = True
-    normalize: bool = False
-    notice: str | None = None  # what a user must know before using the model
-
-    @classmethod
-    def read(cls, folder: Path) -> "Sidecar":
-        path = folder / "voice.json"
-        if not path.exists():
-            return cls()
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**raw)
-        except (OSError, ValueError, TypeError) as error:
-            known = ", ".join(f.name for f in dataclasses.fields(cls))
-            raise ConfigError(f"{path} cannot be used ({error}). Its keys are: {known}.") from None
 
 
 @dataclass(frozen=True)
@@ -75,7 +51,7 @@ class ModelSource:
     tokenizer: Path
     load_tensors: Callable[[], Tensors]
     has_voice_cloning: bool
-    sidecar: Sidecar = Sidecar()
+    settings: ModelSettings = ModelSettings()
     voices: Path | None = None  # a folder of voice files
     published: str | None = None  # the name whose predefined voices fit these weights
     offline: bool = False  # voices must not be fetched either
@@ -128,8 +104,8 @@ def open_source(
             raise ConfigError("checkpoint goes with language or config; model names its weights.")
         folder = EMBEDDED if model is None else Path(model).expanduser()
         source = _from_folder(folder, on_notice)
-        if source.sidecar.notice is not None:
-            on_notice(source.sidecar.notice)
+        if source.settings.notice is not None:
+            on_notice(source.settings.notice)
         return dataclasses.replace(source, offline=offline)
     fetch = _Fetch(offline, on_notice)
     if language is not None:
@@ -164,14 +140,14 @@ def _from_folder(path: Path, on_notice: Notice) -> ModelSource:
         )
     own = folder / "config.yaml"
     config = load_config(own) if own.exists() else _fitting_config(weights, on_notice)
-    sidecar, shapes = Sidecar.read(folder), parameter_shapes(config)
+    settings, shapes = ModelSettings.read(folder), parameter_shapes(config)
     return ModelSource(
         name="embedded" if folder == EMBEDDED else folder.name,
         config=config,
         tokenizer=_folder_tokenizer(folder),
         load_tensors=lambda: load_checkpoint(weights, shapes),
-        has_voice_cloning=sidecar.has_voice_cloning,
-        sidecar=sidecar,
+        has_voice_cloning=settings.has_voice_cloning,
+        settings=settings,
         voices=folder / "voices",
     )
 

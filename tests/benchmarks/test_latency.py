@@ -11,13 +11,13 @@ import pytest
 
 from benchmarks import app, child, engines, latency, soak, worker
 from benchmarks.texts import TEXT
-from pocket_tts_jax.jax_engine import threads
+from pocket_tts_jax.jax_engine import setup
 from tests.folders import ROOT
 
 
 def test_a_batch_keeps_to_its_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     order = []
-    monkeypatch.setattr(threads, "limit_threads", order.append)
+    monkeypatch.setattr(setup, "limit_threads", order.append)
     monkeypatch.setattr(engines, "import_engine", order.append)
     monkeypatch.setattr(engines, "open_batch", lambda *_: lambda text: [np.zeros(240)] * 4)
     worker.measure_batch(1, tmp_path, "text", 4)
@@ -111,12 +111,12 @@ def test_parallel_seeds_must_equal_serial_ones_and_differ():
 
 @pytest.mark.parametrize("engine", ["litert", "jax"])
 def test_soak_passes_its_temperature_to_the_model(monkeypatch: pytest.MonkeyPatch, engine: str):
-    from pocket_tts_jax import litert_speaker
-    from pocket_tts_jax import tts_model as model
+    from pocket_tts_jax.tts_model import TTSModel
 
-    class Speaker:
-        def __init__(self, folder: Path | None = None, **options: Any) -> None:
+    class Loaded:
+        def __init__(self, **options: Any) -> None:
             self.temp = options["temp"]
+            assert options["engine"] == engine and options["threads"] == 2
 
         def default_voice(self) -> str:
             return "voice"
@@ -124,9 +124,7 @@ def test_soak_passes_its_temperature_to_the_model(monkeypatch: pytest.MonkeyPatc
         def get_state_for_audio_prompt(self, name: str) -> str:
             return name
 
-    monkeypatch.setattr(litert_speaker, "LiteRTSpeaker", Speaker)
-    monkeypatch.setattr(model.TTSModel, "load_model", Speaker)
-    monkeypatch.setattr(threads, "limit_threads", lambda count: None)
+    monkeypatch.setattr(TTSModel, "load_model", Loaded)
     arguments = ["--model", "m", "--engine", engine]
     options = soak.parse([*arguments, "--temperature", "0.7"])
     opened, voice = app.open_model(options, options.temperature)

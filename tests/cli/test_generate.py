@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from pocket_tts_jax import open_model as speaker
 from pocket_tts_jax.cli import generate as cli_generate
-from pocket_tts_jax.engines import EngineName
 from pocket_tts_jax.errors import ConfigError, GenerationError
-from tests.cli_stub import CHUNK, FRAME, FRAMES_PER_CHUNK, TAIL, StubSpeaker, samples
+from tests.cli_stub import CHUNK, FRAME, FRAMES_PER_CHUNK, TAIL, StubModel, samples
 from tests.cli_stub import run_cli as run
 
 
-def test_text_from_everywhere(stub: StubSpeaker) -> None:
+def test_text_from_everywhere(stub: StubModel) -> None:
     Path("text.txt").write_text("from a file", encoding="utf-8")
     for arguments, piped, words in (
         (["an argument"], None, ["an", "argument"]),
@@ -49,10 +47,9 @@ def test_text_at_a_terminal_is_the_default(monkeypatch: pytest.MonkeyPatch) -> N
         (["hello", "--lexicon", "no.toml"], "no.toml"),
         (["hello", "--speed", "5"], "speed"),
         (["hello", "-o", "no/such/folder/a.wav"], "folder"),
-        (["hello", "--raw", "--format", "flac", "-o", "a.flac"], "--raw"),
     ],
 )
-def test_user_errors_are_one_line(stub: StubSpeaker, arguments: list[str], said: str) -> None:
+def test_user_errors_are_one_line(stub: StubModel, arguments: list[str], said: str) -> None:
     result = run("generate", *arguments, input="")
     assert result.exit_code == 1, result.stderr
     line = result.stderr.strip().splitlines()[-1]
@@ -61,25 +58,25 @@ def test_user_errors_are_one_line(stub: StubSpeaker, arguments: list[str], said:
 
 
 @pytest.mark.parametrize("place", ["no/such/folder/r.json", "."])
-def test_a_report_without_a_place_is_refused_first(stub: StubSpeaker, place: str) -> None:
+def test_a_report_without_a_place_is_refused_first(stub: StubModel, place: str) -> None:
     result = run("generate", "hello", "--report", place)
     assert result.exit_code == 1 and f"Error: The report {place}" in result.stderr
     assert stub.choice is None and not Path("tts_output.wav").exists()
 
 
-def test_errors_before_speech_keep_the_old_file(stub: StubSpeaker) -> None:
+def test_errors_before_speech_keep_the_old_file(stub: StubModel) -> None:
     Path("a.wav").write_bytes(b"old")
     assert run("generate", "", "-o", "a.wav").exit_code == 1
     assert Path("a.wav").read_bytes() == b"old"
 
 
-def test_wrong_usage_exits_with_2(stub: StubSpeaker) -> None:
+def test_wrong_usage_exits_with_2(stub: StubModel) -> None:
     assert run("generate", "hello", "--no-such-option").exit_code == 2
     assert run("generate", "hello", "--engine", "steam").exit_code == 2
     assert run("generate", "hello", "--max-tokens", "0").exit_code == 2
 
 
-def test_default_output(stub: StubSpeaker) -> None:
+def test_default_output(stub: StubModel) -> None:
     result = run("generate", "two words")
     assert samples(Path("tts_output.wav")) == 2 * CHUNK + TAIL
     assert result.stdout == ""
@@ -87,19 +84,18 @@ def test_default_output(stub: StubSpeaker) -> None:
 
 
 @pytest.mark.parametrize("option", ["-o", "--output-path"])
-def test_output_path(stub: StubSpeaker, option: str) -> None:
+def test_output_path(stub: StubModel, option: str) -> None:
     run("generate", "hello", option, "x.flac")
     assert soundfile.info("x.flac").format == "FLAC"
     assert not Path("tts_output.wav").exists()
 
 
-def test_output_to_a_pipe(stub: StubSpeaker) -> None:
+def test_output_to_a_pipe(stub: StubModel) -> None:
     wav = run("generate", "hello", "-o", "-")
-    raw = run("generate", "hello", "-o", "-", "--raw")
-    same = run("generate", "hello", "-o", "-", "--format", "raw")
+    raw = run("generate", "hello", "-o", "-", "--format", "raw")
     flac = run("generate", "hello", "-o", "-", "--format", "flac")
     assert wav.stdout_bytes[:4] == b"RIFF"
-    assert wav.stdout_bytes[44:] == raw.stdout_bytes == same.stdout_bytes
+    assert wav.stdout_bytes[44:] == raw.stdout_bytes
     assert len(raw.stdout_bytes) == 2 * (CHUNK + TAIL)
     assert flac.stdout_bytes[:4] == b"fLaC"
     assert wav.stderr == ""
@@ -108,11 +104,11 @@ def test_output_to_a_pipe(stub: StubSpeaker) -> None:
 @pytest.mark.parametrize(
     ("arguments", "field", "value"),
     [
-        (["--model", "folder"], "model", Path("folder")),
+        (["--model", "folder"], "model", "folder"),
         (["--language", "german"], "language", "german"),
         (["--config", "hf://a/b/c.yaml"], "config", "hf://a/b/c.yaml"),
         (["--checkpoint", "x.safetensors"], "checkpoint", "x.safetensors"),
-        (["--engine", "litert"], "engine", EngineName.litert),
+        (["--engine", "litert"], "engine", "litert"),
         (["--quantize"], "quantize", True),
         (["--temperature", "0.5"], "temp", 0.5),
         (["--temp", "0.5"], "temp", 0.5),
@@ -127,7 +123,7 @@ def test_output_to_a_pipe(stub: StubSpeaker) -> None:
     ],
 )
 def test_model_options_arrive(
-    stub: StubSpeaker, arguments: list[str], field: str, value: object
+    stub: StubModel, arguments: list[str], field: str, value: object
 ) -> None:
     run("generate", "hello")
     assert getattr(stub.choice, field) != value
@@ -145,7 +141,7 @@ def test_model_options_arrive(
     ],
 )
 def test_stream_options_arrive(
-    stub: StubSpeaker, arguments: list[str], field: str, value: object
+    stub: StubModel, arguments: list[str], field: str, value: object
 ) -> None:
     run("generate", "hello there")
     assert stub.stream[field] != value
@@ -153,7 +149,7 @@ def test_stream_options_arrive(
     assert stub.stream[field] == value
 
 
-def test_text_options_arrive(stub: StubSpeaker) -> None:
+def test_text_options_arrive(stub: StubModel) -> None:
     Path("words.json").write_text('{"nginx": "engine x"}')
     run("generate", "hello")
     plain = stub.stream["text"]
@@ -172,24 +168,24 @@ def test_text_options_arrive(stub: StubSpeaker) -> None:
     assert stub.stream["text"].normalize is False
 
 
-def test_voice_options_arrive(stub: StubSpeaker) -> None:
+def test_voice_options_arrive(stub: StubModel) -> None:
     run("generate", "hello")
     assert (stub.voice, stub.truncate) == ("default", True)
     run("generate", "hello", "--voice", "me.wav", "--no-truncate")
     assert (stub.voice, stub.truncate) == ("me.wav", False)
 
 
-def test_offline_holds_for_a_voice_at_an_address(stub: StubSpeaker) -> None:
+def test_offline_holds_for_a_voice_at_an_address(stub: StubModel) -> None:
     result = run("generate", "hello", "--offline", "--voice", "https://example.invalid/v.wav")
     assert result.exit_code == 1 and "switched off" in result.stderr
 
 
-def test_speed_changes_the_length(stub: StubSpeaker) -> None:
+def test_speed_changes_the_length(stub: StubModel) -> None:
     run("generate", "hello", "-o", "x.wav", "--speed", "1.25")
     assert samples(Path("x.wav")) == round(CHUNK / 1.25) + TAIL
 
 
-def test_report(stub: StubSpeaker) -> None:
+def test_report(stub: StubModel) -> None:
     run("generate", "one two", "--report", "r.json", "--seed", "5", "--speed", "2")
     report = json.loads(Path("r.json").read_text())
     assert report["seed"] == 5 and report["voice"] == "default" and report["engine"] == "jax"
@@ -203,13 +199,13 @@ def test_report(stub: StubSpeaker) -> None:
 
 
 @pytest.mark.parametrize("option", ["-q", "--quiet"])
-def test_quiet(stub: StubSpeaker, option: str) -> None:
+def test_quiet(stub: StubModel, option: str) -> None:
     assert run("generate", "hello").stderr != ""
     assert run("generate", "hello", option).stderr == ""
     assert "Error" in run("generate", "", option).stderr
 
 
-def test_interruption_keeps_what_was_said(stub: StubSpeaker) -> None:
+def test_interruption_keeps_what_was_said(stub: StubModel) -> None:
     stub.error, stub.fail_at = KeyboardInterrupt(), FRAMES_PER_CHUNK + 2
     result = run("generate", "one two", "-o", "x.wav", "--report", "r.json", "--seed", "5")
     assert result.exit_code == 130
@@ -218,33 +214,16 @@ def test_interruption_keeps_what_was_said(stub: StubSpeaker) -> None:
     assert len(json.loads(Path("r.json").read_text())["chunks"]) == 1
 
 
-def test_a_closed_pipe_is_no_error(stub: StubSpeaker) -> None:
+def test_a_closed_pipe_is_no_error(stub: StubModel) -> None:
     stub.error = BrokenPipeError()
     result = run("generate", "hello", "-o", "-")
     assert (result.exit_code, result.stderr) == (0, "")
 
 
-def test_an_error_while_speaking(stub: StubSpeaker) -> None:
+def test_an_error_while_speaking(stub: StubModel) -> None:
     stub.error = GenerationError("The weights are damaged.")
     result = run("generate", "hello")
     assert result.exit_code == 1 and "Error: The weights are damaged." in result.stderr
-
-
-def test_open_speaker_refuses_what_it_cannot_do(tmp_path: Path) -> None:
-    choice = speaker.ModelChoice
-
-    def refusal(wrong: speaker.ModelChoice) -> str:
-        with pytest.raises(ConfigError) as caught:
-            speaker.open_speaker(wrong, print)
-        return str(caught.value)
-
-    assert "CPU" in refusal(choice(device="gpu"))
-    assert "float32" in refusal(choice(quantize=True))
-    assert "threads" in refusal(choice(threads=0))
-    assert "exporters.tflite" in refusal(choice(engine=EngineName.litert))
-    assert "alone" in refusal(choice(engine=EngineName.litert, language="english"))
-    (tmp_path / "manifest.json").touch()
-    assert "export" in refusal(choice(engine=EngineName.jax, model=tmp_path))
 
 
 def test_targets_need_a_place_for_a_format() -> None:

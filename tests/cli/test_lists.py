@@ -12,19 +12,19 @@ from pocket_tts_jax.errors import DownloadError
 from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.voice.load import VoiceLoader
 from pocket_tts_jax.weights.source import open_source
-from tests.cli_stub import StubSpeaker
+from tests.cli_stub import StubModel
 from tests.cli_stub import run_cli as run
 
 
-def test_warmup(stub: StubSpeaker) -> None:
+def test_warmup(stub: StubModel) -> None:
     result = run("warmup", "--model", "folder", "--sampler-decode-steps", "2", "--offline")
     assert result.exit_code == 0 and stub.warm
     assert stub.choice is not None
-    assert (stub.choice.model, stub.choice.sampler_decode_steps) == (Path("folder"), 2)
+    assert (stub.choice.model, stub.choice.sampler_decode_steps) == ("folder", 2)
     assert stub.choice.offline and "Ready" in result.stderr
 
 
-def test_export_voice(stub: StubSpeaker, tmp_path: Path) -> None:
+def test_export_voice(stub: StubModel, tmp_path: Path) -> None:
     assert run("export-voice", "me.wav", "me.safetensors").exit_code == 0
     assert Path("me.safetensors").stat().st_size > 0
     assert (stub.voice, stub.truncate) == ("me.wav", True)
@@ -38,13 +38,13 @@ def test_export_voice(stub: StubSpeaker, tmp_path: Path) -> None:
     assert sorted(p.name for p in Path("voices").iterdir()) == ["a.safetensors", "b.safetensors"]
 
 
-def test_export_voice_wants_a_voice_file(stub: StubSpeaker) -> None:
+def test_export_voice_wants_a_voice_file(stub: StubModel) -> None:
     result = run("export-voice", "me.wav", "me.wav")
     assert result.exit_code == 1 and ".safetensors" in result.stderr
     assert stub.choice is None
 
 
-def test_export_voice_into_what_is_no_folder(stub: StubSpeaker, tmp_path: Path) -> None:
+def test_export_voice_into_what_is_no_folder(stub: StubModel, tmp_path: Path) -> None:
     (tmp_path / "recordings").mkdir()
     (tmp_path / "recordings" / "a.wav").touch()
     (tmp_path / "voices").touch()
@@ -86,7 +86,7 @@ def test_models() -> None:
 def test_offline_models_fetch_no_voices(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model")
     source = open_source(model=folder, offline=True)
-    loader = VoiceLoader(source, SimpleNamespace(sample_rate=24000), "", "")  # type: ignore[arg-type]
+    loader = VoiceLoader(source, SimpleNamespace(config=source.config))  # type: ignore[arg-type]
     for address in ("https://example.invalid/a.safetensors", "hf://a/b/c.wav"):
         with pytest.raises(DownloadError, match="switched off"):
             loader.load(address)

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pocket_tts_jax import open_model as speaker
 from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.tts_model import TTSModel
 from tests.cli_stub import run_cli
@@ -29,17 +28,17 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch):
     """Run `generate` on one model, compiled once, with the sampling options of the command."""
     model = _model(folder)
 
-    def opened(choice: speaker.ModelChoice, on_notice: object):
-        model.temp = 0.7 if choice.temp is None else choice.temp
-        model.sampler_decode_steps = choice.sampler_decode_steps
-        model.noise_clamp = choice.noise_clamp
-        model.eos_threshold = 0.0 if choice.eos_threshold is None else choice.eos_threshold
-        return "jax", model
+    def load_model(language, config, temp, steps, clamp, eos_threshold, *_, **__):
+        model.temp = 0.7 if temp is None else temp
+        model.sampler_decode_steps = steps
+        model.noise_clamp = clamp
+        model.eos_threshold = 0.0 if eos_threshold is None else eos_threshold
+        return model
 
-    monkeypatch.setattr(speaker, "open_speaker", opened)
+    monkeypatch.setattr(TTSModel, "load_model", load_model)
 
     def say(*options: object, text: str = TEXT) -> np.ndarray:
-        result = run_cli("generate", text, "-o", "-", "--raw", "--seed", 1, *options)
+        result = run_cli("generate", text, "-o", "-", "--format", "raw", "--seed", 1, *options)
         assert result.exit_code == 0, result.stderr
         return np.frombuffer(result.stdout_bytes, "<i2")[: -FRAME * 5 // 2]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pocket_tts_jax.audio.play import PLAYERS, find_player
-from tests.cli_stub import CHUNK, TAIL, StubSpeaker, samples
+from tests.cli_stub import CHUNK, TAIL, StubModel, samples
 from tests.cli_stub import run_cli as run
 from tests.folders import ROOT
 
@@ -25,7 +25,7 @@ def install_player(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", str(player.parent))
 
 
-def test_play(stub: StubSpeaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_play(stub: StubModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install_player(f'/bin/cat > "{tmp_path}/heard.wav"', tmp_path, monkeypatch)
     assert run("generate", "hello", "--play").exit_code == 0
     heard = (tmp_path / "heard.wav").read_bytes()
@@ -36,7 +36,7 @@ def test_play(stub: StubSpeaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_play_reports_a_player_that_fails(
-    stub: StubSpeaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stub: StubModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     install_player("/bin/cat >/dev/null; exit 3", tmp_path, monkeypatch)
     result = run("generate", "hello", "--play")
@@ -44,7 +44,7 @@ def test_play_reports_a_player_that_fails(
     assert "aplay" in result.stderr and "3" in result.stderr
 
 
-def test_play_without_a_player(stub: StubSpeaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_play_without_a_player(stub: StubModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     result = run("generate", "hello", "--play")
     assert result.exit_code == 1 and "ffplay" in result.stderr
@@ -54,7 +54,7 @@ def test_play_without_a_player(stub: StubSpeaker, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_a_player_that_ends_at_once(
-    stub: StubSpeaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
+    stub: StubModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
 ) -> None:
     """Status 1: no sound device. 0: its user closed it, which stops what nobody hears."""
     install_player(f"exit {status}", tmp_path, monkeypatch)
@@ -67,7 +67,7 @@ def test_a_player_that_ends_at_once(
 @pytest.mark.parametrize("status", [0, 1])
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 def test_a_file_is_whole_though_the_player_ends(
-    stub: StubSpeaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suffix: str, status: int
+    stub: StubModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suffix: str, status: int
 ) -> None:
     install_player(f"exit {status}", tmp_path, monkeypatch)
     result = run("generate", LONG, "--play", "-o", f"p.{suffix}")
@@ -78,7 +78,7 @@ def test_a_file_is_whole_though_the_player_ends(
 
 
 def test_a_reader_that_leaves_ends_the_player_too(
-    stub: StubSpeaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stub: StubModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     install_player("exec /bin/cat >/dev/null", tmp_path, monkeypatch)
     os.mkfifo("pipe")
@@ -90,7 +90,7 @@ def test_a_reader_that_leaves_ends_the_player_too(
 
 
 @pytest.mark.parametrize("format", ["wav", "raw", "flac"])
-def test_a_named_pipe(stub: StubSpeaker, format: str) -> None:
+def test_a_named_pipe(stub: StubModel, format: str) -> None:
     os.mkfifo("pipe")
     got: list[bytes] = []
     reader = threading.Thread(target=lambda: got.append(Path("pipe").read_bytes()), daemon=True)
@@ -102,7 +102,7 @@ def test_a_named_pipe(stub: StubSpeaker, format: str) -> None:
     assert got[0][44:] == piped[44:] and got[0][:4] == piped[:4]  # a WAV says no size in a pipe
 
 
-def test_piped_text_is_utf8(stub: StubSpeaker) -> None:
+def test_piped_text_is_utf8(stub: StubModel) -> None:
     result = run("generate", input="\ufeffÜber\r\nuns".encode())
     assert result.exit_code == 0 and stub.stream["words"] == ["Über", "uns"]
     result = run("generate", input="Über uns".encode("latin-1"))
@@ -112,9 +112,9 @@ def test_piped_text_is_utf8(stub: StubSpeaker) -> None:
 
 PROGRAM = """
 from pocket_tts_jax.cli import app as cli
-from pocket_tts_jax import open_model as speaker
-from tests.cli_stub import StubSpeaker
-speaker.open_speaker = StubSpeaker().open
+from pocket_tts_jax.tts_model import TTSModel
+from tests.cli_stub import StubModel
+TTSModel.load_model = StubModel().load_model
 cli.main()
 """
 

@@ -8,21 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pocket_tts_jax.errors import ConfigError, GenerationError
+from pocket_tts_jax.generation.ending import FRAMES_BEFORE_EOS, ChunkReport, EndOfSpeech
 from pocket_tts_jax.generation.noise import chunk_key, noise
 from pocket_tts_jax.generation.sampling import Sampling
-from pocket_tts_jax.generation.stream import (
-    FRAMES_BEFORE_EOS,
-    SCHEDULE,
-    ChunkReport,
-    EosPolicy,
-    Silence,
-    stream,
-)
+from pocket_tts_jax.generation.stream import SCHEDULE, stream
+from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.state import VoiceState
 from tests.folders import ROOT
@@ -35,7 +31,9 @@ class StubEngine:
     """Latents are the noise itself; a frame of audio repeats its latent's first value. EOS comes
     at the frame that the prompt's first token names."""
 
-    frame_size, sample_rate, latent_dim = FRAME, 24000, WIDTH
+    config = SimpleNamespace(
+        mimi=SimpleNamespace(frame_size=FRAME, sample_rate=24000), latent_dim=WIDTH
+    )
 
     def __init__(self, bad_frame: int | None = None, delay: float = 0.0):
         self.steps: list[int] = []
@@ -136,7 +134,9 @@ def test_first_frame_needs_one_step_and_one_decoder_call():
 @pytest.mark.parametrize("taken", [5, 9, 20])
 def test_nothing_is_heard_after_a_stop_not_even_what_was_decoded(taken):
     stop = threading.Event()
-    frames = stream(StubEngine(), VOICE, [prompt(40), Silence(20 * FRAME)], sampling(), stop=stop)
+    frames = stream(
+        StubEngine(), VOICE, [prompt(40), Pause(20 * FRAME / 24000)], sampling(), stop=stop
+    )
     for _ in range(taken):
         next(frames)
     stop.set()
@@ -152,8 +152,8 @@ def test_chunks_fade_in_and_nothing_else_does():
 
 
 def test_eos_is_ignored_in_the_first_frames():
-    policy = EosPolicy(-4.0, 2)
-    ends = [policy.ends(frame, 0.0) for frame in range(FRAMES_BEFORE_EOS + 3)]
+    policy = EndOfSpeech(-4.0, 2)
+    ends = [policy.reached(frame, 0.0) for frame in range(FRAMES_BEFORE_EOS + 3)]
     assert policy.eos_frame == FRAMES_BEFORE_EOS
     assert ends == [False] * (FRAMES_BEFORE_EOS + 2) + [True]
 
@@ -178,7 +178,7 @@ def test_a_chunk_without_end_is_reported_and_the_next_is_as_alone(caplog):
 
 
 def test_pauses_are_silence_of_the_exact_length():
-    items = [prompt(7), Silence(1000), prompt(7)]
+    items = [prompt(7), Pause(1000 / 24000), prompt(7)]
     frames = list(stream(StubEngine(), VOICE, items, sampling()))
     audio = np.concatenate(frames)
     assert audio.size == 2 * 10 * FRAME + 1000
@@ -240,6 +240,7 @@ def test_a_stream_that_nobody_finishes_ends_with_the_process():
     """The thread leaves the engine first: one that is inside XLA aborts the process."""
     program = """
 import time
+from types import SimpleNamespace
 from tests.generation import test_stream as t
 class Slow(t.StubLatents):
     def step(self, noise):

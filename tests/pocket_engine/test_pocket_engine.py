@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import subprocess
 import threading
 import wave
 from dataclasses import replace
@@ -12,9 +13,8 @@ import pytest
 
 from exporters.manifest import refresh_files
 from pocket_tts_jax.config import load_config
-from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.litert_engine import export_cache
 from pocket_tts_jax.pocket_engine import engine as pocket_engine
-from pocket_tts_jax.pocket_engine import phone_folder
 from pocket_tts_jax.pocket_engine.engine import PocketTTSEngine
 from pocket_tts_jax.pocket_engine.types import (
     AudioChunk,
@@ -281,21 +281,24 @@ def test_folders_that_cannot_be_opened(tmp_path: Path) -> None:
     assert issubclass(ModelLoadFailed, PocketTTSError)
 
 
-def test_phone_folders_are_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Path] = []
+def test_phone_folders_are_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[list[str]] = []
 
-    def export(folder: Path, target: Path) -> None:
-        made.append(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(tiny_export(), target)
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess:
+        """In place of the exporter's process: copies an export to where it was asked for."""
+        made.append(command)
+        shutil.copytree(tiny_export(), command[command.index("--out") + 1])
+        return subprocess.CompletedProcess(command, 0, b"")
 
-    monkeypatch.setattr(phone_folder, "_export", export)
-    first = phone_folder.exported(tiny_model_folder(), tmp_path)
-    assert phone_folder.exported(tiny_model_folder(), tmp_path) == first
-    assert made == [tiny_model_folder()]
+    monkeypatch.setattr(export_cache.subprocess, "run", run)
+    for _ in range(2):
+        assert PocketTTSEngine(tiny_model_folder(), threads=1).is_ready()
+    ((*_, last),) = made
+    assert str(tiny_model_folder()) in made[0] and last == "--with-encoder"
 
 
-def test_phone_folders_need_the_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phone_folder, "_NEEDED", ("no_such_module",))
-    with pytest.raises(CheckpointError, match=r"pocket-tts-jax\[export\]"):
-        phone_folder.exported(tiny_model_folder(), tmp_path)
+def test_phone_folders_need_the_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(export_cache, "_TOOLS", ("no_such_module",))
+    with pytest.raises(ModelLoadFailed, match=r"pocket-tts-jax\[export\]"):
+        PocketTTSEngine(tiny_model_folder())

@@ -6,9 +6,9 @@
 import pytest
 
 from pocket_tts_jax.errors import ConfigError, TextError
-from pocket_tts_jax.generation.stream import Silence
 from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.text.lexicon import Lexicon
+from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.pipeline import TextOptions, iter_prompts, language_of
 from pocket_tts_jax.text.prepare import TextRules, make_prompt, split_text
 from pocket_tts_jax.text.tokenizer import load_tokenizer
@@ -49,14 +49,14 @@ def test_without_options_it_is_the_plain_front_end(source, tokenizer):
 
 def test_pauses_stand_between_their_chunks(source, tokenizer):
     items = prompts(source, tokenizer, "Hello there. [pause:0.5] Good bye.", pauses=True)
-    assert [type(item).__name__ for item in items] == ["Prompt", "Silence", "Prompt"]
-    assert items[1] == Silence(12000)
+    assert [type(item).__name__ for item in items] == ["Prompt", "Pause", "Prompt"]
+    assert items[1] == Pause(0.5)
     literal = prompts(source, tokenizer, "Hello there. [pause:0.5] Good bye.")
-    assert not any(isinstance(item, Silence) for item in literal)
+    assert not any(isinstance(item, Pause) for item in literal)
     resumed = prompts(
         source, tokenizer, "Hello there. [pause:0.5] Good bye.", pauses=True, first_chunk=1
     )
-    assert [type(item).__name__ for item in resumed] == ["Silence", "Prompt"]
+    assert [type(item).__name__ for item in resumed] == ["Pause", "Prompt"]
 
 
 def test_the_lexicon_comes_before_the_numbers(source, tokenizer):
@@ -149,7 +149,7 @@ def test_what_has_no_sound_is_an_error_at_once(embedded, text):
 
 
 def test_pauses_alone_are_spoken(source, tokenizer):
-    assert prompts(source, tokenizer, "[pause:0.5]", pauses=True) == [Silence(12000)]
+    assert prompts(source, tokenizer, "[pause:0.5]", pauses=True) == [Pause(0.5)]
 
 
 def test_the_warning_of_a_long_chunk_has_the_users_words(embedded, caplog):

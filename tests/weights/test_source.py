@@ -11,7 +11,8 @@ from safetensors.numpy import load_file, save_file
 from pocket_tts_jax import config as configs
 from pocket_tts_jax.errors import CheckpointError, ConfigError, DownloadError
 from pocket_tts_jax.testing.tiny_model import write_model
-from pocket_tts_jax.weights.source import EMBEDDED, Sidecar, open_source
+from pocket_tts_jax.weights.settings import ModelSettings
+from pocket_tts_jax.weights.source import EMBEDDED, open_source
 
 
 @pytest.fixture
@@ -83,11 +84,11 @@ def test_the_wrong_weights_for_a_configuration(folder):
         open_source(model=folder).load_tensors()
 
 
-def test_the_sidecar(folder):
-    assert Sidecar.read(folder) == Sidecar()
+def test_the_settings(folder):
+    assert ModelSettings.read(folder) == ModelSettings()
     (folder / "voice.json").write_text(json.dumps({"max_tokens": 7, "has_voice_cloning": False}))
     source = open_source(model=folder)
-    assert source.sidecar.max_tokens == 7 and not source.has_voice_cloning
+    assert source.settings.max_tokens == 7 and not source.has_voice_cloning
     heard: list[str] = []
     (folder / "voice.json").write_text(json.dumps({"notice": "Mind the gap."}))
     open_source(model=folder, on_notice=heard.append)

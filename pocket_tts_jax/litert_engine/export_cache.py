@@ -1,0 +1,105 @@
+"""Exports of the user's own making: each model is exported once, into the user's cache folder.
+
+The exporter is a process of its own, so that this package imports none of it.
+"""
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from pocket_tts_jax import __version__
+from pocket_tts_jax.config import packaged_config
+from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.files.cache import cache_folder
+from pocket_tts_jax.litert_engine.folder import FORMAT_VERSION, is_export_folder
+
+PRECISION = "int8"  # the smallest export that passes the gate with every model tried
+_TOOLS = ("jax", "flax", "ai_edge_litert", "litert_converter", "ai_edge_quantizer")
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model that can be exported: a published name, or a folder with weights."""
+
+    language: str | None = None
+    folder: Path | None = None
+
+    @property
+    def option(self) -> str:
+        """How commands name the model."""
+        if self.language is not None:
+            return f"--language {self.language}"
+        return f"--model {self.folder}"
+
+    def path(self, precision: str = PRECISION) -> Path | None:
+        """Where the export is, or would be; None for a user without a home folder.
+
+        The name changes with the model's files, with the version of this package and with the
+        precision.
+        """
+        root = cache_folder("exports")
+        if root is None:
+            return None
+        digest = hashlib.sha256(f"{__version__} {FORMAT_VERSION}\n".encode())
+        for line in self._identity():
+            digest.update(line.encode() + b"\n")
+        name = self.language or Path(self.folder or "").resolve().name
+        return root / f"{name}-{precision}-{digest.hexdigest()[:16]}"
+
+    def find(self, precision: str = PRECISION) -> Path | None:
+        """The export, if it was made before."""
+        path = self.path(precision)
+        return path if path is not None and is_export_folder(path) else None
+
+    def make(self, precision: str = PRECISION, *, with_encoder: bool, quiet: bool = False) -> Path:
+        """The export, made now if it was not before. The exporter's lines go to standard error.
+
+        Raises ConfigError where the exporter is not installed, there is no place for the export,
+        or the exporter failed.
+        """
+        path = self.path(precision)
+        if path is None:
+            raise ConfigError("There is no home folder to keep an export in: set HOME.")
+        self._require_exporter()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not is_export_folder(path):
+                self._run_exporter(path, precision, with_encoder, quiet)
+        return path
+
+    def _identity(self) -> Iterator[str]:
+        """What the export was made from. Files of a folder count by size and time of change."""
+        if self.language is not None:
+            yield hashlib.sha256(packaged_config(self.language).read_bytes()).hexdigest()
+            return
+        folder = Path(self.folder or "").resolve()
+        yield str(folder)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            status = path.stat()
+            yield f"{path.relative_to(folder).as_posix()} {status.st_size} {status.st_mtime_ns}"
+
+    def _require_exporter(self) -> None:
+        missing = [name for name in _TOOLS if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ConfigError(
+                f"The exporter needs {', '.join(missing)}: pip install 'pocket-tts-jax[export]'."
+            )
+
+    def _run_exporter(self, path: Path, precision: str, with_encoder: bool, quiet: bool) -> None:
+        model = self.language or str(self.folder)
+        command = [sys.executable, "-m", "exporters.tflite", "--model", model, "--out", str(path)]
+        command += ["--precision", precision, *(["--with-encoder"] if with_encoder else [])]
+        output = subprocess.PIPE if quiet else sys.stderr
+        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
+        if done.returncode or not is_export_folder(path):
+            said = f": {done.stdout.decode(errors='replace').strip()[-2000:]}" if quiet else "."
+            raise ConfigError(
+                f"The {precision} export of {model} failed{said} Try another --precision, or "
+                "--engine jax."
+            )
