@@ -6,6 +6,7 @@ writes one file for each subject into FOLDER. The inputs are drawn with fixed se
 folder that `python -m exporters.tflite` wrote; its speech is recorded.
 """
 
+import base64
 import json
 import random
 import sys
@@ -205,7 +206,7 @@ def _noise_cases() -> Iterator[dict[str, Any]]:
             "frame": frame,
             "temperature": temperature,
             "clamp": clamp,
-            "bits": values.view(np.uint32).ravel().tolist(),
+            "values": _floats(values),
         }
 
 
@@ -217,12 +218,12 @@ def _audio_cases() -> dict[str, Any]:
     loud = np.concatenate([samples[:500] * 3, [1.0, -1.0, 0.0]]).astype(np.float32)
     prompt, _ = prepare_prompt(samples, 24_000, truncate=True)
     return {
-        "samples": samples.tolist(),
+        "samples": _floats(samples),
         "stretched": {
-            str(speed): time_stretch(samples, speed).tolist() for speed in (0.5, 0.8, 1.25, 2.0)
+            str(speed): _floats(time_stretch(samples, speed)) for speed in (0.5, 0.8, 1.25, 2.0)
         },
-        "prompt": prompt.tolist(),
-        "loud": loud.tolist(),
+        "prompt": _floats(prompt),
+        "loud": _floats(loud),
         "pcm": to_int16(loud).tolist(),
     }
 
@@ -236,8 +237,12 @@ def _speech(export: Path) -> dict[str, Any]:
         for seed, text in enumerate(TEXTS):
             audio = model.generate_audio(voice, text, seed=seed)
             case = {"text": text, "seed": seed, "temperature": temperature}
-            texts.append(case | {"audio": audio.tolist()})
+            texts.append(case | {"audio": _floats(audio)})
     return {"folder": str(export), "texts": texts}
+
+
+def _floats(values: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
 
 if __name__ == "__main__":
