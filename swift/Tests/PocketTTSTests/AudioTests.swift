@@ -49,20 +49,22 @@ final class AudioTests: XCTestCase {
         XCTAssertLessThan(largestDifference(prompt, cases.prompt.values), 1e-6)
     }
 
+    private func tone(_ frequency: Double, _ rate: Int) -> [Float] {
+        (0..<rate).map { Float(sin(2 * Double.pi * frequency * Double($0) / Double(rate))) }
+    }
+
     func testResamplingKeepsATone() {
         for rate in [16_000, 44_100, 48_000, 22_050] {
-            let tone = (0..<rate).map { sin(2 * Float.pi * 440 * Float($0) / Float(rate)) }
-            let found = resample(tone, from: rate, to: 24_000)
+            let found = resample(tone(440, rate), from: rate, to: 24_000)
             XCTAssertEqual(found.count, 24_000)
-            let expected = (0..<24_000).map { sin(2 * Float.pi * 440 * Float($0) / 24_000) }
             let inside = 1000..<23_000
-            XCTAssertLessThan(largestDifference(Array(found[inside]), Array(expected[inside])), 2e-3, "\(rate)")
+            XCTAssertLessThan(
+                largestDifference(Array(found[inside]), Array(tone(440, 24_000)[inside])), 1e-3, "\(rate)")
         }
     }
 
     func testResamplingRemovesWhatTheNewRateCannotHold() {
-        let tone = (0..<48_000).map { sin(2 * Float.pi * 15_000 * Float($0) / 48_000) }
-        let found = resample(tone, from: 48_000, to: 24_000)
+        let found = resample(tone(15_000, 48_000), from: 48_000, to: 24_000)
         XCTAssertLessThan(found[1000..<23_000].map(abs).max()!, 1e-3)
     }
 

@@ -4,25 +4,39 @@ import Foundation
 /// of the lower Nyquist frequency and 80 dB of stopband attenuation.
 func resample(_ samples: [Float], from: Int, to: Int) -> [Float] {
     guard from != to, !samples.isEmpty else { return samples }
-    let cutoff = 0.95 * Double(min(from, to)) / Double(from)  // of the input's Nyquist frequency
-    let zeros = 48.0  // zero crossings to either side
-    let reach = Int((zeros / cutoff).rounded(.up))
+    let divisor = greatestCommonDivisor(from, to)
+    let (up, down) = (to / divisor, from / divisor)
+    let filter = Filter(cutoff: 0.95 * Double(min(from, to)) / Double(from), phases: up)
     let count = (samples.count * to + from - 1) / from
-    let beta = 7.857  // Kaiser window for 80 dB
-    let norm = bessel(beta)
     return (0..<count).map { n in
-        let place = Double(n) * Double(from) / Double(to)
-        let centre = Int(place.rounded(.down))
+        let (first, phase) = (n * down / up - filter.reach + 1, n * down % up)
         var sum = 0.0
-        for i in max(centre - reach + 1, 0)...min(centre + reach, samples.count - 1)
-        where i >= 0 && i < samples.count {
-            let x = (place - Double(i)) * cutoff
-            let edge = 1 - (x / zeros) * (x / zeros)
-            guard edge > 0 else { continue }
-            let sinc = abs(x) < 1e-9 ? 1 : sin(.pi * x) / (.pi * x)
-            sum += Double(samples[i]) * cutoff * sinc * bessel(beta * edge.squareRoot()) / norm
+        for tap in max(0, -first)..<max(0, min(2 * filter.reach, samples.count - first)) {
+            sum += Double(samples[first + tap]) * filter.taps[2 * filter.reach * phase + tap]
         }
         return Float(sum)
+    }
+}
+
+/// A low-pass filter at each of the places that an output sample can have between two inputs.
+private struct Filter {
+    let reach: Int  // input samples to either side
+    var taps: [Double] = []  // [phases, 2 * reach]
+
+    /// `cutoff` is a share of the input's Nyquist frequency.
+    init(cutoff: Double, phases: Int) {
+        let zeros = 48.0  // zero crossings to either side
+        let beta = 7.857  // of Kaiser's window, for 80 dB
+        reach = Int((zeros / cutoff).rounded(.up))
+        for phase in 0..<phases {
+            for tap in 0..<2 * reach {
+                let x = (Double(phase) / Double(phases) - Double(tap - reach + 1)) * cutoff
+                let edge = max(0, 1 - (x / zeros) * (x / zeros))
+                let sinc = abs(x) < 1e-9 ? 1 : sin(.pi * x) / (.pi * x)
+                let window = edge > 0 ? bessel(beta * edge.squareRoot()) / bessel(beta) : 0
+                taps.append(cutoff * sinc * window)
+            }
+        }
     }
 }
 
@@ -35,4 +49,8 @@ private func bessel(_ x: Double) -> Double {
         k += 1
     }
     return sum
+}
+
+private func greatestCommonDivisor(_ a: Int, _ b: Int) -> Int {
+    b == 0 ? a : greatestCommonDivisor(b, a % b)
 }

@@ -45,7 +45,7 @@ struct JSONTokenizer: Tokenizer {
             else { throw unsupported("an entry \(entry)") }
             let bytes = Array(text.utf8)
             pieces.append(bytes)
-            scores.append(score)
+            scores.append(asTokenizersReads(score))
             ids[bytes] = id
             trie.insert(bytes, id)
         }
@@ -183,7 +183,9 @@ struct JSONTokenizer: Tokenizer {
                 return .replaceText(text.scalars, with: content.scalars)
             }
             guard let source = pattern?["Regex"] as? String,
-                let expression = try? NSRegularExpression(pattern: source)
+                // As in the library's own expressions: lines, ended by line feeds alone.
+                let expression = try? NSRegularExpression(
+                    pattern: source, options: [.anchorsMatchLines, .useUnixLineSeparators])
             else { return nil }
             return .replace(expression, with: content)
         case "Prepend": return (step["prepend"] as? String).map { .prepend($0.scalars) }
@@ -210,6 +212,17 @@ struct JSONTokenizer: Tokenizer {
             return step
         }
     }
+}
+
+/// The library reads a number as a whole number divided by a power of ten, which rounds twice where
+/// it has more than 53 bits: two ways to cut a text that are equally probable depend on it.
+private func asTokenizersReads(_ score: Double) -> Double {
+    let parts = abs(score).description.split(separator: ".")
+    guard parts.count == 2, parts[1].count <= 18, let digits = UInt64(parts[0] + parts[1]) else {
+        return score
+    }
+    let size = Double(digits) / pow(10, Double(parts[1].count))
+    return score < 0 ? -size : size
 }
 
 private func addedTokens(

@@ -66,26 +66,31 @@ struct TextPipeline: Sendable {
     /// Throws `TTSError.text` at once where there is nothing to speak.
     func items(_ text: String) throws -> AnyIterator<SpeechItem> {
         let segments = options.pauses ? try splitPauses(text.scalars) : [.text(text.scalars)]
-        var parts: [(items: AnyIterator<SpeechItem>, count: Int)] = []
+        var parts: [AnyIterator<SpeechItem>] = []
         for segment in segments {
             switch segment {
             case .pause(let seconds):
                 let samples = Int((seconds * Double(manifest.audio.sampleRate)).rounded(.toNearestOrEven))
-                parts.append((AnyIterator(CollectionOfOne(.silence(samples: samples)).makeIterator()), 1))
+                parts.append(AnyIterator(CollectionOfOne(.silence(samples: samples)).makeIterator()))
             case .text(let text):
                 let spoken = rewritten(text)
                 if segments.count > 1 && spoken.stripped.isEmpty { continue }
-                parts.append((try chunks(spoken), 0))
+                parts.append(try chunks(spoken))
             }
         }
-        guard !parts.isEmpty else { throw nothingToSpeak }
-        var remaining = parts.map(\.items)[...]
-        return AnyIterator {
+        var remaining = parts[...]
+        func next() -> SpeechItem? {
             while let items = remaining.first {
                 if let item = items.next() { return item }
                 remaining.removeFirst()
             }
             return nil
+        }
+        var first = next()
+        if first == nil { throw nothingToSpeak }  // no character of the text has a sound
+        return AnyIterator {
+            defer { first = nil }
+            return first ?? next()
         }
     }
 
