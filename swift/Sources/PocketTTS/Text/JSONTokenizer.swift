@@ -16,59 +16,40 @@ struct JSONTokenizer: Tokenizer {
     private let prefix: [Int]
     private let suffix: [Int]
 
-    /// One step of a pipeline that texts or tokens go through.
-    private enum Step: Sendable {
-        case replace(NSRegularExpression, with: String)
-        case replaceText(Scalars, with: Scalars)
-        case prepend(Scalars)
-        case byteFallback
-        case fuse
-        case strip(Unicode.Scalar, start: Int, stop: Int)
-    }
-
     init(_ path: String) throws {
         let file = try MappedFile(path)
-        let data = Data(file.bytes)
-        guard let root = try? JSONSerialization.jsonObject(with: data) as? [String: Any],
-            let model = root["model"] as? [String: Any], let vocabulary = model["vocab"] as? [[Any]],
-            model["type"] as? String == "Unigram"
+        guard let described = try? JSONDecoder().decode(TokenizerFile.self, from: Data(file.bytes)),
+            described.model.type == "Unigram"
         else {
             throw TTSError.tokenizer("\(path) is damaged or no unigram vocabulary. Copy it again.")
         }
         func unsupported(_ what: String) -> TTSError {
             .tokenizer("\(path) has \(what), which this package does not know.")
         }
-        var scores: [Double] = []
-        var (pieces, ids, trie) = ([[UInt8]](), [[UInt8]: Int](), PieceTrie())
-        for (id, entry) in vocabulary.enumerated() {
-            guard entry.count == 2, let text = entry[0] as? String, let score = entry[1] as? Double
-            else { throw unsupported("an entry \(entry)") }
-            let bytes = Array(text.utf8)
-            pieces.append(bytes)
-            scores.append(asTokenizersReads(score))
-            ids[bytes] = id
-            trie.insert(bytes, id)
+        let model = described.model
+        var (ids, trie) = ([[UInt8]: Int](), PieceTrie())
+        pieces = model.vocab.map { Array($0.text.utf8) }
+        for (id, piece) in pieces.enumerated() {
+            ids[piece] = id
+            trie.insert(piece, id)
         }
-        (self.pieces, self.ids) = (pieces, ids)
+        self.ids = ids
+        let scores = model.vocab.map(\.score)
         unigram = Unigram(
             trie: trie, unknownScore: (scores.min() ?? 0) - 10, scores: scores, single: false)
-        unknown = model["unk_id"] as? Int
+        unknown = model.unk_id
         let bytes = (0..<256).map { ids[Array(String(format: "<0x%02X>", $0).utf8)] }
-        let known = Dictionary(
-            uniqueKeysWithValues: bytes.enumerated().compactMap { byte, id in
-                id.map { ($0, UInt8(byte)) }
-            })
-        bytesByID = known
-        byteIDs = model["byte_fallback"] as? Bool == true && known.count == 256 ? bytes.map { $0! } : []
+        let known = bytes.enumerated().compactMap { byte, id in id.map { ($0, UInt8(byte)) } }
+        bytesByID = Dictionary(uniqueKeysWithValues: known)
+        byteIDs = model.byte_fallback == true && known.count == 256 ? bytes.map { $0! } : []
         guard unknown != nil || !byteIDs.isEmpty else { throw unsupported("no token for the unknown") }
-        guard let pre = root["pre_tokenizer"] as? [String: Any], pre["type"] as? String == "Metaspace",
-            pre["replacement"] as? String == "▁", pre["prepend_scheme"] as? String == "never",
-            pre["split"] as? Bool == false
+        guard let pre = described.pre_tokenizer, pre.type == "Metaspace", pre.replacement == "▁",
+            pre.prepend_scheme == "never", pre.split == false
         else { throw unsupported("another pre_tokenizer than Metaspace without prefix and split") }
-        normalizers = try JSONTokenizer.steps(root["normalizer"], "normalizers", unsupported)
-        decoders = try JSONTokenizer.steps(root["decoder"], "decoders", unsupported)
-        (added, special) = try addedTokens(root["added_tokens"] as? [[String: Any]] ?? [], unsupported)
-        (prefix, suffix) = try template(root["post_processor"], unsupported)
+        normalizers = try steps(described.normalizer, unsupported)
+        decoders = try steps(described.decoder, unsupported)
+        (added, special) = try addedTokens(described.added_tokens ?? [], unsupported)
+        (prefix, suffix) = try template(described.post_processor, unsupported)
     }
 
     var size: Int { pieces.count }
@@ -173,88 +154,156 @@ struct JSONTokenizer: Tokenizer {
         flush()
         return result
     }
+}
 
-    private static func step(_ step: [String: Any]) -> Step? {
-        let pattern = step["pattern"] as? [String: Any]
-        switch step["type"] as? String {
+/// The fields of `tokenizer.json` that are needed, under its names.
+private struct TokenizerFile: Decodable {
+    struct Model: Decodable {
+        let type: String
+        let vocab: [Entry]
+        let unk_id: Int?
+        let byte_fallback: Bool?
+    }
+
+    struct Entry: Decodable {
+        let text: String
+        let score: Double
+
+        init(from decoder: any Decoder) throws {
+            var values = try decoder.unkeyedContainer()
+            text = try values.decode(String.self)
+            score = try values.decode(Double.self)
+        }
+    }
+
+    struct PreTokenizer: Decodable {
+        let type: String
+        let replacement: String?
+        let prepend_scheme: String?
+        let split: Bool?
+    }
+
+    /// A normalizer or decoder, or a sequence of them.
+    struct Step: Decodable {
+        let type: String
+        let pattern: [String: String]?
+        let content: String?
+        let prepend: String?
+        let start: Int?
+        let stop: Int?
+        let normalizers: [Step]?
+        let decoders: [Step]?
+    }
+
+    struct AddedToken: Decodable {
+        let id: Int
+        let content: String
+        let single_word: Bool
+        let lstrip: Bool
+        let rstrip: Bool
+        let normalized: Bool
+        let special: Bool
+    }
+
+    struct Processor: Decodable {
+        struct Part: Decodable {
+            struct Name: Decodable { let id: String }
+            let SpecialToken: Name?
+            let Sequence: Name?
+        }
+
+        struct Special: Decodable { let ids: [Int] }
+
+        let type: String
+        let single: [Part]?
+        let special_tokens: [String: Special]?
+    }
+
+    let model: Model
+    let normalizer: Step?
+    let pre_tokenizer: PreTokenizer?
+    let post_processor: Processor?
+    let decoder: Step?
+    let added_tokens: [AddedToken]?
+}
+
+/// One step of a pipeline that texts or tokens go through.
+private enum Step: Sendable {
+    case replace(NSRegularExpression, with: String)
+    case replaceText(Scalars, with: Scalars)
+    case prepend(Scalars)
+    case byteFallback
+    case fuse
+    case strip(Unicode.Scalar, start: Int, stop: Int)
+
+    /// Nil for a step that is not known.
+    init?(_ step: TokenizerFile.Step) {
+        switch step.type {
         case "Replace":
-            guard let content = step["content"] as? String else { return nil }
-            if let text = pattern?["String"] as? String {
-                return .replaceText(text.scalars, with: content.scalars)
+            guard let content = step.content else { return nil }
+            if let text = step.pattern?["String"] {
+                self = .replaceText(text.scalars, with: content.scalars)
+                return
             }
-            guard let source = pattern?["Regex"] as? String,
-                // As in the library's own expressions: lines, ended by line feeds alone.
+            // As in the library's own expressions: lines, ended by line feeds alone.
+            guard let source = step.pattern?["Regex"],
                 let expression = try? NSRegularExpression(
                     pattern: source, options: [.anchorsMatchLines, .useUnixLineSeparators])
             else { return nil }
-            return .replace(expression, with: content)
-        case "Prepend": return (step["prepend"] as? String).map { .prepend($0.scalars) }
-        case "ByteFallback": return .byteFallback
-        case "Fuse": return .fuse
+            self = .replace(expression, with: content)
+        case "Prepend":
+            guard let text = step.prepend else { return nil }
+            self = .prepend(text.scalars)
+        case "ByteFallback": self = .byteFallback
+        case "Fuse": self = .fuse
         case "Strip":
-            guard let content = step["content"] as? String, content.unicodeScalars.count == 1,
-                let start = step["start"] as? Int, let stop = step["stop"] as? Int
+            guard let content = step.content?.unicodeScalars, content.count == 1,
+                let start = step.start, let stop = step.stop
             else { return nil }
-            return .strip(content.unicodeScalars.first!, start: start, stop: stop)
+            self = .strip(content.first!, start: start, stop: stop)
         default: return nil
         }
     }
-
-    /// A step, or a sequence of them under `key`.
-    private static func steps(
-        _ value: Any?, _ key: String, _ unsupported: (String) -> TTSError
-    ) throws -> [Step] {
-        guard let described = value as? [String: Any] else { return [] }
-        let isSequence = described["type"] as? String == "Sequence"
-        let list = isSequence ? described[key] as? [[String: Any]] ?? [] : [described]
-        return try list.map {
-            guard let step = step($0) else { throw unsupported("a step \($0) among its \(key)") }
-            return step
-        }
-    }
 }
 
-/// The library reads a number as a whole number divided by a power of ten, which rounds twice where
-/// it has more than 53 bits: two ways to cut a text that are equally probable depend on it.
-private func asTokenizersReads(_ score: Double) -> Double {
-    let parts = abs(score).description.split(separator: ".")
-    guard parts.count == 2, parts[1].count <= 18, let digits = UInt64(parts[0] + parts[1]) else {
-        return score
+/// A step, or a sequence of them.
+private func steps(
+    _ described: TokenizerFile.Step?, _ unsupported: (String) -> TTSError
+) throws -> [Step] {
+    guard let described else { return [] }
+    let list = described.normalizers ?? described.decoders ?? [described]
+    return try list.map {
+        guard let step = Step($0) else { throw unsupported("the step \($0.type)") }
+        return step
     }
-    let size = Double(digits) / pow(10, Double(parts[1].count))
-    return score < 0 ? -size : size
 }
 
 private func addedTokens(
-    _ tokens: [[String: Any]], _ unsupported: (String) -> TTSError
+    _ tokens: [TokenizerFile.AddedToken], _ unsupported: (String) -> TTSError
 ) throws -> (PieceTrie?, Set<Int>) {
-    var (trie, special) = (PieceTrie(), Set<Int>())
+    var trie = PieceTrie()
     for token in tokens {
-        guard let id = token["id"] as? Int, let content = token["content"] as? String,
-            !["single_word", "lstrip", "rstrip", "normalized"].contains(where: { token[$0] as? Bool == true })
-        else { throw unsupported("an added token \(token)") }
-        trie.insert(content.utf8, id)
-        if token["special"] as? Bool == true { special.insert(id) }
+        guard !(token.single_word || token.lstrip || token.rstrip || token.normalized) else {
+            throw unsupported("the added token \(token.content)")
+        }
+        trie.insert(token.content.utf8, token.id)
     }
-    return (tokens.isEmpty ? nil : trie, special)
+    return (tokens.isEmpty ? nil : trie, Set(tokens.filter(\.special).map(\.id)))
 }
 
 /// Ids that stand before and behind every text.
 private func template(
-    _ value: Any?, _ unsupported: (String) -> TTSError
+    _ processor: TokenizerFile.Processor?, _ unsupported: (String) -> TTSError
 ) throws -> ([Int], [Int]) {
-    guard let processor = value as? [String: Any] else { return ([], []) }
-    guard processor["type"] as? String == "TemplateProcessing",
-        let single = processor["single"] as? [[String: [String: Any]]],
-        let tokens = processor["special_tokens"] as? [String: [String: Any]]
-    else { throw unsupported("another post_processor than a template") }
+    guard let processor else { return ([], []) }
+    guard processor.type == "TemplateProcessing", let parts = processor.single else {
+        throw unsupported("another post_processor than a template")
+    }
     var (prefix, suffix, behind) = ([Int](), [Int](), false)
-    for part in single {
-        if part["Sequence"] != nil {
+    for part in parts {
+        if part.Sequence != nil {
             behind = true
-        } else if let name = part["SpecialToken"]?["id"] as? String,
-            let ids = tokens[name]?["ids"] as? [Int]
-        {
+        } else if let name = part.SpecialToken?.id, let ids = processor.special_tokens?[name]?.ids {
             if behind { suffix += ids } else { prefix += ids }
         } else {
             throw unsupported("a template that cannot be read")
