@@ -42,7 +42,21 @@ TOKENIZERS = {
 }
 SIZES = {"embedded": 80, "english": 4000}
 SIGNS = [*".!?…,;:-–—\"'”’)]»(«“ \n\r\t", "  ", "...", "3.14", "Hi. ", " and ", "<s>", "<unk>", "▁"]
-ODD = ["é", "ß", "日", "٣", "²", "😀", "\u00a0", "\u0301", "\ufffd", "\x00", "<0x41>", "ﬁ", "\u2028"]
+ODD = [
+    "é",
+    "ß",
+    "日",
+    "٣",
+    "²",
+    "😀",
+    "\u00a0",
+    "\u0301",
+    "\ufffd",
+    "\x00",
+    "<0x41>",
+    "ﬁ",
+    "\u2028",
+]
 TEXTS = (
     "Hello there, this is a test. It has two sentences.",
     "On March 3rd, 2024, it cost $19.99 at 5 p.m. in St. Louis; nobody knew why.",
@@ -50,7 +64,9 @@ TEXTS = (
     "The quick brown fox jumps over the lazy dog. Then it sleeps for a while, dreams of rabbits "
     "and wakes up hungry! What would you do? I would get up early, walk to the market and buy bread.",
 )
-WORDS = "the a time house Dr. Smith went to see 3 4.5 $20 and we'll go, then stop. Why? No! It".split()
+WORDS = (
+    "the a time house Dr. Smith went to see 3 4.5 $20 and we'll go, then stop. Why? No! It".split()
+)
 
 
 def main(folder: Path, exports: list[Path]) -> None:
@@ -124,11 +140,21 @@ def _tokenizer_cases(name: str) -> dict[str, Any]:
 def _english_cases() -> Iterator[list[Any]]:
     golden = json.loads((GOLDEN / "normalize.json").read_text(encoding="utf-8"))["english"]
     rng, known = random.Random(2), list(golden)
-    signs = [*"$€£%°#@&+-/:.,;'\"()[]*_^~<>=²½٣日é😀 \n", " ", "St.", "Dr. ", "5 p.m.", "No.", "J. "]
+    signs = [
+        *"$€£%°#@&+-/:.,;'\"()[]*_^~<>=²½٣日é😀 \n",
+        " ",
+        "St.",
+        "Dr. ",
+        "5 p.m.",
+        "No.",
+        "J. ",
+    ]
     texts = [*known, *TEXTS]
     for _ in range(3000):
         count = rng.randrange(1, 6)
-        texts.append("".join(rng.choice((rng.choice(known), rng.choice(signs))) for _ in range(count)))
+        texts.append(
+            "".join(rng.choice((rng.choice(known), rng.choice(signs))) for _ in range(count))
+        )
     texts += _texts(4, 1000)
     for text in texts:
         yield [text, normalize(text), normalize(text, ascii_only=True)]
@@ -146,8 +172,22 @@ def _pairs(function: Callable[[str], Any], texts: Iterator[str]) -> list[list[An
 
 def _pause_texts(count: int) -> Iterator[str]:
     rng = random.Random(5)
-    marks = ["[pause:0.5]", "[pause:500ms]", "[pause: 20]", '<break time="1s"/>', "[pause:x]", "<b>"]
-    marks += ["<break time='250 ms' />", "<break/>", "[PAUSE:.25s]", "[pause", "[pauses:1]", "<br >"]
+    marks = [
+        "[pause:0.5]",
+        "[pause:500ms]",
+        "[pause: 20]",
+        '<break time="1s"/>',
+        "[pause:x]",
+        "<b>",
+    ]
+    marks += [
+        "<break time='250 ms' />",
+        "<break/>",
+        "[PAUSE:.25s]",
+        "[pause",
+        "[pauses:1]",
+        "<br >",
+    ]
     texts = _texts(6, count)
     for text in texts:
         yield text + rng.choice(marks) + next(texts, "end") + rng.choice(["", rng.choice(marks)])

@@ -20,7 +20,9 @@ from tests.folders import ROOT
 from tests.swift import fixtures
 
 pytestmark = pytest.mark.slow
-SWIFT = shutil.which("swift", path=os.environ["PATH"] + ":/opt/swift/usr/bin:/usr/share/swift/usr/bin")
+SWIFT = shutil.which(
+    "swift", path=os.environ["PATH"] + ":/opt/swift/usr/bin:/usr/share/swift/usr/bin"
+)
 TEXT = "The train to Boston leaves at 7:15. Would you like some coffee?"
 
 

@@ -1,51 +1,55 @@
 import Foundation
 import PocketTTS
 
-/// Times and memory of one text.
-private struct Measurement: Encodable {
-    /// Seconds from the call to the first samples, and to the last.
-    let firstAudio: Double
-    let seconds: Double
-    /// Seconds of speech.
-    let speech: Double
-    let chunks: Int
+/// What loading took.
+private struct Loading: Encodable {
+    /// Seconds until the model and the voice were there.
+    let load: Double
     /// Most memory that the process has had, in bytes.
     let peakMemory: Int
 }
 
-private struct Loading: Encodable {
-    /// Seconds until the model and the voice were there.
-    let load: Double
+/// What one text took.
+private struct Spoken: Encodable {
+    /// Seconds from the call to each frame of 80 ms.
+    let arrivals: [Double]
+    /// Seconds to the end, and processor seconds.
+    let seconds: Double
+    let cpu: Double
+    /// Seconds of speech.
+    let speech: Double
     let peakMemory: Int
 }
 
 /// Speak each line of standard input, and print what it took. The first line of output is what
-/// loading took.
+/// loading took. With `--warm-up N` the first text is left after N frames.
 func bench(_ arguments: Arguments) async throws {
     let begun = Date()
     let model = try await arguments.model()
     let voice = try await arguments.voice(model)
     try report(Loading(load: Date().timeIntervalSince(begun), peakMemory: peakMemory()))
+    var options = SpeechOptions()
+    options.eosThreshold = try arguments.number("--eos-threshold")
     let seed: UInt64 = try arguments.number("--seed") ?? 0
+    var most: Int? = try arguments.number("--warm-up")
     while let text = readLine() {
-        try await report(measure(model, voice, text, seed))
+        let stream = model.stream(text, voice: voice, seed: seed, options: options)
+        try await report(measure(stream, most: most, rate: model.sampleRate))
+        most = nil
     }
 }
 
-private func measure(
-    _ model: TTSModel, _ voice: Voice, _ text: String, _ seed: UInt64
-) async throws -> Measurement {
-    let begun = Date()
-    var first: Double?
-    var (samples, chunks) = (0, 0)
-    for try await frame in model.stream(text, voice: voice, seed: seed) {
-        first = first ?? Date().timeIntervalSince(begun)
+private func measure(_ stream: SpeechStream, most: Int?, rate: Int) async throws -> Spoken {
+    let (begun, cpu) = (Date(), processorSeconds())
+    var (arrivals, samples) = ([Double](), 0)
+    for try await frame in stream {
+        arrivals.append(Date().timeIntervalSince(begun))
         samples += frame.samples.count
-        chunks = frame.chunk + 1
+        if arrivals.count == most { break }
     }
-    return Measurement(
-        firstAudio: first ?? 0, seconds: Date().timeIntervalSince(begun),
-        speech: Double(samples) / Double(model.sampleRate), chunks: chunks, peakMemory: peakMemory())
+    return Spoken(
+        arrivals: arrivals, seconds: Date().timeIntervalSince(begun), cpu: processorSeconds() - cpu,
+        speech: Double(samples) / Double(rate), peakMemory: peakMemory())
 }
 
 private func report(_ value: some Encodable) throws {
@@ -56,13 +60,29 @@ private func report(_ value: some Encodable) throws {
     fflush(nil)  // whoever measures waits for the line
 }
 
+private func processorSeconds() -> Double {
+    let usage = resourceUsage()
+    func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
 private func peakMemory() -> Int {
+    #if canImport(Darwin)
+        return resourceUsage().ru_maxrss
+    #else
+        // What getrusage says of a process that was forked is its parent's size.
+        let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM") }
+        return 1024 * (line.flatMap { Int($0.filter(\.isNumber)) } ?? 0)
+    #endif
+}
+
+private func resourceUsage() -> rusage {
     var usage = rusage()
     #if canImport(Darwin)
         getrusage(RUSAGE_SELF, &usage)
-        return usage.ru_maxrss
     #else
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-        return 1024 * usage.ru_maxrss
     #endif
+    return usage
 }

@@ -8,7 +8,8 @@ private let usage = """
       pocket-tts voices --model FOLDER    names of the model's voices
       pocket-tts check --model FOLDER     hash every file and compare it with the manifest
       pocket-tts bench --model FOLDER     a line of JSON with times and memory for each text of
-                                          standard input ([--voice NAME] [--seed N] [--threads N])
+                                          standard input ([--voice NAME] [--seed N] [--threads N]
+                                          [--warm-up FRAMES] [--eos-threshold X])
 
     FOLDER is what `python -m exporters.tflite --out FOLDER` wrote.
     """
@@ -68,7 +69,8 @@ struct Arguments {
     let text: String?
     private var values: [String: String] = [:]
     private static let withValue: Set<String> = [
-        "--model", "--voice", "--seed", "-o", "--threads", "--speed", "--temperature",
+        "--model", "--voice", "--seed", "-o", "--threads", "--speed", "--temperature", "--warm-up",
+        "--eos-threshold",
     ]
     private static let flags: Set<String> = ["--no-cache"]
 
