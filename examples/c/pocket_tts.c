@@ -780,8 +780,10 @@ static void write_wav(const char* path, const Audio* audio, uint32_t rate) {
 static void speak(const Speaker* speaker, const char* path, uint64_t seed) {
   Json* vectors = read_json_file(speaker->folder, "vectors.json");
   const Json* text = member(vectors, "texts")->first;
-  const Json* voice = member(member(speaker->manifest, "voices"), "default");
-  if (voice->kind != STRING) fail("The model has no default voice.");
+  const Json* voices = member(speaker->manifest, "voices");
+  const Json* voice = member(voices, "default");
+  if (voice->kind != STRING) voice = member(voices, "names")->first;
+  if (!voice) fail("The model has no voice.");
   Audio audio = {NULL, 0};
   int chunk = 0;
   for (const Json* item = member(text, "items")->first; item; item = item->next) {

@@ -62,7 +62,7 @@ TEXTS = (
     "On March 3rd, 2024, it cost $19.99 at 5 p.m. in St. Louis; nobody knew why.",
     "Yes.",
     "The quick brown fox jumps over the lazy dog. Then it sleeps for a while, dreams of rabbits "
-    "and wakes up hungry! What would you do? I would get up early, walk to the market and buy bread.",
+    "and wakes up hungry! What would you do? I would get up early and walk to the market.",
 )
 WORDS = (
     "the a time house Dr. Smith went to see 3 4.5 $20 and we'll go, then stop. Why? No! It".split()
