@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import yaml
 
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import ConfigError, ConfigNotFound
 
 CONFIGS = Path(__file__).parent / "configs"
 TIME_FREQUENCIES = 256  # width of a time embedding in the flow head
@@ -216,7 +216,7 @@ def packaged_config(name: str) -> Path:
     path = CONFIGS / f"{name}.yaml"
     if name not in available_configs():
         known = ", ".join(available_configs())
-        raise ConfigError(f"There is no model called {name!r}. Choose one of: {known}.")
+        raise ConfigNotFound(f"There is no model called {name!r}. Choose one of: {known}.")
     return path
 
 
@@ -226,7 +226,7 @@ def load_config(path: str | Path) -> Config:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"There is no configuration file at {path}.") from None
+        raise ConfigNotFound(f"There is no configuration file at {path}.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"The configuration file {path} cannot be read: {error}") from error
     try:

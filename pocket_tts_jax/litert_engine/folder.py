@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pocket_tts_jax.config import Config, load_config
-from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound
 from pocket_tts_jax.shapes import Float
 
 FORMAT = "pocket-tts-jax export"
@@ -85,16 +85,17 @@ class ExportFolder:
                 )
 
 
-def is_export_folder(path: Path) -> bool:
-    return (path / MANIFEST).is_file()
+def is_export_folder(path: str | Path) -> bool:
+    return (Path(path) / MANIFEST).is_file()
 
 
-def open_folder(path: Path) -> ExportFolder:
+def open_folder(path: str | Path) -> ExportFolder:
     """Read the manifest and compare the size of every file with it.
 
     Raises CheckpointError for a missing or unreadable manifest, another format version, and a
     file that is missing or cut short.
     """
+    path = Path(path).expanduser()
     manifest = _read_manifest(path)
     _check_sizes(path, manifest)
     return ExportFolder(path, manifest, load_config(path / manifest["config"]))
@@ -104,7 +105,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path} has no {MANIFEST}: it is not an export. {_AGAIN}") from None
+        raise CheckpointNotFound(
+            f"{path} has no {MANIFEST}: it is not an export. {_AGAIN}"
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path / MANIFEST} cannot be read ({error}). {_AGAIN}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -285,7 +285,6 @@ def _sampling(model: TTSModel, config: TTSConfig) -> Sampling:
         temperature=config.temperature,
         eos_threshold=model.eos_threshold,
         noise_clamp=clamp,
-        frames_after_eos=model.config.model_recommended_frames_after_eos,
         flow_steps=config.consistency_steps,
     )
 

@@ -30,7 +30,8 @@ _EXTRA_FRAMES = 2  # frames after the end that every chunk gets on top of the gu
 class TextRules:
     """How one model wants its text; the fields are those of its configuration.
 
-    `replace_characters` maps single characters to what replaces them ("" deletes).
+    `replace_characters` maps single characters to what replaces them ("" deletes);
+    `model_recommended_frames_after_eos` None leaves the number to the length of the text.
     """
 
     pad_with_spaces_for_short_inputs: bool = False
@@ -38,6 +39,7 @@ class TextRules:
     append_terminal_punctuation: bool = True
     capitalize_first_letter: bool = True
     replace_characters: Mapping[str, str] = field(default_factory=dict)
+    model_recommended_frames_after_eos: int | None = None
 
     def __post_init__(self) -> None:
         long = [key for key in self.replace_characters if len(key) != 1]
@@ -55,6 +57,7 @@ class TextRules:
             config.append_terminal_punctuation,
             config.capitalize_first_letter,
             config.replace_characters,
+            config.model_recommended_frames_after_eos,
         )
 
 
@@ -70,8 +73,9 @@ class Prepared:
 class Prompt:
     """One chunk as the model is fed it. `text` is for people: `ids` are what counts.
 
-    `frames_after_eos` is for callers and configurations that do not set it themselves (3 or 5);
-    `max_frames` is where generation stops for want of an end.
+    `frames_after_eos` is what every engine uses unless the caller chose another number: the
+    configuration's, or else 3 or 5 by the length of the text. `max_frames` is where generation
+    stops for want of an end.
     """
 
     text: str
@@ -149,7 +153,9 @@ def make_prompt(
     """
     prepared = prepare_text(chunk, rules)
     ids = tuple(tokenizer.encode(prepared.text))
-    frames_after_eos = prepared.frames_after_eos_guess + _EXTRA_FRAMES
+    frames_after_eos = rules.model_recommended_frames_after_eos
+    if frames_after_eos is None:
+        frames_after_eos = prepared.frames_after_eos_guess + _EXTRA_FRAMES
     return Prompt(prepared.text, ids, frames_after_eos, max_frames(len(ids), frame_rate))
 
 

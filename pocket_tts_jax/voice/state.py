@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pocket_tts_jax.config import Config
-from pocket_tts_jax.errors import VoiceError
+from pocket_tts_jax.errors import VoiceNotFound, VoiceError
 from pocket_tts_jax.files.atomic import atomic_file
 from pocket_tts_jax.shapes import Float
 
@@ -180,7 +180,7 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise VoiceError(f"There is no voice file at {path}. Check the path.") from None
+        raise VoiceNotFound(f"There is no voice file at {path}. Check the path.") from None
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise VoiceError(
             f"The voice file {path} is damaged or not a safetensors file ({error}). Download or "

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound
 from pocket_tts_jax.weights.expected import Shape
 
 Tensors = dict[str, np.ndarray]
@@ -35,6 +35,7 @@ _DTYPES = {
     "BOOL": np.bool_,
 }
 _NAMES_SHOWN = 12
+_PYTORCH = (".pt", ".pth", ".ckpt", ".bin")
 
 
 class MappedTensor:
@@ -61,6 +62,8 @@ def map_safetensors(path: Path) -> dict[str, MappedTensor]:
     The format: https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header,
     the data).
     """
+    if path.suffix in _PYTORCH:
+        raise CheckpointError(_how_to_convert(path))
     try:
         size = os.path.getsize(path)
         with open(path, "rb") as file:
@@ -73,6 +76,8 @@ def map_safetensors(path: Path) -> dict[str, MappedTensor]:
         if stored != data.size:
             raise ValueError(f"{stored} bytes of tensors were promised, {data.size} are there")
         return tensors
+    except FileNotFoundError:
+        raise CheckpointNotFound(f"There is no weight file at {path}. Check the path.") from None
     except OSError as error:
         raise CheckpointError(f"The weight file {path} cannot be read: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
@@ -80,6 +85,14 @@ def map_safetensors(path: Path) -> dict[str, MappedTensor]:
             f"The weight file {path} is damaged or not a safetensors file ({error}). "
             "Delete it and download or copy it again."
         ) from error
+
+
+def _how_to_convert(path: Path) -> str:
+    return (
+        f"{path} is a PyTorch checkpoint. Only PyTorch can read it, and reading it can run code "
+        "that it brings along. Convert it to safetensors where pocket-tts is installed; "
+        "docs/migrating.md has the four lines that do it."
+    )
 
 
 def _read(data: bytes, size: int) -> bytes:
