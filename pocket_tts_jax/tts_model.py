@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pocket_tts_jax.audio.tags import Tags
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.generation.batch import Request, speak_requests
 from pocket_tts_jax.generation.engine import Audio, Engine
@@ -89,7 +90,8 @@ class TTSModel:
         config: path, `https://` or `hf://` address of a YAML file.
         temp, sampler_decode_steps, noise_clamp, eos_threshold: see `TTSModel`.
         quantize: insist on a model in int8 or less, which is exported now if it was not before.
-        checkpoint: weights to use instead of those that `config` or `language` names.
+        checkpoint: weights to use instead of those that `config` or `language` names; alone, of
+            "english".
         model: a folder of a model or of an export, the weight file in it, or the `hf://` address
             of an export.
         engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
@@ -182,14 +184,25 @@ class TTSModel:
 
         `audio_conditioning` is the name of a voice (of the model, or one of Kyutai's), a voice
         file (`.safetensors`), a recording (path, `https://`, `hf://`, bytes, or an array with its
-        rate, or an array or `torch.Tensor` [channels, samples] at the model's rate). `truncate` keeps the first 30 s of a
-        recording. What was encoded is kept on disk by content; pass
+        rate, or an array or `torch.Tensor` [channels, samples] at the model's rate). `truncate`
+        keeps the first 30 s of a recording. What was encoded is kept on disk by content; pass
         `PromptCache(folder, enabled=False)` for not.
 
         Raises VoiceError; VoiceCloningUnavailable for a recording where the model has no encoder.
         Errors for files that are not there are `FileNotFoundError`s too.
         """
         return self._voices.load(audio_conditioning, truncate=truncate, cache=cache)
+
+    def tags(self, voice: str) -> Tags:
+        """What a file of this model's speech should say about itself: give it to `write_audio`.
+        `voice` is what the user calls the voice; of a path, only the name of the file is kept."""
+        return Tags(
+            model=self.source.name,
+            voice=Path(voice).name,
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            fingerprint=self.engine.transformer_fingerprint,
+        )
 
     def check_voice(self, voice: VoiceState) -> None:
         """VoiceError for a voice that was made for another model."""

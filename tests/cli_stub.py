@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 from typer.testing import CliRunner, Result
 
+from pocket_tts_jax.audio.tags import Tags
 from pocket_tts_jax.cli.app import app
 from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.generation.ending import ChunkReport
@@ -28,7 +29,7 @@ class StubModel:
     """Each word is a chunk of five frames of a tone."""
 
     sample_rate, frame_size = 24000, FRAME
-    engine = SimpleNamespace(name="jax", precision="fp32")
+    temp = 0.3
 
     def __init__(self, error: BaseException | None = None, fail_at: int = 0):
         self.error, self.fail_at = error, fail_at
@@ -44,6 +45,9 @@ class StubModel:
         bound.apply_defaults()
         self.choice = SimpleNamespace(**bound.arguments)
         return self
+
+    def tags(self, voice: str) -> Tags:
+        return Tags("stub", Path(voice).name, "jax", "fp32", "0123456789abcdef")
 
     def default_voice(self) -> str:
         return "default"

@@ -62,7 +62,7 @@ def _record(engine: LiteRTEngine, max_tokens: int) -> dict[str, Any]:
     prompts = [make_prompt(chunk, tokenizer, rules) for chunk in chunks]
     temperature = noise_temperature(config)
     draws = noise(chunk_key(SEED, 0), 0, STEPS, engine.config.latent_dim, temperature)
-    flow_steps, tail = engine.flow_steps[0], config.model_recommended_frames_after_eos
+    flow_steps = engine.flow_steps[0]
     session = engine.start(None, prompts[0], flow_steps)
     steps = [session.step(draw) for draw in draws]
     latents = np.stack([latent for latent, _ in steps])
@@ -74,7 +74,7 @@ def _record(engine: LiteRTEngine, max_tokens: int) -> dict[str, Any]:
             {
                 "text": prompt.text,
                 "token_ids": list(prompt.ids),
-                "frames_after_eos": prompt.frames_after_eos if tail is None else tail,
+                "frames_after_eos": prompt.frames_after_eos,
                 "max_frames": prompt.max_frames,
             }
             for prompt in prompts

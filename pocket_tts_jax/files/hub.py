@@ -85,8 +85,8 @@ def resolve(
     `what` names the file in messages ("the model's weights"). `offline` forbids the network;
     HF_HUB_OFFLINE=1 does so for `hf://` sources. `cache` replaces the folder for web files.
     Raises SourceNotFound when there is no such file; DownloadError when it is neither cached nor
-    reachable, or when the disk is full; GatedError when the server wants accepted terms. A failed download
-    leaves nothing behind that a later call could take for the file.
+    reachable, or when the disk is full; GatedError when the server wants accepted terms. A failed
+    download leaves nothing behind that a later call could take for the file.
     """
     if (found := cached(source, cache=cache)) is not None:
         return found

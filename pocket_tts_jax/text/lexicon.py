@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import ConfigError, ConfigNotFound
 
 
 class Lexicon:
@@ -64,7 +64,7 @@ def load_lexicon(path: str | Path) -> Lexicon:
     try:
         entries = reader(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"There is no lexicon file at {path}.") from None
+        raise ConfigNotFound(f"There is no lexicon file at {path}.") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"The lexicon {path} cannot be read: {error}") from error
     if not isinstance(entries, Mapping):

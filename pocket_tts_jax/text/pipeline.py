@@ -9,6 +9,7 @@
 Without options the result is the reference's.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, tee
@@ -16,14 +17,16 @@ from itertools import chain, tee
 from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.text.chunks import as_written, check_max_tokens, cut, warn_if_long
 from pocket_tts_jax.text.lexicon import Lexicon
-from pocket_tts_jax.text.pauses import Pause, split_pauses
+from pocket_tts_jax.text.pauses import Pause, has_pauses, split_pauses
 from pocket_tts_jax.text.prepare import Prompt, TextRules, make_prompt, prepare_text
 from pocket_tts_jax.text.tokenizer import Tokenizer
 from pocket_tts_jax.text.typography import fold_typography
 from pocket_tts_jax.weights.source import ModelSource
 
 Item = Prompt | Pause
+SILENT = " \t\r\n.,;:!?…¡¿-–—'\"‘’‚“”„«»()[]{}"  # what no model has a sound for by itself
 _SAMPLE = "Read me."
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,16 @@ def iter_prompts(
     _check_language(source, options)
     limit = source.settings.max_tokens if max_tokens is None else max_tokens
     check_max_tokens(limit)
+    if not options.pauses and has_pauses(text):
+        _log.warning(
+            "The text has marks such as [pause:0.5], which are read aloud: add --pauses (in Python "
+            "TextOptions(pauses=True)) to have them as silence."
+        )
+    if text.strip() and not text.strip(SILENT):
+        raise TextError(
+            f"There is nothing to speak in {text.strip()[:20]!r}: it has punctuation only. Pass at "
+            "least one word."
+        )
     segments: list[str | Pause] = split_pauses(text) if options.pauses else [text]
     items = _from_chunk(_items(segments, tokenizer, source, options, limit), first_chunk)
     head: list[Item] = []

@@ -20,6 +20,7 @@ from pocket_tts_jax.weights.source import ModelSource
 
 _log = logging.getLogger(__name__)
 
+
 class Tensor(Protocol):
     """A `torch.Tensor`, as far as it is needed: this package does not import torch."""
 
@@ -51,6 +52,24 @@ class VoiceMaker(Protocol):
     ) -> Float[np.ndarray, "frames encoded"]: ...
     def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState: ...
     def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState: ...
+
+
+def is_name(voice: str) -> bool:
+    """Whether `voice` can only be the name of a voice, not a path or an address."""
+    return not _LOOKS_LIKE_PATH.search(voice)
+
+
+def is_voice_file(voice: str | Path) -> bool:
+    """Whether a path or an address is one of a voice file: by its ending, or by what a file
+    without one begins with."""
+    name = _without_revision(voice)
+    if name.endswith(".safetensors") or is_remote(voice) or Path(name).suffix:
+        return name.endswith(".safetensors")
+    try:
+        with open(Path(name).expanduser(), "rb") as file:
+            return file.read(9)[8:] == b"{"  # behind the length of safetensors' header
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 class VoiceLoader:
@@ -85,9 +104,9 @@ class VoiceLoader:
     ) -> VoiceState:
         if isinstance(voice, str) and (known := self._known(voice)) is not None:
             return self._read(known)
-        if isinstance(voice, str | Path) and _without_revision(voice).endswith(".safetensors"):
+        if isinstance(voice, str | Path) and is_voice_file(voice):
             return self._read(self._resolve(voice, "the voice"))
-        if isinstance(voice, str) and not _LOOKS_LIKE_PATH.search(voice):
+        if isinstance(voice, str) and is_name(voice):
             raise VoiceError(self._unknown(voice))
         if isinstance(voice, str | Path) and Path(voice).suffix in (".pt", ".pth"):
             raise VoiceError(

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pocket_tts_jax.config import Config
-from pocket_tts_jax.errors import VoiceNotFound, VoiceError
+from pocket_tts_jax.errors import VoiceError, VoiceNotFound
 from pocket_tts_jax.files.atomic import atomic_file
 from pocket_tts_jax.shapes import Float
 

@@ -45,6 +45,18 @@ class Pipe(io.BytesIO):
         raise io.UnsupportedOperation("a pipe")
 
 
+def test_a_wav_with_tags_is_whole_everywhere(tmp_path: Path) -> None:
+    """The sizes are right in a file and in memory, and what is in front leaves samples alone."""
+    tags = Tags("a model", "joe", "litert", "int8", "f" * 32)
+    for target in (tmp_path / "a.wav", io.BytesIO()):
+        write_audio(target, speech(), RATE, tags=tags)
+        data = target.getvalue() if isinstance(target, io.BytesIO) else target.read_bytes()
+        assert struct.unpack("<I", data[4:8])[0] == len(data) - 8
+        assert data == wav_header(RATE, 2 * speech().size, tags) + to_int16(speech()).tobytes()
+        with wave.open(io.BytesIO(data)) as file:
+            assert file.getnframes() == speech().size
+
+
 def test_wav_file_is_whole_and_sized(tmp_path):
     stream(tmp_path / "a.wav")
     data = (tmp_path / "a.wav").read_bytes()
