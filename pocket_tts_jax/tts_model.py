@@ -186,7 +186,7 @@ class TTSModel:
         file (`.safetensors`), a recording (path, `https://`, `hf://`, bytes, or an array with its
         rate, or an array or `torch.Tensor` [channels, samples] at the model's rate). `truncate`
         keeps the first 30 s of a recording. What was encoded is kept on disk by content; pass
-        `PromptCache(folder, enabled=False)` for not.
+        `PromptCache(enabled=False)` for not.
 
         Raises VoiceError; VoiceCloningUnavailable for a recording where the model has no encoder.
         Errors for files that are not there are `FileNotFoundError`s too.

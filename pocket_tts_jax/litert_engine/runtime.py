@@ -11,6 +11,7 @@ import numpy as np
 
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.litert_engine import c_api as litert_c
+from pocket_tts_jax.litert_engine.greeting import without_greeting
 from pocket_tts_jax.litert_engine.turns import Turns
 
 
@@ -68,9 +69,10 @@ class LiteRTModel:
         self._destroy = weakref.finalize(self, _destroy, handles)
         options = litert_c.cpu_options(threads, weight_cache)
         try:
-            self._compiled = litert_c.pointer(
-                "LiteRtCreateCompiledModel", litert_c.environment(), model, options
-            )
+            with without_greeting():
+                self._compiled = litert_c.pointer(
+                    "LiteRtCreateCompiledModel", litert_c.environment(), model, options
+                )
             handles.insert(0, ("LiteRtDestroyCompiledModel", self._compiled))
         finally:
             litert_c.destroy_options(options)

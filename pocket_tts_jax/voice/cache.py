@@ -38,9 +38,13 @@ class PromptCache:
     Switched off by `enabled=False`: then nothing is read, written or created.
     """
 
-    folder: Path
+    folder: str | Path = ""
     max_bytes: int = 512 << 20
     enabled: bool = True
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.folder)
 
     def get(self, key: str) -> VoiceState | None:
         """The state kept under `key`, or None. A damaged file is removed, with a log entry."""
@@ -68,7 +72,7 @@ class PromptCache:
         if not self.enabled:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
             write_voice(self._path(key), voice)
         except (OSError, VoiceError) as error:
             _log.warning("The encoded voice is not cached: %s", error)
@@ -76,12 +80,12 @@ class PromptCache:
         self._evict()
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.safetensors"
+        return self._folder / f"{key}.safetensors"
 
     def _entries(self) -> list[tuple[float, int, Path]]:
         """(last use, size, path) of every cached voice, the oldest first."""
         entries = []
-        for path in self.folder.glob("*.safetensors"):
+        for path in self._folder.glob("*.safetensors"):
             try:
                 status = path.stat()
             except OSError:
@@ -97,10 +101,10 @@ class PromptCache:
                 break
             remove_if_possible(path)
             excess -= size
-        remove_abandoned(self.folder)
+        remove_abandoned(self._folder)
 
 
 def default_cache() -> PromptCache:
     """The cache in the user's folder; one that is switched off where there is no home for it."""
     folder = cache_folder("voices")
-    return PromptCache(Path(), enabled=False) if folder is None else PromptCache(folder)
+    return PromptCache(enabled=False) if folder is None else PromptCache(folder)

@@ -3,9 +3,11 @@
 import errno
 import io
 import os
+import struct
 import subprocess
 import sys
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import soundfile
 
 import pocket_tts_jax.files.atomic as atomic
 from pocket_tts_jax.audio.read import read_audio
+from pocket_tts_jax.audio.tags import Tags
 from pocket_tts_jax.audio.write import FORMATS, open_writer, to_int16, wav_header, write_audio
 from pocket_tts_jax.errors import AudioError
 from tests.folders import ROOT
@@ -204,7 +207,6 @@ def test_a_full_device(format):
     ("target", "options", "message"),
     [
         ("a.txt", {}, "a.txt: what comes after the last dot.*wav, raw, flac"),
-        ("a", {}, "last dot"),
         ("a.wav", {"format": "aiff"}, "no audio format 'aiff'"),
         ("missing/folder/a.wav", {}, "folder exists"),
     ],

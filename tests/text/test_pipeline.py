@@ -176,3 +176,24 @@ def test_a_language_that_nothing_would_use_is_refused(source, tokenizer, embedde
     with pytest.raises(TextError, match="embedded reads English letters only.*--text-language"):
         iter_prompts(TEXT, embedded[1], embedded[0], TextOptions(language="fr"))
     assert list(iter_prompts(TEXT, embedded[1], embedded[0], TextOptions(language="en")))
+
+
+def test_a_prompt_says_how_many_frames_its_model_wants(tokenizer):
+    rules = TextRules(model_recommended_frames_after_eos=7)
+    assert make_prompt("Yes.", tokenizer, rules).frames_after_eos == 7
+    assert make_prompt("Yes.", tokenizer, TextRules()).frames_after_eos == 5
+
+
+@pytest.mark.parametrize("text", ["...", "…", ' "!?" - '])
+def test_punctuation_alone_is_nothing_to_speak(source, tokenizer, text):
+    with pytest.raises(TextError, match="punctuation only"):
+        iter_prompts(text, tokenizer, source)
+
+
+def test_marks_that_are_read_aloud_are_hinted_at(source, tokenizer, caplog):
+    iter_prompts("One. [pause:0.5] Two.", tokenizer, source)
+    assert "TextOptions(pauses=True)" in caplog.text
+    caplog.clear()
+    iter_prompts("One. <b>Two.", tokenizer, source)
+    prompts(source, tokenizer, "One. [pause:0.5] Two.", pauses=True)
+    assert caplog.text == ""
