@@ -23,8 +23,8 @@ from typing import Any
 from benchmarks.child import ask
 from benchmarks.engines import ENGINES, NOT_COMPARABLE, Engine, pairs
 from benchmarks.machine import commit, describe_machine
+from benchmarks.ratios import LITERT, ratio_lines
 from benchmarks.table import markdown
-from benchmarks.targets import LITERT, verdicts
 from benchmarks.texts import BATCH_TEXT, QUICK_TEXT, TEXT
 from benchmarks.workload import (
     FULL_SIZE,
@@ -91,7 +91,7 @@ def main() -> None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(markdown(report))
-    print("\n".join(verdicts(report)))
+    print("\n".join(ratio_lines(report)))
     if options.plots is not None:
         from benchmarks.plots import write_plots
 
