@@ -29,6 +29,7 @@ class StubModel:
     """Each word is a chunk of five frames of a tone."""
 
     sample_rate, frame_size = 24000, FRAME
+    engine = SimpleNamespace(name="jax", precision="fp32")
     temp = 0.3
 
     def __init__(self, error: BaseException | None = None, fail_at: int = 0):
