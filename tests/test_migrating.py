@@ -77,7 +77,7 @@ def test_the_references_own_page(hub: Path) -> None:
     """The Python blocks of the installed reference's description, the import changed, `english`
     named and what is about tensors dropped."""
     try:
-        description = importlib.metadata.metadata("pocket-tts").get_payload()
+        description = importlib.metadata.metadata("pocket-tts")["Description"]
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("the reference is not installed")
     codes = re.findall(r"^```python\n(.*?)^```", str(description), re.MULTILINE | re.DOTALL)

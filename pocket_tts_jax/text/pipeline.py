@@ -114,8 +114,9 @@ def _items(
     max_tokens: int,
 ) -> Iterator[Item]:
     rules = TextRules.from_config(source.config)
-    own_letters = _has_own_letters(tokenizer)
+    own_letters = has_own_letters(tokenizer)
     frame_rate = source.config.mimi.frame_rate
+    frames_after_eos = source.config.model_recommended_frames_after_eos
     for segment in segments:
         if isinstance(segment, Pause):
             yield segment
@@ -130,11 +131,11 @@ def _items(
         written = as_written(same, text, tokenizer.decode(ids)) if own_letters else same
         for chunk, name in zip(chunks, written, strict=True):
             warn_if_long(chunk, tokenizer, max_tokens, name)
-            prompt = make_prompt(chunk, tokenizer, rules, frame_rate)
+            prompt = make_prompt(chunk, tokenizer, rules, frame_rate, frames_after_eos)
             yield replace(prompt, text=name) if own_letters else prompt
 
 
-def _has_own_letters(tokenizer: Tokenizer) -> bool:
+def has_own_letters(tokenizer: Tokenizer) -> bool:
     """Whether tokens decode to something else than they were made of, such as phonemes."""
     return tokenizer.decode(tokenizer.encode(_SAMPLE)).split() != _SAMPLE.split()
 

@@ -21,17 +21,21 @@ _WEAK_MARKS = tuple(",;:-–—")
 _CLOSERS = "\"'”’)]»"
 _COMMA_AFTER_SENTENCE = re.compile(r"([.!?…])\s*[,;:]")
 
-_SHORT = 5  # words: below it, padding and more frames after the end
+SHORT = 5  # words: below it, padding and more frames after the end
 _PADDING = " " * 8
-_EXTRA_FRAMES = 2  # frames after the end that every chunk gets on top of the guess
+# Frames after the end: what every chunk gets on top of the guess by its words.
+_GUESS_SHORT, _GUESS = 3, 1
+_EXTRA_FRAMES = 2
+TAIL_SHORT, TAIL = _GUESS_SHORT + _EXTRA_FRAMES, _GUESS + _EXTRA_FRAMES
+# A chunk that is not over after this long will not end by itself.
+SLOWEST_TOKENS_PER_SECOND, EXTRA_SECONDS = 3, 2
 
 
 @dataclass(frozen=True)
 class TextRules:
     """How one model wants its text; the fields are those of its configuration.
 
-    `replace_characters` maps single characters to what replaces them ("" deletes);
-    `model_recommended_frames_after_eos` None leaves the number to the length of the text.
+    `replace_characters` maps single characters to what replaces them ("" deletes).
     """
 
     pad_with_spaces_for_short_inputs: bool = False
@@ -39,7 +43,6 @@ class TextRules:
     append_terminal_punctuation: bool = True
     capitalize_first_letter: bool = True
     replace_characters: Mapping[str, str] = field(default_factory=dict)
-    model_recommended_frames_after_eos: int | None = None
 
     def __post_init__(self) -> None:
         long = [key for key in self.replace_characters if len(key) != 1]
@@ -57,7 +60,6 @@ class TextRules:
             config.append_terminal_punctuation,
             config.capitalize_first_letter,
             config.replace_characters,
-            config.model_recommended_frames_after_eos,
         )
 
 
@@ -93,9 +95,9 @@ def prepare_text(text: str, rules: TextRules) -> Prepared:
     text = replace_characters(text.strip(), rules)
     if not text:
         raise TextError("There is nothing to speak: the text is empty. Pass at least one word.")
-    guess = 3 if _words(text) < _SHORT else 1
+    guess = _GUESS_SHORT if _words(text) < SHORT else _GUESS
     text = finish_end(finish_start(text, rules), rules)
-    if rules.pad_with_spaces_for_short_inputs and _words(text) < _SHORT:
+    if rules.pad_with_spaces_for_short_inputs and _words(text) < SHORT:
         text = _PADDING + text
     return Prepared(text, guess)
 
@@ -145,15 +147,19 @@ def iter_chunks(
 
 
 def make_prompt(
-    chunk: str, tokenizer: Tokenizer, rules: TextRules, frame_rate: float = 12.5
+    chunk: str,
+    tokenizer: Tokenizer,
+    rules: TextRules,
+    frame_rate: float = 12.5,
+    frames_after_eos: int | None = None,
 ) -> Prompt:
     """What the model is fed for one chunk of `iter_chunks`: the chunk, prepared on its own.
 
-    `frame_rate` is the codec's, in Hz.
+    `frame_rate` is the codec's, in Hz; `frames_after_eos` the configuration's number
+    (`model_recommended_frames_after_eos`), None where it leaves it to the text.
     """
     prepared = prepare_text(chunk, rules)
     ids = tuple(tokenizer.encode(prepared.text))
-    frames_after_eos = rules.model_recommended_frames_after_eos
     if frames_after_eos is None:
         frames_after_eos = prepared.frames_after_eos_guess + _EXTRA_FRAMES
     return Prompt(prepared.text, ids, frames_after_eos, max_frames(len(ids), frame_rate))
@@ -161,7 +167,8 @@ def make_prompt(
 
 def max_frames(token_count: int, frame_rate: float = 12.5) -> int:
     """Frames after which a chunk of `token_count` tokens must have ended (3 tokens/s, plus 2 s)."""
-    return math.ceil((token_count / 3 + 2) * frame_rate)
+    seconds = token_count / SLOWEST_TOKENS_PER_SECOND + EXTRA_SECONDS
+    return math.ceil(seconds * frame_rate)
 
 
 def replace_characters(text: str, rules: TextRules) -> str:

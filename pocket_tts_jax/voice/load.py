@@ -206,7 +206,7 @@ def _without_torch(voice: Any) -> Any:
         return _without_torch(voice[0]), voice[1]
     if isinstance(voice, np.ndarray) or not hasattr(voice, "detach"):
         return voice
-    tensor = voice.detach()
+    tensor: Any = voice.detach()
     return np.asarray((tensor.cpu() if hasattr(tensor, "cpu") else tensor).numpy())
 
 

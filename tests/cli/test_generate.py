@@ -264,7 +264,8 @@ def test_a_voice_names_the_model_that_has_it(
     monkeypatch.setattr(source, "EMBEDDED", folder)
     (folder / "voices" / "joe.safetensors").touch()
     shutil.copy(folder / "voices" / "tiny.safetensors", "own.safetensors")
-    write_voice("other.safetensors", VoiceState(*np.ones((2, 1, 1, 3, 4), np.float32)))
+    stranger = np.ones((1, 1, 3, 4), np.float32)
+    write_voice("other.safetensors", VoiceState(stranger, stranger))
     monkeypatch.setattr("pocket_tts_jax.cli.speak.resolve", lambda source, **_: Path("a.wav"))
     result = run("generate", "hello", "--voice", voice)
     assert result.exit_code == 0 and stub.choice.language == language, result.stderr

@@ -107,7 +107,8 @@ def test_a_pipe_that_nobody_writes_is_not_waited_for(tmp_path: Path) -> None:
     silent, writer = os.pipe()
     command = [sys.executable, "-c", PROGRAM, "generate", "-o", str(tmp_path / "a.wav")]
     done = subprocess.run(command, stdin=silent, cwd=ROOT, timeout=60)
-    os.close(silent), os.close(writer)
+    os.close(silent)
+    os.close(writer)
     assert done.returncode == 0 and samples(tmp_path / "a.wav") > CHUNK
 
 

@@ -3,6 +3,8 @@
 # pyright: reportAttributeAccessIssue=false
 # Prompts and pauses come in one list; the tests know which is which.
 
+from dataclasses import replace
+
 import pytest
 
 from pocket_tts_jax.errors import ConfigError, TextError
@@ -10,7 +12,7 @@ from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.text.lexicon import Lexicon
 from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.pipeline import TextOptions, iter_prompts, language_of
-from pocket_tts_jax.text.prepare import TextRules, make_prompt, split_text
+from pocket_tts_jax.text.prepare import Prompt, TextRules, make_prompt, split_text
 from pocket_tts_jax.text.tokenizer import load_tokenizer
 from pocket_tts_jax.weights.source import open_source
 
@@ -178,10 +180,11 @@ def test_a_language_that_nothing_would_use_is_refused(source, tokenizer, embedde
     assert list(iter_prompts(TEXT, embedded[1], embedded[0], TextOptions(language="en")))
 
 
-def test_a_prompt_says_how_many_frames_its_model_wants(tokenizer):
-    rules = TextRules(model_recommended_frames_after_eos=7)
-    assert make_prompt("Yes.", tokenizer, rules).frames_after_eos == 7
+def test_a_prompt_says_how_many_frames_its_model_wants(source, tokenizer):
     assert make_prompt("Yes.", tokenizer, TextRules()).frames_after_eos == 5
+    config = replace(source.config, model_recommended_frames_after_eos=7)
+    (prompt,) = iter_prompts("Yes.", tokenizer, replace(source, config=config))
+    assert isinstance(prompt, Prompt) and prompt.frames_after_eos == 7
 
 
 @pytest.mark.parametrize("text", ["...", "…", ' "!?" - '])
