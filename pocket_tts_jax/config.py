@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import ConfigError, ConfigNotFound
 from pocket_tts_jax.files.read import LARGEST_YAML, parse_yaml, read_text
 from pocket_tts_jax.files.verify import damage
 
@@ -234,7 +234,7 @@ def packaged_config(name: str) -> Path:
     path = CONFIGS / f"{name}.yaml"
     if name not in available_configs():
         known = ", ".join(available_configs())
-        raise ConfigError(f"There is no model called {name!r}. Choose one of: {known}.")
+        raise ConfigNotFound(f"There is no model called {name!r}. Choose one of: {known}.")
     return path
 
 
@@ -245,7 +245,7 @@ def load_config(path: str | Path) -> Config:
         raw = parse_yaml(read_text(path, LARGEST_YAML))
         reason = damage(path)
     except FileNotFoundError:
-        raise ConfigError(f"There is no configuration file at {path}.") from None
+        raise ConfigNotFound(f"There is no configuration file at {path}.") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"The configuration file {path} cannot be read: {error}") from error
     if reason is not None:

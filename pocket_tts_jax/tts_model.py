@@ -23,6 +23,7 @@ from typing import overload
 import numpy as np
 
 from pocket_tts_jax.alignment.spoken import SpokenWord
+from pocket_tts_jax.audio.tags import Tags
 from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.generation.batch import Request, speak_requests
 from pocket_tts_jax.generation.engine import Audio, Engine
@@ -101,7 +102,8 @@ class TTSModel:
         config: path, `https://` or `hf://` address of a YAML file.
         temp, sampler_decode_steps, noise_clamp, eos_threshold: see `TTSModel`.
         quantize: insist on a model in int8 or less, which is exported now if it was not before.
-        checkpoint: weights to use instead of those that `config` or `language` names.
+        checkpoint: weights to use instead of those that `config` or `language` names; alone, of
+            "english".
         model: a folder of a model or of an export, the weight file in it, or the `hf://` address
             of an export.
         engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
@@ -112,7 +114,8 @@ class TTSModel:
             the next process.
         on_notice: gets lines for the user, such as what is fetched.
 
-        Raises ConfigError, CheckpointError or DownloadError, each saying what to do.
+        Raises ConfigError, CheckpointError or DownloadError, each saying what to do; where
+        something is not there, the error is a `FileNotFoundError` too.
         """
         if lsd_decode_steps is not None:
             warnings.warn(
@@ -148,6 +151,17 @@ class TTSModel:
         """Platform that computes: "cpu"."""
         return "cpu"
 
+    def to(self, device: object) -> "TTSModel":
+        """The model itself, for code that was written for PyTorch. ConfigError for another device
+        than "cpu"."""
+        if str(device) != "cpu":
+            raise ConfigError(f"This model computes on the CPU: leave .to({str(device)!r}) out.")
+        return self
+
+    def eval(self) -> "TTSModel":
+        """The model itself, for code that was written for PyTorch: it is always ready to speak."""
+        return self
+
     @property
     def sample_rate(self) -> int:
         """Samples per second of all audio in and out of the model (24,000)."""
@@ -182,13 +196,25 @@ class TTSModel:
 
         `audio_conditioning` is the name of a voice (of the model, or one of Kyutai's), a voice
         file (`.safetensors`), a recording (path, `https://`, `hf://`, bytes, or an array with its
-        rate, or [channels, samples] at the model's rate). `truncate` keeps the first 30 s of a
-        recording. What was encoded is kept on disk by content; pass
-        `PromptCache(folder, enabled=False)` for not.
+        rate, or an array or `torch.Tensor` [channels, samples] at the model's rate). `truncate`
+        keeps the first 30 s of a recording. What was encoded is kept on disk by content; pass
+        `PromptCache(enabled=False)` for not.
 
         Raises VoiceError; VoiceCloningUnavailable for a recording where the model has no encoder.
+        Errors for files that are not there are `FileNotFoundError`s too.
         """
         return self._voices.load(audio_conditioning, truncate=truncate, cache=cache)
+
+    def tags(self, voice: str) -> Tags:
+        """What a file of this model's speech should say about itself: give it to `write_audio`.
+        `voice` is what the user calls the voice; of a path, only the name of the file is kept."""
+        return Tags(
+            model=self.source.name,
+            voice=Path(voice).name,
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            fingerprint=self.engine.transformer_fingerprint,
+        )
 
     def check_voice(self, voice: VoiceState) -> None:
         """VoiceError for a voice that was made for another model."""
@@ -216,9 +242,8 @@ class TTSModel:
         return iter_pieces(text, cutter, words=words)
 
     def sampling(self, seed: int | None = None, frames_after_eos: int | None = None) -> Sampling:
-        """The model's sampling options for one generation; `seed` None draws one."""
-        if frames_after_eos is None:
-            frames_after_eos = self.config.model_recommended_frames_after_eos
+        """The model's sampling options for one generation; `seed` None draws one,
+        `frames_after_eos` None takes what each prompt says."""
         return Sampling(
             seed=secrets.randbits(63) if seed is None else seed,
             temperature=self.temp,
@@ -331,7 +356,8 @@ class TTSModel:
 
         max_tokens: longest chunk that a text is cut into (50, or what the model says).
         frames_after_eos: frames spoken after the model's end; None leaves it to the text's length.
-        copy_state: either value gives the same result: a voice is never changed.
+        copy_state: accepted from code for the reference; speaking never changes a voice here,
+            so that there is nothing to copy.
         stop: set it to end the stream within two frames; closing the generator does the same.
         seed: same seed, same bytes; None draws one.
         text: reading of numbers, a lexicon, pauses (see `TextOptions`); by default what the model

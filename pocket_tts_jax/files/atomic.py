@@ -22,8 +22,13 @@ def atomic_file(path: str | Path, *, private: bool = False) -> Iterator[BinaryIO
     An error in the block (a full disk, a broken connection, Ctrl-C) removes what was written and
     leaves an older file at `path` as it was. The folder must exist. A killed process can leave a
     hidden `.NAME.XXXXXXXX.part` beside `path`, never a part of `path` itself. `private` makes it
-    readable by its owner only.
+    readable by its owner only. A device or a named pipe is written to as it is: no file can be
+    renamed over it.
     """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with open(path, "wb") as file:
+            yield file
+        return
     # A link's target is replaced, not the link: users link model folders into place.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pocket_tts_jax.errors import DownloadError
+from pocket_tts_jax.errors import DownloadError, SourceNotFound
 from pocket_tts_jax.files.atomic import remove_if_possible
 from pocket_tts_jax.files.cache import cache_folder
 from pocket_tts_jax.files.verify import damage, is_intact
@@ -89,14 +89,14 @@ def resolve(
 
     `what` names the file in messages ("the model's weights"). `offline` forbids the network;
     HF_HUB_OFFLINE=1 does so for `hf://` sources. `cache` replaces the folder for web files.
-    Raises DownloadError when there is no such file, when it is neither cached nor reachable, or
-    when the disk is full; GatedError when the server wants accepted terms. A failed download
-    leaves nothing behind that a later call could take for the file.
+    Raises SourceNotFound when there is no such file; DownloadError when it is neither cached nor
+    reachable, or when the disk is full; GatedError when the server wants accepted terms. A failed
+    download leaves nothing behind that a later call could take for the file.
     """
     if (found := cached(source, cache=cache)) is not None:
         return found
     if not is_remote(source):
-        raise DownloadError(_missing_locally(str(source), what))
+        raise SourceNotFound(_missing_locally(str(source), what))
     source = str(source)
     if source.startswith("hf://"):
         return _from_hub(HubFile.parse(source), what, offline, on_notice)
@@ -187,7 +187,7 @@ def _web_error(url: str, what: str, place: Path, error: Exception) -> DownloadEr
     if status in (401, 403):
         return GatedError(refusal(url, what, f"the server answered {status}"))
     if status in (404, 410):
-        return DownloadError(f"There is nothing at {url}: check the address of {what}.")
+        return SourceNotFound(f"There is nothing at {url}: check the address of {what}.")
     if _disk_full(error):
         return DownloadError(
             f"The disk is full: there is no room for {what} in {place.parent}. Free some space "
@@ -260,7 +260,7 @@ def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
             "or point HF_HOME at a bigger disk, and run this again."
         )
     if status == 404:
-        return DownloadError(
+        return SourceNotFound(
             f"There is no {file.path!r} at revision {file.revision!r} of {file.page}. Check the "
             f"address of {what}."
         )

@@ -5,6 +5,7 @@ decoder call, batch sizes), so that after a warm-up no usual text compiles anyth
 arguments of the compiled functions: all sessions of all threads share one copy.
 """
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial
@@ -13,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export as jax_export
 from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax.config import MAX_TOKENS, Config
@@ -307,17 +309,45 @@ class JaxDecoder:
 
 
 def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:
-    """A fresh state of batch 1 that begins with the voice."""
-    layers, kv_heads, _, head_dim = voice.k.shape
-    caches = []
-    for layer in range(layers):
-        pair = []
-        for rows in (voice.k[layer], voice.v[layer]):
-            slots = np.zeros((1, kv_heads, capacity, head_dim), np.float32)
-            slots[0, :, : voice.length] = rows
-            pair.append(jnp.asarray(slots))
-        caches.append(flow_lm.KVCache(*pair))
+    """A fresh state of batch 1 that begins with the voice.
+
+    Can be traced: `VoiceState` is a pytree, so that a voice can be an argument of a `jit`.
+    ConfigError where the voice is longer than `capacity`.
+    """
+    if voice.length > capacity:
+        raise ConfigError(f"The voice has {voice.length} positions: capacity is {capacity}.")
+    room = ((0, 0), (0, 0), (0, capacity - voice.length), (0, 0))
+    # NumPy for arrays: JAX would compile its padding again for every length of a voice.
+    pad = jnp.pad if isinstance(voice.k, jax.Array) else np.pad
+    k, v = (pad(rows, room) for rows in (voice.k, voice.v))
+    caches = (
+        flow_lm.KVCache(jnp.asarray(k[layer][None]), jnp.asarray(v[layer][None]))
+        for layer in range(voice.k.shape[0])
+    )
     return FlowLMState(tuple(caches), jnp.full((1,), voice.length, jnp.int32))
+
+
+def _flatten_voice(voice: VoiceState) -> tuple[tuple[Any, ...], tuple[tuple[str, str], ...]]:
+    return (voice.k, voice.v, voice.latents), tuple(sorted(voice.metadata.items()))
+
+
+def _unflatten_voice(metadata: tuple[tuple[str, str], ...], parts: Any) -> VoiceState:
+    """Without the checks of a voice that a user makes: parts may be tracers, or anything else
+    that JAX puts into trees."""
+    voice = object.__new__(VoiceState)
+    for name, value in zip(("k", "v", "latents"), parts, strict=True):
+        object.__setattr__(voice, name, value)
+    object.__setattr__(voice, "metadata", dict(metadata))
+    return voice
+
+
+jax.tree_util.register_pytree_node(VoiceState, _flatten_voice, _unflatten_voice)
+jax_export.register_pytree_node_serialization(
+    VoiceState,
+    serialized_name="pocket_tts_jax.VoiceState",
+    serialize_auxdata=lambda metadata: json.dumps(metadata).encode(),
+    deserialize_auxdata=lambda data: tuple((k, v) for k, v in json.loads(data.decode())),
+)
 
 
 @jax.jit

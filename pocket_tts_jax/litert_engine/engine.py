@@ -44,17 +44,17 @@ class LiteRTEngine:
 
     def __init__(
         self,
-        folder: ExportFolder | Path,
+        folder: ExportFolder | str | Path,
         *,
         threads: int = 2,
-        cache_folder: Path | None = None,
+        cache_folder: str | Path | None = None,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads must be 1 or more, got {threads}")
         self.folder = folder if isinstance(folder, ExportFolder) else open_folder(folder)
         self.config, self.precision = self.folder.config, self.folder.precision
         self.threads = threads
-        self._cache_folder = cache_folder
+        self._cache_folder = None if cache_folder is None else Path(cache_folder)
         self._turns = Turns()
         self.flow_lm = LiteRTFlowLM(self._load("flow_lm.tflite"), self.folder)
         self.mimi = self._load("mimi_decoder.tflite")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pocket_tts_jax.config import Config, load_config
-from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound
 from pocket_tts_jax.files.read import LARGEST_JSON, check_regular, parse_json, read_text
 from pocket_tts_jax.files.verify import damage, is_intact
 from pocket_tts_jax.shapes import Float
@@ -141,17 +141,18 @@ class ExportFolder:
             )
 
 
-def is_export_folder(path: Path) -> bool:
-    return (path / MANIFEST).is_file()
+def is_export_folder(path: str | Path) -> bool:
+    return (Path(path) / MANIFEST).is_file()
 
 
-def open_folder(path: Path) -> ExportFolder:
+def open_folder(path: str | Path) -> ExportFolder:
     """Read the manifest, and compare the files with it: all sizes, and the contents of what is read
     beside the graphs.
 
     Raises CheckpointError for a missing or unreadable manifest, another format version, and a
     file that is missing, damaged, cut short or outside the folder.
     """
+    path = Path(path).expanduser()
     manifest = _read_manifest(path)
     _require_none(path, _wrong_fields(manifest))
     _require_none(path, _wrong_sizes(path, manifest["files"]))
@@ -168,7 +169,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = parse_json(read_text(path / MANIFEST, LARGEST_JSON))
         reason = damage(path / MANIFEST)
     except FileNotFoundError:
-        raise CheckpointError(f"{path} has no {MANIFEST}: it is not an export. {_AGAIN}") from None
+        raise CheckpointNotFound(
+            f"{path} has no {MANIFEST}: it is not an export. {_AGAIN}"
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path / MANIFEST} cannot be read ({error}). {_AGAIN}") from error
     if reason is not None:

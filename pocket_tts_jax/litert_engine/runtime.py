@@ -13,6 +13,7 @@ from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.files.read import check_regular
 from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.litert_engine import c_api as litert_c
+from pocket_tts_jax.litert_engine.greeting import without_greeting
 from pocket_tts_jax.litert_engine.turns import Turns
 
 
@@ -71,9 +72,10 @@ class LiteRTModel:
         self._destroy = weakref.finalize(self, _destroy, handles)
         options = litert_c.cpu_options(threads, weight_cache)
         try:
-            self._compiled = litert_c.pointer(
-                "LiteRtCreateCompiledModel", litert_c.environment(), model, options
-            )
+            with without_greeting():
+                self._compiled = litert_c.pointer(
+                    "LiteRtCreateCompiledModel", litert_c.environment(), model, options
+                )
             handles.insert(0, ("LiteRtDestroyCompiledModel", self._compiled))
         finally:
             litert_c.destroy_options(options)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import ConfigError, ConfigNotFound
 from pocket_tts_jax.files.read import LARGEST_JSON, parse_json, read_text
 from pocket_tts_jax.text.traced import replace_spans
 
@@ -95,7 +95,7 @@ def load_lexicon(path: str | Path) -> Lexicon:
     try:
         entries = reader(read_text(path, LARGEST_JSON, "utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"There is no lexicon file at {path}.") from None
+        raise ConfigNotFound(f"There is no lexicon file at {path}.") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"The lexicon {path} cannot be read: {error}") from error
     if not isinstance(entries, Mapping):

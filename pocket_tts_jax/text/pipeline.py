@@ -9,6 +9,7 @@
 Without options the result is the reference's.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from itertools import chain, tee
 from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.text.chunks import as_written, check_max_tokens, cut, warn_if_long
 from pocket_tts_jax.text.lexicon import Lexicon
-from pocket_tts_jax.text.pauses import Pause, split_pauses
+from pocket_tts_jax.text.pauses import Pause, has_pauses, split_pauses
 from pocket_tts_jax.text.prepare import Prompt, TextRules, make_prompt, prepare_text
 from pocket_tts_jax.text.tokenizer import Tokenizer
 from pocket_tts_jax.text.traced import Traced
@@ -26,7 +27,10 @@ from pocket_tts_jax.text.words import WordFinder
 from pocket_tts_jax.weights.source import ModelSource
 
 Item = Prompt | Pause
+SILENT = " \t\r\n.,;:!?…¡¿-–—'\"‘’‚“”„«»()[]{}"  # what no model has a sound for by itself
 _SAMPLE = "Read me."
+_log = logging.getLogger(__name__)
+
 _CLAUSE_END = re.compile(r"(?<=[.!?…,;:\"'”’)\]»])\s+(?=[^\W_])")
 _EARLY_WORDS = 4  # fewer sound cut off when they are spoken alone
 
@@ -82,9 +86,18 @@ def iter_prompts(
     text with nothing to speak is raised here; the others as they are asked for. Pauses alone are
     something to speak. With `words` the prompts have the words of `text` that they say.
     """
-    if words:
-        text = Traced(text)
-    items = _from_chunk(Cutter(tokenizer, source, options, max_tokens).items(text), first_chunk)
+    cutter = Cutter(tokenizer, source, options, max_tokens)
+    if not cutter.options.pauses and has_pauses(text):
+        _log.warning(
+            "The text has marks such as [pause:0.5], which are read aloud: add --pauses (in Python "
+            "TextOptions(pauses=True)) to have them as silence."
+        )
+    if text.strip() and not text.strip(SILENT):
+        raise TextError(
+            f"There is nothing to speak in {text.strip()[:20]!r}: it has punctuation only. Pass at "
+            "least one word."
+        )
+    items = _from_chunk(cutter.items(Traced(text) if words else text), first_chunk)
     head: list[Item] = []
     for item in items:
         head.append(item)
@@ -165,8 +178,8 @@ class Cutter:
         }
         chunks, same = tee(cut(ids, self.tokenizer, self.max_tokens, **how))
         own = self.own_letters
-        written = as_written(same, text, self.tokenizer.decode(ids)) if own else same
-        for chunk, name in zip(chunks, written, strict=True):
+        names = as_written(same, text, self.tokenizer.decode(ids)) if own else same
+        for chunk, name in zip(chunks, names, strict=True):
             yield self.prompt(chunk, name, finder)
 
     def prompt(self, chunk: str, name: str, finder: WordFinder | None = None) -> Prompt:
@@ -174,7 +187,8 @@ class Cutter:
         warn_if_long(chunk, self.tokenizer, self.max_tokens, name)
         traced = chunk if finder is None else finder.trace(chunk)
         frame_rate = self._source.config.mimi.frame_rate
-        prompt = make_prompt(traced, self.tokenizer, self.rules, frame_rate)
+        frames_after_eos = self._source.config.model_recommended_frames_after_eos
+        prompt = make_prompt(traced, self.tokenizer, self.rules, frame_rate, frames_after_eos)
         if finder is not None and isinstance(prompt.text, Traced):
             prompt = replace(prompt, text=str(prompt.text), words=finder.words(prompt.text))
         return replace(prompt, text=name) if self.own_letters else prompt

@@ -55,9 +55,8 @@ def iter_pieces(pieces: Iterable[str], cutter: Cutter, *, words: bool = False) -
     Raises TextError at the end where there was nothing to speak.
     """
     raw = _Raw(words)
-    parts: Iterator[str | Pause] = map(raw.add, pieces)
-    if cutter.options.pauses:
-        parts = _split_pauses(parts)
+    added = map(raw.add, pieces)
+    parts: Iterator[str | Pause] = _split_pauses(added) if cutter.options.pauses else added
     early, spoken = cutter.options.early_start, False
     pauses: list[Pause] = []
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from pocket_tts_jax.errors import CheckpointError, ConfigError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound, ConfigError
 from pocket_tts_jax.files.verify import damage
 
 _PROBE = "The quick brown fox jumps over the lazy dog, isn't it? 1234567890"
@@ -128,7 +128,7 @@ def load_tokenizer(kind: str, path: str | Path, n_bins: int) -> Tokenizer:
     if kind not in KINDS:
         raise ConfigError(f"Unknown tokenizer kind {kind!r}: use one of {', '.join(KINDS)}.")
     if not path.is_file():
-        raise CheckpointError(
+        raise CheckpointNotFound(
             f"There is no tokenizer file at {path}. Put the model's tokenizer there, or correct "
             "`flow_lm.lookup_table.tokenizer_path` in its configuration."
         )

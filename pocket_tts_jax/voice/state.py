@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pocket_tts_jax.config import Config
-from pocket_tts_jax.errors import VoiceError
+from pocket_tts_jax.errors import VoiceError, VoiceNotFound
 from pocket_tts_jax.files.atomic import atomic_file
 from pocket_tts_jax.files.read import check_regular
 from pocket_tts_jax.files.verify import damage
@@ -186,7 +186,7 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise VoiceError(f"There is no voice file at {path}. Check the path.") from None
+        raise VoiceNotFound(f"There is no voice file at {path}. Check the path.") from None
     except VoiceError:
         raise
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError, MemoryError) as error:

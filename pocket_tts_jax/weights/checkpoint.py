@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound
 from pocket_tts_jax.files.content import read_safetensors_header
 from pocket_tts_jax.files.read import check_regular
 from pocket_tts_jax.files.verify import damage
@@ -36,6 +36,7 @@ _DTYPES = {
     "BOOL": np.bool_,
 }
 _NAMES_SHOWN = 12
+_PYTORCH = (".pt", ".pth", ".ckpt", ".bin")
 
 
 class MappedTensor:
@@ -59,6 +60,8 @@ class MappedTensor:
 def map_safetensors(path: Path) -> dict[str, MappedTensor]:
     """Every tensor of a safetensors file, mapped. CheckpointError where the file is damaged, also
     where it has not the checksum in `SHA256SUMS` beside it."""
+    if path.suffix in _PYTORCH:
+        raise CheckpointError(_how_to_convert(path))
     try:
         check_regular(path)
         if (reason := damage(path)) is not None:
@@ -69,6 +72,8 @@ def map_safetensors(path: Path) -> dict[str, MappedTensor]:
         return {name: _map_tensor(data, entry) for name, entry in header.items()}
     except CheckpointError:
         raise
+    except FileNotFoundError:
+        raise CheckpointNotFound(f"There is no weight file at {path}. Check the path.") from None
     except OSError as error:
         raise CheckpointError(f"The weight file {path} cannot be read: {error}") from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
@@ -76,6 +81,14 @@ def map_safetensors(path: Path) -> dict[str, MappedTensor]:
             f"The weight file {path} is damaged or not a safetensors file ({error}). "
             "Delete it and download or copy it again."
         ) from error
+
+
+def _how_to_convert(path: Path) -> str:
+    return (
+        f"{path} is a PyTorch checkpoint. Only PyTorch can read it, and reading it can run code "
+        "that it brings along. Convert it to safetensors where pocket-tts is installed; "
+        "docs/migrating.md has the four lines that do it."
+    )
 
 
 def _map_tensor(data: np.ndarray, entry: Mapping) -> MappedTensor:

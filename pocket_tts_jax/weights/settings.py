@@ -31,9 +31,9 @@ class ModelSettings:
     alignment_heads: list[list[int]] | None = None
 
     @classmethod
-    def read(cls, folder: Path) -> "ModelSettings":
+    def read(cls, folder: str | Path) -> "ModelSettings":
         """The settings of a folder; the defaults where it has no file. Raises ConfigError."""
-        path = folder / FILE
+        path = Path(folder) / FILE
         if not path.exists():
             return cls()
         try:
