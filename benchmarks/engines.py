@@ -44,7 +44,7 @@ ENGINES = {
         Engine(
             "pocket_tts_jax.litert",
             "ai_edge_litert",
-            "pip install 'pocket-tts-jax[litert]'",
+            "pip install pocket-tts-jax",
             ("int8", "mixed", "int4", "fp32"),
         ),
         Engine("pocket_tts_jax.jax", "jax", "pip install 'pocket-tts-jax[jax]'", ("fp32",)),

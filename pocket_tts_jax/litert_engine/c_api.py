@@ -56,7 +56,7 @@ def library_path() -> Path:
     spec = importlib.util.find_spec("ai_edge_litert")
     if spec is None or not spec.submodule_search_locations:
         raise GenerationError(
-            "the LiteRT engine needs ai-edge-litert: pip install 'pocket-tts-jax[litert]'"
+            "the LiteRT engine needs ai-edge-litert: pip install 'pocket-tts-jax'"
         )
     name = _LIBRARY.get(sys.platform, "libLiteRt.so")
     path = Path(spec.submodule_search_locations[0]) / name

@@ -23,7 +23,7 @@ def options_for(precision: Precision) -> Options:
 def test_the_embedded_voice_speaks(tmp_path: Path, precision: Precision) -> None:
     assert export(None, tmp_path / "out", options_for(precision)) == []
     engine = LiteRTEngine(tmp_path / "out", threads=1)
-    audio = engine.decoder().decode(np.zeros((1, engine.latent_dim), np.float32))
+    audio = engine.decoder().decode(np.zeros((1, engine.config.latent_dim), np.float32))
     assert np.isfinite(audio).all()
 
 

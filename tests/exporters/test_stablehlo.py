@@ -36,7 +36,7 @@ def test_artefacts_reload_elsewhere_and_agree_with_litert(tmp_path: Path) -> Non
     command = [sys.executable, "-c", PROGRAM, str(artefact), str(result)]
     subprocess.run(command, check=True, cwd=tmp_path)
     engine = LiteRTEngine(tiny_export(), threads=1)
-    expected = engine.decoder().decode(np.ones((1, engine.latent_dim), np.float32))
+    expected = engine.decoder().decode(np.ones((1, engine.config.latent_dim), np.float32))
     np.testing.assert_allclose(np.load(result)[0], expected, atol=1e-5)
     with pytest.raises(ConfigError, match="exists"):
         export(str(tiny_model_folder()), tmp_path / "out", options)

@@ -130,7 +130,7 @@ def test_nothing_compiles_in_mid_speech_behind_the_longest_voice(folder):
     with jax.log_compiles(), _recorded("jax._src.interpreters.pxla") as compiled:
         latents = endless.engine.start(longest, prompt, 1)  # pyright: ignore
         for _ in range(prompt.max_frames):  # pyright: ignore
-            latents.step(np.zeros(endless.engine.latent_dim, np.float32))
+            latents.step(np.zeros(endless.engine.config.latent_dim, np.float32))
     assert compiled == []
     assert latents._position > 2 * CAPACITY_STEP
 

@@ -47,13 +47,13 @@ def speak(engine: object, voice: VoiceState, seed: int = 1, prompts: int = 1) ->
 def test_same_speech_as_jax(engine: LiteRTEngine, reference: JaxEngine) -> None:
     voice = tiny_voice(engine.config)
     found, expected = speak(engine, voice), speak(reference, voice)
-    assert found.shape == expected.shape == (40 * engine.frame_size,)
+    assert found.shape == expected.shape == (40 * engine.config.mimi.frame_size,)
     assert np.abs(expected).max() > 0.01
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_cache_is_used_again_unless_it_is_damaged(engine: LiteRTEngine) -> None:
-    voice, noise = tiny_voice(engine.config), np.zeros(engine.latent_dim, np.float32)
+    voice, noise = tiny_voice(engine.config), np.zeros(engine.config.latent_dim, np.float32)
     first, again = speak(engine, voice), speak(engine, voice)
     np.testing.assert_array_equal(first, again)
     used = engine.flow_lm.caches.take()
@@ -67,7 +67,7 @@ def test_a_cache_is_used_again_unless_it_is_damaged(engine: LiteRTEngine) -> Non
 
 
 def test_same_voice_from_a_recording_as_jax(engine: LiteRTEngine, reference: JaxEngine) -> None:
-    audio = 0.1 * np.random.default_rng(0).standard_normal(30 * engine.frame_size + 7)
+    audio = 0.1 * np.random.default_rng(0).standard_normal(30 * engine.config.mimi.frame_size + 7)
     encoded = engine.encode(audio.astype(np.float32))
     expected = reference.encode(audio.astype(np.float32))
     assert encoded.shape == (31, engine.config.mimi.encoded_dim)
@@ -79,7 +79,7 @@ def test_same_voice_from_a_recording_as_jax(engine: LiteRTEngine, reference: Jax
 
 
 def test_flow_steps_change_the_speech(engine: LiteRTEngine, reference: JaxEngine) -> None:
-    voice, noise = tiny_voice(engine.config), np.ones(engine.latent_dim, np.float32)
+    voice, noise = tiny_voice(engine.config), np.ones(engine.config.latent_dim, np.float32)
     first = {n: engine.start(voice, PROMPT, n).step(noise)[0] for n in engine.flow_steps}
     assert sorted(first) == [1, 2, 3, 4]
     for n, latent in first.items():
@@ -93,7 +93,7 @@ def test_flow_steps_change_the_speech(engine: LiteRTEngine, reference: JaxEngine
 def test_caches_grow_and_their_end_is_an_error(engine: LiteRTEngine) -> None:
     """Crossing from the small cache to the large one changes nothing; its end is said."""
     latents = engine.start(tiny_voice(engine.config, length=250), PROMPT, 1)
-    noise = np.zeros(engine.latent_dim, np.float32)
+    noise = np.zeros(engine.config.latent_dim, np.float32)
     long = [latents.step(noise)[0] for _ in range(MAX_FRAMES - 250 - len(PROMPT.ids))]
     assert np.isfinite(long).all()
     with pytest.raises(GenerationError, match="--max-frames"):
@@ -103,7 +103,10 @@ def test_caches_grow_and_their_end_is_an_error(engine: LiteRTEngine) -> None:
 
 
 def test_growing_keeps_the_numbers(engine: LiteRTEngine, reference: JaxEngine) -> None:
-    voice, noise = tiny_voice(engine.config, length=240), np.ones(engine.latent_dim, np.float32)
+    voice, noise = (
+        tiny_voice(engine.config, length=240),
+        np.ones(engine.config.latent_dim, np.float32),
+    )
     ours, theirs = engine.start(voice, PROMPT, 1), reference.start(voice, PROMPT, 1)
     for _ in range(12):  # 249 positions at first, 256 in the small cache
         found, expected = ours.step(noise)[0], theirs.step(noise)[0]
@@ -133,7 +136,9 @@ def test_two_threads_give_the_numbers_of_one(engine: LiteRTEngine) -> None:
 
 
 def test_streams_of_any_cut_are_one_stream(engine: LiteRTEngine) -> None:
-    latents = np.random.default_rng(0).standard_normal((13, engine.latent_dim)).astype(np.float32)
+    latents = (
+        np.random.default_rng(0).standard_normal((13, engine.config.latent_dim)).astype(np.float32)
+    )
     whole = engine.decoder().decode(latents)
     for size in (1, 2, 5):
         decoder = engine.decoder()
@@ -146,7 +151,7 @@ def test_closed_engines_say_so() -> None:
     decoder = engine.decoder()
     engine.close()
     with pytest.raises(GenerationError, match="closed"):
-        decoder.decode(np.zeros((1, engine.latent_dim), np.float32))
+        decoder.decode(np.zeros((1, engine.config.latent_dim), np.float32))
 
 
 def test_without_encoder_there_is_no_cloning(tmp_path: Path) -> None:
@@ -194,7 +199,7 @@ def test_engine_imports_no_framework() -> None:
         "import sys; from pathlib import Path\n"
         "from pocket_tts_jax.litert_engine.engine import LiteRTEngine\n"
         "engine = LiteRTEngine(Path(sys.argv[1]), threads=1)\n"
-        "engine.decoder().decode(__import__('numpy').zeros((1, engine.latent_dim), 'float32'))\n"
+        "engine.decoder().decode(__import__('numpy').zeros((1, engine.config.latent_dim), 'float32'))\n"
         "loaded = {name.split('.')[0] for name in sys.modules}\n"
         "heavy = {'jax', 'jaxlib', 'jaxtyping', 'flax', 'tensorflow', 'torch'}\n"
         "print(sorted(loaded & heavy))\n"

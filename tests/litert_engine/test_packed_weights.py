@@ -114,7 +114,9 @@ def test_two_processes_at_once_are_both_right(tmp_path: Path) -> None:
     outputs = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
     engine = LiteRTEngine(tiny_export(), threads=1)
-    expected = np.abs(engine.decoder().decode(np.ones((2, engine.latent_dim), np.float32))).sum()
+    expected = np.abs(
+        engine.decoder().decode(np.ones((2, engine.config.latent_dim), np.float32))
+    ).sum()
     assert [float(text) for text in outputs] == pytest.approx([float(expected)] * 2, rel=1e-5)
     assert not list(tmp_path.glob("*.part"))
 
