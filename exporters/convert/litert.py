@@ -1,4 +1,4 @@
-"""From signatures to a `.tflite` flatbuffer. Nothing else in the exporter knows the converter."""
+"""Converts signatures to a `.tflite` flatbuffer. The only file that uses the converter."""
 
 # pyright: reportAttributeAccessIssue=false
 # The converter's bindings are compiled and come without types.
@@ -16,7 +16,7 @@ from exporters.graph.signature import Signature
 def convert(signatures: Sequence[Signature], path: Path) -> None:
     """Lower every signature to StableHLO and convert all of them into one file.
 
-    Arrays that the functions close over are stored once, however many signatures use them.
+    Arrays that several signatures share are stored once.
     """
     from litert_converter.mlir import ir, passmanager
     from litert_converter.mlir._mlir_libs import converter_api_ext as api
@@ -31,7 +31,7 @@ def convert(signatures: Sequence[Signature], path: Path) -> None:
 
 
 def lower(signature: Signature) -> Any:
-    """The signature as a StableHLO module; unused arguments keep their place."""
+    """The signature as a StableHLO module, including unused arguments."""
     return jax.jit(signature.bound(), keep_unused=True).lower(*signature.example())
 
 
@@ -40,7 +40,7 @@ def _module(signature: Signature, context: Any, ir: Any, api: Any) -> Any:
     lower(signature).compiler_ir("stablehlo").operation.write_bytecode(bytecode)
     with context:
         module = ir.Module.parse(bytecode.getvalue())
-    # Before renaming: this looks for the function `main`, and crashes where there is none.
+    # Must come before renaming: it looks for the function `main` and crashes without it.
     api.set_signature(
         module.operation,
         signature_name=signature.name,
@@ -52,7 +52,7 @@ def _module(signature: Signature, context: Any, ir: Any, api: Any) -> Any:
 
 
 def _make_unique(module: Any, prefix: str, ir: Any) -> None:
-    """Give every symbol, and every call of one, a name that no other module has."""
+    """Prefix every symbol, and every call of one, so that merged modules do not collide."""
 
     def visit(operation: Any) -> None:
         attributes = operation.attributes

@@ -9,8 +9,13 @@ from pocket_tts_jax.generation.noise import chunk_key
 
 @dataclass(frozen=True)
 class Sampling:
-    """How latents are drawn. `temperature` is the variance of the noise, `noise_clamp` its limit
-    in the same units; `frames_after_eos` None leaves the number to each chunk's text."""
+    """How latents are drawn. Raises ConfigError for values out of range.
+
+    seed: 0 to 2**64 - 1. temperature: variance of the noise, 0 or more. eos_threshold: logit above
+    which speech ends. noise_clamp: largest absolute value of the noise, above 0, or None.
+    frames_after_eos: 80 ms frames kept after the end, or None for a number chosen by the text of
+    each chunk. flow_steps: steps of the flow head, 1 or more.
+    """
 
     seed: int
     temperature: float

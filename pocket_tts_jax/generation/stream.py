@@ -1,10 +1,10 @@
 """The streaming loop: chunks of text in, 80 ms frames of audio out, the same for every engine.
 
-1. A thread reads the chunks one by one: prefill, then latents until EOS, into a bounded queue.
-2. The caller's thread takes latents from the queue and decodes them, 1, 1, 2, 4, then 8 frames a
-   call. The schedule counts frames and not what the queue happens to hold, so that the same seed
-   gives the same bytes. The first frame leaves after one step and one decoder call, which have the
-   processor to themselves: the second step waits for them.
+1. A thread processes the chunks in turn: prefill, then latents until EOS, into a bounded queue.
+2. The caller's thread takes latents from the queue and decodes 1, 1, 2, 4, then 8 frames per call.
+   The schedule depends on the number of frames and not on the state of the queue, so that the same
+   seed gives the same bytes. The second step waits for the first decoder call: the first frame then
+   has the processor to itself.
 3. Closing the generator, or setting `stop`, ends the thread within a frame.
 
 An engine is anything with the methods of `generation.engine.Engine`: JAX and LiteRT here, a stub
@@ -31,8 +31,8 @@ from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.state import VoiceState
 
-# Frames per decoder call, the last one repeating. Each step is affordable once the audio sent
-# before it covers the wait, on any machine that is a little faster than real time.
+# Frames per decoder call; the last number repeats. On a machine a little faster than real time, the
+# audio already sent covers the wait for each larger call.
 SCHEDULE = (1, 1, 2, 4, 8)
 _QUEUE_FRAMES = 64
 _NOISE_FRAMES = 16  # drawn at once: one call for many frames is cheaper
@@ -54,13 +54,13 @@ def stream(
 ) -> Generator[Frame, None, None]:
     """Yield the frames of all prompts, `frame_size` samples each (a pause may end in a shorter).
 
-    `first_chunk` is the index of the first prompt, which its noise depends on: a text resumed at
-    a chunk continues with the bytes of the whole. `on_chunk` is called in the caller's thread
-    when a chunk's last frame has been yielded. Errors of the model's thread are raised here.
+    `first_chunk` is the index of the first prompt; its noise depends on it, so a text resumed at a
+    chunk gives the same bytes as the whole text. `on_chunk` is called in the caller's thread after
+    the last frame of a chunk. Errors of the model's thread are raised here.
     """
     producer = _Producer(engine, voice, prompts, sampling, first_chunk, stop)
     try:
-        # A fresh one for each chunk, the first of them ready before its latents are.
+        # A new decoder for each chunk; the first is made before its latents are ready.
         decoders = itertools.chain([engine.decoder()], iter(engine.decoder, None))
         while True:
             item = producer.take()
@@ -71,7 +71,7 @@ def stream(
             if isinstance(item, Pause):
                 continue
             report = producer.report
-            if report is None:  # the end of everything, or stopped
+            if report is None:  # the text has ended, or `stop` was set
                 return
             warn_of_limit(report)
             if on_chunk is not None:
@@ -110,7 +110,7 @@ def _decode_chunk(
                 open_chunk = False
         if not pending or producer.stopped:
             return
-        # At the end of a chunk fewer are left: the largest compiled size that they fill.
+        # At the end of a chunk, take the largest compiled size that the remaining frames fill.
         size = max(n for n in SCHEDULE if n <= min(wanted, len(pending)))
         audio = decoder.decode(np.stack(pending[:size]))
         producer.go_on()
@@ -147,7 +147,7 @@ class _Producer:
         self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
         self._thread = threading.Thread(target=self._run, name="pocket-tts latents", daemon=True)
         self._thread.start()
-        # For streams that nobody finishes: a thread inside XLA aborts a process that ends.
+        # For streams that are never closed: a thread inside XLA aborts a process that ends.
         atexit.register(self.close)
 
     @property
@@ -155,20 +155,20 @@ class _Producer:
         return self._asked.is_set() or self._closed.is_set()
 
     def go_on(self) -> None:
-        """The first latent has been decoded: make the others."""
+        """Let the thread go on after the first latent has been decoded."""
         self._first_decoded.set()
 
     def close(self) -> None:
-        """Stop, and wait for the thread: no work goes on after the generator is closed."""
-        if not self._ended:  # a second time may be when the process takes its modules apart
+        """Stop the thread and wait for its end."""
+        if not self._ended:  # a second call may come while the interpreter shuts down
             self._closed.set()
             self._thread.join()
             atexit.unregister(self.close)
             self._ended = True
 
     def take(self) -> "np.ndarray | Pause | None":
-        """The next latent or pause; None at the end of a chunk (its `report` is set then) or of
-        everything."""
+        """The next latent or pause. None at the end of a chunk (`report` is set then) or of the
+        text."""
         while not self.stopped:
             try:
                 item = self._queue.get(timeout=0.05)

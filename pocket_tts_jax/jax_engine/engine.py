@@ -1,8 +1,8 @@
 """The JAX engine: FlowLM and Mimi compiled for streaming, behind `Engine`.
 
-Everything compiled has a shape from a short list (prefix lengths, cache capacities, frames per
-decoder call, batch sizes), so that after a warm-up no usual text compiles anything new. Weights are
-arguments of the compiled functions: all sessions of all threads share one copy.
+All shapes come from short lists (prefix lengths, cache capacities, frames per decoder call, batch
+sizes), so that usual texts compile nothing after a warm-up. Weights are arguments of the compiled
+functions: all sessions of all threads share one copy.
 """
 
 import threading
@@ -61,19 +61,19 @@ class Functions:
     def prefill_text(
         self, params: Params, state: FlowLMState, tokens: np.ndarray, length: np.ndarray
     ) -> FlowLMState:
-        """Read [b, t] tokens of which the first `length` count. Uses `state` up."""
+        """Read [b, t] tokens, the first `length` of which count. `state` is donated."""
         return self.append(state, self.read_text(params, state, tokens), length)
 
     def prefill(
         self, params: Params, state: FlowLMState, embeddings: np.ndarray, length: np.ndarray
     ) -> FlowLMState:
-        """Read [b, t, d] embeddings of which the first `length` count. Uses `state` up."""
+        """Read [b, t, d] embeddings, the first `length` of which count. `state` is donated."""
         return self.append(state, self.read(params, state, embeddings), length)
 
     def step(
         self, params: Params, state: FlowLMState, latent: Any, noise: Any, flow_steps: int
     ) -> tuple[StepOutput, FlowLMState]:
-        """One frame. Uses `state` up."""
+        """One frame. `state` is donated."""
         output, rows = self.propose(params, state, latent, noise, flow_steps=flow_steps)
         return output, self.append(state, rows, np.ones(noise.shape[0], np.int32))
 
@@ -110,12 +110,12 @@ class Functions:
 
 @lru_cache(maxsize=8)
 def compiled_functions(flow_lm_module: FlowLM, mimi_module: Mimi) -> Functions:
-    """Models of one architecture share what has been compiled for it."""
+    """The functions of one architecture, shared by its models: they are compiled once."""
     return Functions(flow_lm_module, mimi_module)
 
 
 class JaxEngine:
-    """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
+    """One model in memory. Thread-safe: sessions have their own state, and weights never change."""
 
     name, precision = "jax", "fp32"
 
@@ -132,20 +132,19 @@ class JaxEngine:
 
     @cached_property
     def encoder_params(self) -> Params:
-        """Mimi's encoder, a tenth of the model. It stays in the file until there is a recording:
-        ready-made voices do without."""
+        """Mimi's encoder, a tenth of the model. It is read when the first recording is encoded."""
         return parameter_tree({n: _copied(t) for n, t in self._encoder.items()})["mimi"]
 
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "JaxLatents":
         self.check_flow_steps(flow_steps)
         if self._first_start.acquire(blocking=False):
-            # Not a daemon, as the thread of a stream is: a process waits for it before it ends.
+            # Not a daemon: the process waits for it before it ends, so that the code is kept.
             name = "pocket-tts compiling"
             threading.Thread(target=self._warm_decoder, name=name, daemon=False).start()
         return JaxLatents(self, voice, prompt.ids, flow_steps)
 
     def check_flow_steps(self, flow_steps: int) -> None:
-        """ConfigError for a number of steps that the head of this model would ignore."""
+        """Raise ConfigError for a number of steps that this model's head would ignore."""
         kind = self.config.flow_lm.flow.type
         if kind in ("drifting", "pointwise") and flow_steps != 1:
             raise ConfigError(
@@ -157,7 +156,7 @@ class JaxEngine:
         return JaxDecoder(self)
 
     def speak(self, jobs: Sequence[Job]) -> list[Audio]:
-        """The samples of every job, many at a time: see `jax_engine.batch`."""
+        """The samples of every job, computed in batches (`jax_engine.batch`)."""
         from pocket_tts_jax.jax_engine.batch import speak_sorted
 
         return speak_sorted(self, jobs)
@@ -166,7 +165,7 @@ class JaxEngine:
         """Does nothing: arrays are freed with the engine."""
 
     def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
-        """Latents of a recording at the model's rate, as `embed_voice` reads them."""
+        """Latents of a recording at the model's rate, for `voice_from_latents`."""
         frames = -(-audio.size // self.config.mimi.frame_size)
         calls = -(-frames // ENCODER_FRAMES)
         block = ENCODER_FRAMES * self.config.mimi.frame_size
@@ -181,13 +180,13 @@ class JaxEngine:
         return np.concatenate(latents)[:frames]
 
     def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState:
-        """The attention cache that a recording's latents leave behind."""
+        """The voice state of a recording's latents."""
         embeddings = self.functions.embed_voice(self.flow_lm_params, encoded[None])
         voice = self.voice_from_embeddings(np.asarray(embeddings)[0])
         return VoiceState(voice.k, voice.v, latents=encoded)
 
     def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
-        """The attention cache that a prefix of FlowLM's inputs leaves behind."""
+        """The voice state of a prefix of FlowLM's input embeddings."""
         pieces = split_prefix(embeddings)
         capacity = capacity_for(sum(length for _, length in pieces))
         state = flow_lm.init_state(self.config.flow_lm, 1, capacity)
@@ -215,24 +214,24 @@ class JaxEngine:
             self.functions.step(params, fresh(capacity), latent, latent, flow_steps)
             if capacity < full:
                 grow(fresh(capacity))
-        self._first_start.acquire(blocking=False)  # nothing is left for it to compile
+        self._first_start.acquire(blocking=False)  # `start` need not compile the decoder any more
         self._warm_decoder()
 
     def _warm_decoder(self) -> None:
-        """Compile Mimi's decoder. The first text has this done beside FlowLM's compilation."""
+        """Compile Mimi's decoder; for the first text, in parallel with FlowLM."""
         for frames in sorted(set(SCHEDULE)):
             self.decoder().decode(np.zeros((frames, self.config.latent_dim), np.float32))
 
 
 def _copied(tensor: np.ndarray) -> Any:
-    """On the device, and no longer in the pages of the file."""
+    """A copy on the device; the pages of the file are released."""
     array = jax.device_put(np.array(tensor))  # jnp.array would compile a copy for every shape
     release(tensor)
     return array
 
 
 class JaxLatents:
-    """FlowLM at one place of one chunk: `Latents`."""
+    """The latents of one chunk (`generation.engine.Latents`)."""
 
     def __init__(
         self, engine: JaxEngine, voice: VoiceState, tokens: Sequence[int], flow_steps: int
@@ -262,7 +261,7 @@ class JaxLatents:
 
 
 class JaxDecoder:
-    """Mimi's decoder at one place of one chunk: `Decoder`."""
+    """Mimi's decoder within one chunk (`generation.engine.Decoder`)."""
 
     def __init__(self, engine: JaxEngine):
         self._params = engine.flow_lm_params, engine.mimi_params
@@ -275,7 +274,7 @@ class JaxDecoder:
 
 
 def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:
-    """A fresh state of batch 1 that begins with the voice."""
+    """A new state of batch 1 and `capacity` slots that begins with the voice."""
     layers, kv_heads, _, head_dim = voice.k.shape
     caches = []
     for layer in range(layers):
@@ -290,7 +289,7 @@ def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:
 
 @jax.jit
 def grow(state: FlowLMState) -> FlowLMState:
-    """Room for `CAPACITY_STEP` more positions."""
+    """Add room for `CAPACITY_STEP` positions."""
     room = ((0, 0), (0, 0), (0, CAPACITY_STEP), (0, 0))
     layers = jax.tree.map(lambda slots: jnp.pad(slots, room), state.layers)
     return FlowLMState(layers, state.position)

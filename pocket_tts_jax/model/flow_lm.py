@@ -1,9 +1,9 @@
 """FlowLM, the language model of Pocket TTS: text and voice in, one latent per 80 ms out.
 
-One causal sequence, [voice, text, audio latents], positions running on. `forward` reads the
-cache and returns the new rows; `prefill` and `step` write them. The first audio input is the
-learned `bos_emb`, which the caller passes as the first latent. Noise is an input of `step` and
-the EOS logit an output, so that every engine can be compared number by number.
+The sequence is [voice, text, audio latents], causal, with consecutive positions. `forward` reads
+the cache and returns the new rows; `prefill` and `step` write them. The first audio input is the
+learned `bos_emb`, which the caller passes as the first latent. Noise is an input of `step` and the
+EOS logit an output, so that engines can be compared number by number.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from pocket_tts_jax.model.transformer import TransformerLayer
 
 
 class FlowLMState(NamedTuple):
-    """The KV cache of each layer, and the position of the next input of each row."""
+    """The KV cache of each layer, and the position of each batch entry's next input."""
 
     layers: tuple[KVCache, ...]
     position: Int[Array, " b"]
@@ -51,7 +51,7 @@ def head_shape(config: FlowLMConfig) -> tuple[int, int, int]:
 
 
 class TextEmbedding(nn.Module):
-    """Rows of a table of `n_bins + 1`, low-rank where the config says so."""
+    """A table of `n_bins + 1` embeddings, of low rank if the configuration sets `rank`."""
 
     config: LookupTableConfig
 
@@ -65,7 +65,7 @@ class TextEmbedding(nn.Module):
 
 
 class Backbone(nn.Module):
-    """The stack of layers, under its checkpoint name `transformer`."""
+    """The stack of layers, named `transformer` in the checkpoint."""
 
     config: FlowLMConfig
     rope_layout: RopeLayout
@@ -97,7 +97,7 @@ class Backbone(nn.Module):
 
 
 class FlowLM(nn.Module):
-    """All of FlowLM. Apply one of its methods: `model.apply(params, ..., method="step")`."""
+    """The whole of FlowLM. Apply one of its methods: `model.apply(params, ..., method="step")`."""
 
     config: FlowLMConfig
     latent_dim: int
@@ -134,11 +134,12 @@ class FlowLM(nn.Module):
         return self.conditioner(tokens)
 
     def embed_audio(self, latents: Float[Array, "b t z"]) -> Float[Array, "b t d"]:
-        """Normalised latents, `bos_emb` the first of them."""
+        """Embed normalised latents, the first of which is `bos_emb`."""
         return self.input_linear(latents)
 
     def embed_voice(self, encoded: Float[Array, "b t encoded"]) -> Float[Array, "b u d"]:
-        """The encoder's latents of a recording, led by `bos_before_voice` where there is one."""
+        """Embed the encoder's latents of a recording, after `bos_before_voice` if the model has
+        it."""
         voice = contract(encoded, self.speaker_proj_weight)
         if not self.config.insert_bos_before_voice:
             return voice
@@ -152,7 +153,7 @@ class FlowLM(nn.Module):
     def forward(
         self, embeddings: Float[Array, "b t d"], state: FlowLMState
     ) -> tuple[Float[Array, "b t h"], tuple[KVCache, ...]]:
-        """Hidden states that the heads read, and the new rows; the cache is only read."""
+        """Hidden states for the heads, and the new rows. Does not change the cache."""
         x, rows = self.transformer(embeddings, state)
         x = self.out_norm(x)
         return (x if self.config.z_dim is None else self.z_proj(x)), rows
@@ -174,9 +175,10 @@ class FlowLM(nn.Module):
         embeddings: Float[Array, "b t d"],
         length: Int[Array, " b"],
     ) -> FlowLMState:
-        """Read a prefix of which the first `length` positions of each row count.
+        """Read a prefix; the first `length` positions of each batch entry count, the rest is
+        padding.
 
-        The state must have room for `t` more positions, padding included.
+        The state must have room for `t` more positions, including padding: there is no check.
         """
         _, rows = self.forward(embeddings, state)
         return append(state, rows, length)
@@ -188,7 +190,7 @@ class FlowLM(nn.Module):
         noise: Float[Array, "b z"],
         flow_steps: int = 1,
     ) -> tuple[StepOutput, tuple[KVCache, ...]]:
-        """`step` without the write: the next latent, and the rows that `append` puts away."""
+        """`step` without the write: the next latent, and the rows for `append`."""
         hidden, rows = self.forward(self.embed_audio(latent[:, None]), state)
         return self.heads(hidden[:, 0], noise, flow_steps), rows
 
@@ -199,15 +201,18 @@ class FlowLM(nn.Module):
         noise: Float[Array, "b z"],
         flow_steps: int = 1,
     ) -> tuple[StepOutput, FlowLMState]:
-        """One frame: the previous latent in, the next one out. `noise` has the temperature in it:
-        its standard deviation is √temperature."""
+        """One frame: from the previous latent to the next one.
+
+        `noise` has variance `temperature`. The state must have room for one more position: beyond
+        its capacity the result is wrong, without an error.
+        """
         output, rows = self.propose(state, latent, noise, flow_steps)
         return output, append(state, rows, jnp.ones_like(state.position))
 
     def __call__(
         self, tokens: Int[Array, "b t"], encoded: Float[Array, "b t encoded"]
     ) -> StepOutput:
-        """A short run of every part, for `init`: it visits every parameter."""
+        """A short run of every part, for `init`: it uses every parameter."""
         voice, text = self.embed_voice(encoded), self.embed_text(tokens)
         prefix = jnp.concatenate([voice, text], axis=1)
         batch, t, _ = prefix.shape
@@ -219,10 +224,10 @@ class FlowLM(nn.Module):
 
 
 def append(state: FlowLMState, rows: tuple[KVCache, ...], length: Int[Array, " b"]) -> FlowLMState:
-    """Write new rows, of which the first `length` of each batch entry count.
+    """Write new rows; the first `length` of each batch entry count.
 
-    Compiled by itself with `state` donated it writes in place. In one function with the reads of
-    `forward` it does not: XLA then copies every cache, once a frame.
+    Compiled by itself with `state` donated, this writes in place. Compiled together with the reads
+    of `forward`, XLA copies every cache once per frame.
     """
     layers = tuple(
         append_rows(cache, new, state.position)
