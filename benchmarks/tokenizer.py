@@ -35,8 +35,8 @@ def pieces(count: int) -> list[str]:
 
 
 def write_tokenizer(path: Path, count: int) -> None:
-    """Write a unigram vocabulary of `count` pieces, built like the published one: a text starts with
-    `<s>`, and a word with its space. Pieces of the texts score highest, then longer ones."""
+    """Write a unigram vocabulary of `count` pieces, built like the published one: a text starts
+    with `<s>`, and a word with its space. Pieces of the texts score highest, then longer ones."""
     vocabulary = [(piece, _score(piece)) for piece in pieces(count)]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=False))
     tokenizer.add_special_tokens(list(SPECIAL))

@@ -131,8 +131,8 @@ def make_workload(folder: Path, name: str = FULL_SIZE) -> Workload:
 
 
 def _empty(workload: Workload) -> None:
-    """Remove the files that the next making does not overwrite. The mark is removed last, so that an
-    interrupted removal is repeated."""
+    """Remove the files that the next making does not overwrite. The mark is removed last, so that
+    an interrupted removal is repeated."""
     for folder in (workload.path / "exports", workload.path / "cache"):
         if folder.exists():
             shutil.rmtree(folder)

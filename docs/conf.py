@@ -92,7 +92,8 @@ def docstring_to_rst(
 
 def _parameters(obj: object) -> list[str]:
     try:
-        return [re.escape(name) for name in inspect.signature(obj).parameters]  # type: ignore[arg-type]
+        return [re.escape(name) for name in inspect.signature(obj).parameters]  # type:
+        ignore[arg-type]
     except (TypeError, ValueError):
         return []
 
