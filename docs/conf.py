@@ -8,6 +8,7 @@ import inspect
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -90,10 +91,9 @@ def docstring_to_rst(
     lines[:] = text.splitlines()
 
 
-def _parameters(obj: object) -> list[str]:
+def _parameters(obj: Any) -> list[str]:
     try:
-        return [re.escape(name) for name in inspect.signature(obj).parameters]  # type:
-        ignore[arg-type]
+        return [re.escape(name) for name in inspect.signature(obj).parameters]
     except (TypeError, ValueError):
         return []
 
