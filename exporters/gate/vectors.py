@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from exporters.gate.against_file import Difference
-from pocket_tts_jax.config import Config
+from exporters.gate.difference import Difference
+from exporters.gate.reference import noise_temperature
 from pocket_tts_jax.generation.noise import chunk_key, noise
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
 from pocket_tts_jax.text.prepare import TextRules, iter_chunks, make_prompt
@@ -19,7 +19,6 @@ from pocket_tts_jax.text.tokenizer import load_tokenizer
 FILE = "vectors.json"
 TEXT = "Hello there, this is a test. It has two sentences."
 SEED, STEPS = 42, 8
-TRIAL_TEMPERATURE = 0.3
 # Another processor orders its sums differently; quantisation then rounds some values the other way.
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-3}
 QUANTISED_TOLERANCE = 0.1
@@ -49,11 +48,6 @@ def tolerance(precision: str) -> float:
     return TOLERANCE.get(precision, QUANTISED_TOLERANCE)
 
 
-def noise_temperature(config: Config) -> float:
-    """The model's own; where that is 0 another one, because noise of zeros would try nothing."""
-    return config.default_temperature or TRIAL_TEMPERATURE
-
-
 def _record(engine: LiteRTEngine, max_tokens: int) -> dict[str, Any]:
     config, (kind, path) = engine.config, engine.folder.tokenizer()
     tokenizer = load_tokenizer(kind, path, config.flow_lm.lookup_table.n_bins)
@@ -65,7 +59,7 @@ def _record(engine: LiteRTEngine, max_tokens: int) -> dict[str, Any]:
     flow_steps, tail = engine.flow_steps[0], config.model_recommended_frames_after_eos
     session = engine.start(None, prompts[0], flow_steps)
     steps = [session.step(draw) for draw in draws]
-    latents = np.stack([latent for latent, _ in steps])
+    latents = np.stack([step.latent for step in steps])
     audio = engine.decoder().decode(latents)
     return {
         "text": TEXT,
@@ -85,6 +79,6 @@ def _record(engine: LiteRTEngine, max_tokens: int) -> dict[str, Any]:
         "first_latent": np.asarray(engine.flow_lm.bos).tolist(),
         "noise": draws.tolist(),
         "latents": latents.tolist(),
-        "eos_logits": [logit for _, logit in steps],
+        "eos_logits": [step.eos_logit for step in steps],
         "audio": audio.tolist(),
     }

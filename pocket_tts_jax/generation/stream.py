@@ -223,7 +223,7 @@ class _Producer:
             if frame % _NOISE_FRAMES == 0:
                 temperature, clamp = sampling.temperature, sampling.noise_clamp
                 draws = noise(key, frame, _NOISE_FRAMES, width, temperature, clamp)
-            latent, eos_logit = latents.step(draws[frame % _NOISE_FRAMES])
+            latent, eos_logit, _ = latents.step(draws[frame % _NOISE_FRAMES])
             if not math.isfinite(eos_logit):
                 raise GenerationError(
                     f"The model gave a value that is not finite in frame {frame}. Its weights or "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pocket_tts_jax.errors import GenerationError
+from pocket_tts_jax.generation.engine import Step
 from pocket_tts_jax.litert_engine.caches import CachePool, HostCache, from_halves
 from pocket_tts_jax.litert_engine.folder import ExportFolder
 from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
@@ -112,9 +113,10 @@ class LiteRTLatents:
         cache = flow_lm.prefill(cache, flow_lm.embed_text(tokens))
         self._cache, self._call = flow_lm.bind_step(cache, flow_steps)
         self._latent = flow_lm.bos
+        self._text = slice(before, before + len(tokens))
         self._done = weakref.finalize(self, flow_lm.caches.give, self._cache)
 
-    def step(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
+    def step(self, noise: Float[np.ndarray, " z"]) -> Step:
         if self._cache.position == self._cache.capacity:
             cache = self._cache.grown(self._cache.position + 1, self._flow_lm.capacities)
             self._cache, self._call = self._flow_lm.bind_step(cache, self._flow_steps)
@@ -128,7 +130,8 @@ class LiteRTLatents:
         self._latent, eos_logit = call.outputs["next_latent"][0].copy(), call.outputs["eos_logit"]
         if not np.isfinite(eos_logit).all():
             self._done.detach()  # this cache must not be used again
-        return self._latent, float(eos_logit[0, 0])
+        attention = call.outputs["attention"][0, :, self._text].copy()
+        return Step(self._latent, float(eos_logit[0, 0]), attention)
 
 
 def _run_prefill(model: LiteRTModel, name: str, cache: HostCache, piece: np.ndarray) -> None:

@@ -11,11 +11,16 @@ import numpy as np
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.weights.settings import ModelSettings
 
 FORMAT = "pocket-tts-jax export"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 _AGAIN = "Export the model again (python -m exporters.tflite) or copy the folder again."
+_FIELDS = (
+    *("model", "precision", "config", "constants", "tokenizer", "signatures"),
+    *("alignment", "generation", "text", "voices"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,23 @@ class ExportFolder:
     @property
     def precision(self) -> str:
         return self.manifest["precision"]
+
+    @property
+    def alignment_heads(self) -> tuple[tuple[int, int], ...]:
+        """The (layer, head) pairs whose attention a step returns."""
+        return tuple((layer, head) for layer, head in self.manifest["alignment"]["heads"])
+
+    @property
+    def settings(self) -> ModelSettings:
+        """The settings of the model that was exported."""
+        return ModelSettings(
+            max_tokens=self.manifest["generation"]["max_tokens"],
+            default_voice=self.manifest["voices"]["default"],
+            has_voice_cloning=self.has("mimi_encoder.tflite"),
+            normalize=self.manifest["text"]["normalize"],
+            notice=self.manifest.get("notice"),
+            alignment_heads=self.manifest["alignment"]["heads"],
+        )
 
     @property
     def capacities(self) -> tuple[int, ...]:
@@ -112,7 +134,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     version = manifest.get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {version}, this package reads {FORMAT_VERSION}. {_AGAIN}"
+            f"{path} has format version {version}, this package reads {FORMAT_VERSION}. Export the "
+            "model again with this package: python -m exporters.tflite --model MODEL --out FOLDER."
         )
     return manifest
 
@@ -130,9 +153,7 @@ def _check_sizes(path: Path, manifest: dict[str, Any]) -> None:
                     f"{name} has {size} bytes instead of {entry['size']} "
                     f"(SHA-256 should be {entry['sha256']})"
                 )
-        for key in ("model", "precision", "config", "constants", "tokenizer", "signatures"):
-            if key not in manifest:
-                mistakes.append(f"the manifest has no {key!r}")
+        mistakes += [f"the manifest has no {key!r}" for key in _FIELDS if key not in manifest]
         if not manifest["cache"]["capacities"]:
             mistakes.append("the manifest lists no capacity")
     except (KeyError, TypeError, AttributeError) as error:

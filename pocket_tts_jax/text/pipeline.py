@@ -100,7 +100,7 @@ def _items(
     max_tokens: int,
 ) -> Iterator[Item]:
     rules = TextRules.from_config(source.config)
-    own_letters = _has_own_letters(tokenizer)
+    own_letters = has_own_letters(tokenizer)
     frame_rate = source.config.mimi.frame_rate
     for segment in segments:
         if isinstance(segment, Pause):
@@ -120,8 +120,8 @@ def _items(
             yield replace(prompt, text=name) if own_letters else prompt
 
 
-def _has_own_letters(tokenizer: Tokenizer) -> bool:
-    """Whether tokens decode to other characters than the text had, such as phonemes."""
+def has_own_letters(tokenizer: Tokenizer) -> bool:
+    """Whether tokens decode to something else than they were made of, such as phonemes."""
     return tokenizer.decode(tokenizer.encode(_SAMPLE)).split() != _SAMPLE.split()
 
 

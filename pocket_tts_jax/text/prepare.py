@@ -20,9 +20,14 @@ _WEAK_MARKS = tuple(",;:-–—")
 _CLOSERS = "\"'”’)]»"
 _COMMA_AFTER_SENTENCE = re.compile(r"([.!?…])\s*[,;:]")
 
-_SHORT = 5  # words; shorter texts get padding and more frames after the end
+SHORT = 5  # words: below it, padding and more frames after the end
 _PADDING = " " * 8
-_EXTRA_FRAMES = 2  # added to the guess of frames after the end
+# Frames after the end: what every chunk gets on top of the guess by its words.
+_GUESS_SHORT, _GUESS = 3, 1
+_EXTRA_FRAMES = 2
+TAIL_SHORT, TAIL = _GUESS_SHORT + _EXTRA_FRAMES, _GUESS + _EXTRA_FRAMES
+# A chunk that is not over after this long will not end by itself.
+SLOWEST_TOKENS_PER_SECOND, EXTRA_SECONDS = 3, 2
 
 
 @dataclass(frozen=True)
@@ -88,9 +93,9 @@ def prepare_text(text: str, rules: TextRules) -> Prepared:
     text = replace_characters(text.strip(), rules)
     if not text:
         raise TextError("There is nothing to speak: the text is empty. Pass at least one word.")
-    guess = 3 if _words(text) < _SHORT else 1
+    guess = _GUESS_SHORT if _words(text) < SHORT else _GUESS
     text = finish_end(finish_start(text, rules), rules)
-    if rules.pad_with_spaces_for_short_inputs and _words(text) < _SHORT:
+    if rules.pad_with_spaces_for_short_inputs and _words(text) < SHORT:
         text = _PADDING + text
     return Prepared(text, guess)
 
@@ -154,7 +159,8 @@ def make_prompt(
 
 def max_frames(token_count: int, frame_rate: float = 12.5) -> int:
     """Frames after which a chunk of `token_count` tokens must have ended (3 tokens/s, plus 2 s)."""
-    return math.ceil((token_count / 3 + 2) * frame_rate)
+    seconds = token_count / SLOWEST_TOKENS_PER_SECOND + EXTRA_SECONDS
+    return math.ceil(seconds * frame_rate)
 
 
 def replace_characters(text: str, rules: TextRules) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from pocket_tts_jax.errors import ConfigError, GenerationError
 from pocket_tts_jax.generation.ending import FRAMES_BEFORE_EOS, ChunkReport, EndOfSpeech
+from pocket_tts_jax.generation.engine import Step
 from pocket_tts_jax.generation.noise import chunk_key, noise
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import SCHEDULE, stream
@@ -25,6 +26,7 @@ from tests.folders import ROOT
 
 WIDTH, FRAME = 4, 240
 VOICE = VoiceState(np.zeros((1, 1, 1, 2), np.float32), np.zeros((1, 1, 1, 2), np.float32))
+NO_ATTENTION = np.zeros((1, 1), np.float32)
 
 
 class StubEngine:
@@ -60,8 +62,8 @@ class StubLatents:
         self.engine.steps.append(frame)
         time.sleep(self.engine.delay)
         if frame == self.engine.bad_frame:
-            return noise, float("nan")
-        return noise, 1.0 if frame == self.eos_frame else -10.0
+            return Step(noise, float("nan"), NO_ATTENTION)
+        return Step(noise, 1.0 if frame == self.eos_frame else -10.0, NO_ATTENTION)
 
 
 def prompt(eos_frame: int, limit: int = 100, tail: int = 3) -> Prompt:
