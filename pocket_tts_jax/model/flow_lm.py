@@ -169,7 +169,7 @@ class FlowLM(nn.Module):
     def forward(
         self, embeddings: Float[Array, "b t d"], state: FlowLMState
     ) -> tuple[Float[Array, "b t h"], tuple[KVCache, ...]]:
-        """Hidden states that the heads read, and the new rows; the cache is only read."""
+        """Hidden states for the heads, and the new rows. Does not change the cache."""
         hidden, rows, _ = self.forward_with_attention(embeddings, state)
         return hidden, rows
 
@@ -212,7 +212,7 @@ class FlowLM(nn.Module):
         noise: Float[Array, "b z"],
         flow_steps: int = 1,
     ) -> tuple[StepOutput, tuple[KVCache, ...]]:
-        """`step` without the write: the next latent, and the rows that `append` puts away."""
+        """`step` without the write: the next latent, and the rows for `append`."""
         hidden, rows, attention = self.forward_with_attention(
             self.embed_audio(latent[:, None]), state
         )

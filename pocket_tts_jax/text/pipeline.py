@@ -121,7 +121,7 @@ def _items(
 
 
 def has_own_letters(tokenizer: Tokenizer) -> bool:
-    """Whether tokens decode to something else than they were made of, such as phonemes."""
+    """Whether tokens decode to other characters than the text had, such as phonemes."""
     return tokenizer.decode(tokenizer.encode(_SAMPLE)).split() != _SAMPLE.split()
 
 

@@ -15,10 +15,10 @@ FILE = "voice.json"
 class ModelSettings:
     """Settings of one model. The defaults are those of Kyutai's.
 
-    max_tokens: longest chunk of text, in tokens. default_voice: name of the voice to use where
-    the user chose none. has_voice_cloning: whether the encoder is trained. normalize: whether
-    numbers must be written as words. notice: what a user must know before using the model.
-    alignment_heads: [layer, head] pairs whose attention follows the text.
+    max_tokens: longest chunk of text, in tokens. default_voice: name of the voice used if the user
+    names none. has_voice_cloning: whether the encoder is trained. normalize: whether numbers must
+    be written as words. notice: what a user must know before using the model. alignment_heads:
+    [layer, head] pairs whose attention follows the text.
     """
 
     max_tokens: int = MAX_TOKENS
