@@ -1,4 +1,4 @@
-"""One export, from a model to the files of a folder."""
+"""Makes one export: from a model to the files of a folder."""
 
 import dataclasses
 import logging
@@ -44,7 +44,7 @@ FLOW_LM, DECODER, ENCODER = "flow_lm.tflite", "mimi_decoder.tflite", "mimi_encod
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """The options of the command line."""
 
     precision: str = "int8"
     max_frames: int = MAX_FRAMES
@@ -70,7 +70,7 @@ class Options:
 
 
 class Export:
-    """Fills an empty folder, and says what it measured there."""
+    """Fills an empty folder with an export, and checks it."""
 
     def __init__(self, model: str | None, options: Options, folder: Path) -> None:
         self.options, self.folder = options, folder
@@ -121,7 +121,7 @@ class Export:
         (folder / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
         shutil.copyfile(source.tokenizer, folder / f"tokenizer{source.tokenizer.suffix}")
         for path in _voice_files(source, self.options.voices):
-            read_voice(path, self.config)  # a voice of another model stops the export
+            read_voice(path, self.config)  # raises VoiceError for a voice of another model
             (folder / "voices").mkdir(exist_ok=True)
             shutil.copyfile(path, folder / "voices" / path.name)
         if source.voices is not None:
@@ -130,7 +130,7 @@ class Export:
                     shutil.copyfile(source.voices.parent / document, folder / document)
 
     def _record(self) -> None:
-        """Test vectors come from the finished files; the manifest then lists them too."""
+        """Record test vectors from the finished files, and add them to the manifest."""
         refresh_files(self.folder)
         engine = LiteRTEngine(self.folder, threads=1)
         write_vectors(engine, self.source.settings.max_tokens)

@@ -1,8 +1,8 @@
-"""From signatures to a `.tflite` flatbuffer. Nothing else in the exporter knows the converter.
+"""Converts signatures to a `.tflite` flatbuffer. The only file that uses the converter.
 
-The converter takes seconds for each copy of the weights that it sees, and it sees one in every
-signature. So it is shown stand-ins: arrays of the same shapes that hold one number throughout,
-another for each weight, which cost it nothing. In the finished file the weights take their places.
+The converter needs seconds for each copy of the weights, and each signature has a copy. So it gets
+stand-ins: arrays of the same shapes, filled with one number each, a different one for each weight.
+They cost almost nothing, and are replaced by the weights in the finished file.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -21,7 +21,7 @@ import numpy as np
 from exporters.graph.signature import Signature, Weights
 
 _LARGE = 2**16  # numbers
-# No other constant of a graph is one of these numbers throughout.
+# No other constant of a graph is filled with one of these numbers.
 _FIRST, _NEXT = np.float32(1.03125), np.float32(2**-14)
 
 
@@ -40,7 +40,7 @@ def convert(signatures: Sequence[Signature], path: Path) -> None:
     modules = [_module(stand_ins.into(signature), context, ir, api) for signature in signatures]
     merged = api.merge_modules(modules)
     config = api.ConvertToTFLConfig()
-    # It would look at every number of every constant. The gate finds numbers that are not finite.
+    # Skip its check of every constant for finite numbers: the gate does that.
     config.canonicalizing_inf_as_min_max_float = False
     with context:
         api.run_convert_to_tfl_passes(merged, passmanager.PassManager(), config)
@@ -54,15 +54,15 @@ def lower(signature: Signature) -> Any:
 
 
 def _shared(signatures: Sequence[Signature]) -> Weights:
-    """The weights of a file, which its signatures share."""
+    """The weights that the signatures of a file share."""
     (weights,) = {id(signature.weights): signature.weights for signature in signatures}.values()
     return weights
 
 
 class _StandIns:
-    """A number for each large matrix of a tree of weights.
+    """Replaces each large matrix of a tree of weights by an array filled with one number.
 
-    Vectors and what else is small stay as they are: they are folded into other constants.
+    Vectors and small matrices are kept, because the converter folds them into other constants.
     """
 
     def __init__(self, weights: Weights) -> None:
@@ -72,7 +72,7 @@ class _StandIns:
         self._matrices = {float(self._numbers[id(x)]): x for x in matrices}
 
     def into(self, signature: Signature) -> Signature:
-        """The signature with its matrices exchanged."""
+        """The signature with stand-ins for its matrices."""
 
         def function(_: Any, *inputs: Any) -> tuple:
             leaves = [
@@ -84,7 +84,7 @@ class _StandIns:
         return dataclasses.replace(signature, function=function)
 
     def replace(self, path: Path) -> None:
-        """Write the matrices over their stand-ins. ValueError if the converter changed one."""
+        """Replace the stand-ins by the matrices. Raises ValueError if the converter changed one."""
         from ai_edge_litert import schema_py_generated as schema
 
         data = np.memmap(path, np.uint8, "r+")

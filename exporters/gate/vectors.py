@@ -1,7 +1,7 @@
 """`vectors.json`: one short run, number by number, for ports to other languages to replay.
 
-Text → chunks → token ids → the first steps without a voice → samples. `replay` runs the same
-through a folder and says how far it is from the file.
+Text → chunks → token ids → the first steps without a voice → samples. `replay` repeats the run and
+returns its differences from the file.
 """
 
 import json
@@ -19,7 +19,7 @@ from pocket_tts_jax.text.tokenizer import load_tokenizer
 FILE = "vectors.json"
 TEXT = "Hello there, this is a test. It has two sentences."
 SEED, STEPS = 42, 8
-# Another processor orders its sums differently; quantisation then rounds some values the other way.
+# Another processor sums in another order, after which quantisation rounds some values differently.
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-3}
 QUANTISED_TOLERANCE = 0.1
 
@@ -44,7 +44,7 @@ def replay(engine: LiteRTEngine) -> dict[str, float]:
 
 
 def tolerance(precision: str) -> float:
-    """How far a replay may be from the recorded run."""
+    """The largest relative difference of a replay from the recorded run."""
     return TOLERANCE.get(precision, QUANTISED_TOLERANCE)
 
 
