@@ -1,7 +1,7 @@
-"""`TTSModel`: a model that speaks, over whichever engine computes.
+"""`TTSModel`: a model that speaks, with the JAX or the LiteRT engine.
 
-Names and arguments are those of the reference's Python interface. NumPy arrays take the place of
-tensors, and a `VoiceState` that of the state dictionary. Generation never changes a voice.
+Names and arguments are those of the reference's Python interface. Audio is NumPy arrays instead of
+tensors, and a voice is a `VoiceState` instead of a dictionary. Generation never changes a voice.
 """
 
 import logging
@@ -83,22 +83,22 @@ class TTSModel:
         compilation_cache: bool = True,
         on_notice: Callable[[str], None] = _log.warning,
     ) -> "TTSModel":
-        """Load a model; without `language`, `config` or `model` the voice in this package.
+        """Load a model: without `language`, `config` or `model`, the voice in this package.
 
         language: name of a published model ("english", "french_24l"), fetched from the Hub once.
         config: path, `https://` or `hf://` address of a YAML file.
         temp, sampler_decode_steps, noise_clamp, eos_threshold: see `TTSModel`.
-        quantize: insist on a model in int8 or less, which is exported now if it was not before.
+        quantize: require a model in int8 or less; it is exported now if there is no export yet.
         checkpoint: weights to use instead of those that `config` or `language` names.
         model: a folder of a model or of an export, the weight file in it, or the `hf://` address
             of an export.
         engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
         device: only "cpu".
-        threads: how many threads compute; None is 2 with LiteRT and all processors with JAX.
+        threads: number of threads that compute; None is 2 with LiteRT, all processors with JAX.
         offline: never use the network.
         compilation_cache: keep compiled code or packed weights in the user's cache folder, for
             the next process.
-        on_notice: gets lines for the user, such as what is fetched.
+        on_notice: called with lines for the user, such as the file that is fetched.
 
         Raises ConfigError, CheckpointError or DownloadError, each saying what to do.
         """
@@ -152,11 +152,11 @@ class TTSModel:
         return self.source.has_voice_cloning
 
     def voice_names(self) -> list[str]:
-        """Names that `get_state_for_audio_prompt` knows without a path."""
+        """Names of voices for `get_state_for_audio_prompt`."""
         return self._voices.names()
 
     def default_voice(self) -> str:
-        """The voice of this model where the user chose none."""
+        """The name of this model's default voice. Raises VoiceError if it has no voice."""
         return self._voices.default()
 
     def get_state_for_audio_prompt(
@@ -171,15 +171,15 @@ class TTSModel:
         `audio_conditioning` is the name of a voice (of the model, or one of Kyutai's), a voice
         file (`.safetensors`), a recording (path, `https://`, `hf://`, bytes, or an array with its
         rate, or [channels, samples] at the model's rate). `truncate` keeps the first 30 s of a
-        recording. What was encoded is kept on disk by content; pass
-        `PromptCache(folder, enabled=False)` for not.
+        recording. Encoded recordings are kept on disk; `PromptCache(folder, enabled=False)` as
+        `cache` disables that.
 
-        Raises VoiceError; VoiceCloningUnavailable for a recording where the model has no encoder.
+        Raises VoiceError, and VoiceCloningUnavailable for a recording if the model has no encoder.
         """
         return self._voices.load(audio_conditioning, truncate=truncate, cache=cache)
 
     def check_voice(self, voice: VoiceState) -> None:
-        """VoiceError for a voice that was made for another model."""
+        """Raise VoiceError for a voice that was made for another model."""
         self._voices.check(voice)
 
     def prompts(
@@ -189,8 +189,7 @@ class TTSModel:
         options: TextOptions | None = None,
         first_chunk: int = 0,
     ) -> Iterator[Item]:
-        """The chunks that the model is fed for `text`, each with its tokens and limits, and the
-        pauses between them."""
+        """The chunks of `text`, each with its tokens and limits, and the pauses between them."""
         return iter_prompts(text, self.tokenizer, self.source, options, max_tokens, first_chunk)
 
     def sampling(self, seed: int | None = None, frames_after_eos: int | None = None) -> Sampling:
@@ -207,7 +206,7 @@ class TTSModel:
         )
 
     def warmup(self) -> None:
-        """Make ready all that generation runs, so that no request waits for it."""
+        """Compile or load all that generation needs, so that no request waits for it."""
         self.engine.warmup(self.sampler_decode_steps, self.source.settings.max_tokens)
 
     def generate_audio(
@@ -221,8 +220,10 @@ class TTSModel:
         seed: int | None = None,
         text: TextOptions | None = None,
     ) -> Audio:
-        """Speak a text: all samples at once, [samples] float32. Same arguments, and the same
-        samples for a seed, as `generate_audio_stream`."""
+        """Speak a text. Returns all samples, [samples] float32 in [-1, 1].
+
+        Arguments, errors and the samples for a seed are those of `generate_audio_stream`.
+        """
         frames = self.generate_audio_stream(
             *(model_state, text_to_generate, max_tokens, frames_after_eos, copy_state),
             seed=seed,
@@ -244,20 +245,20 @@ class TTSModel:
         first_chunk: int = 0,
         on_chunk: OnChunk | None = None,
     ) -> Generator[Audio, None, None]:
-        """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
+        """Speak a text. Yields each 80 ms frame (1920 samples, float32) as soon as it is made.
 
-        max_tokens: longest chunk that a text is cut into (50, or what the model says).
-        frames_after_eos: frames spoken after the model's end; None leaves it to the text's length.
-        copy_state: either value gives the same result: a voice is never changed.
+        max_tokens: longest chunk of text, in tokens; None takes the model's own (50 for Kyutai's).
+        frames_after_eos: frames spoken after the model's end; None chooses it by the text.
+        copy_state: has no effect, because a voice is never changed.
         stop: set it to end the stream within two frames; closing the generator does the same.
-        seed: same seed, same bytes; None draws one.
+        seed: 0 to 2**64 - 1; the same seed gives the same bytes. None draws one.
         text: reading of numbers, a lexicon, pauses (see `TextOptions`); by default what the model
-            asks for, which for Kyutai's is nothing.
-        first_chunk: skip as many chunks, to resume a long text; the rest is as in the whole.
+            asks for, which is nothing for Kyutai's.
+        first_chunk: number of chunks to skip, to resume a long text; the rest does not change.
         on_chunk: called with a `ChunkReport` after each chunk.
 
-        Raises TextError at once where there is nothing to speak, and VoiceError for a voice of
-        another model.
+        Raises at the call TextError for a text with nothing to speak and VoiceError for a voice of
+        another model, and GenerationError during generation.
         """
         self.check_voice(model_state)
         prompts = self.prompts(text_to_generate, max_tokens, text, first_chunk)
@@ -282,8 +283,8 @@ class TTSModel:
     ) -> list[Audio]:
         """Speak many texts at once: `texts[i]` with `voices[i]` and `seeds[i]`.
 
-        Row i equals a single run with its seed, up to rounding. Raises ConfigError where the
-        numbers of texts, voices and seeds differ.
+        Returns one array [samples] for each text. Row i equals a single run with its seed, up to
+        rounding. Raises ConfigError if the numbers of texts, voices and seeds differ.
         """
         seeds = [secrets.randbits(63) for _ in texts] if seeds is None else list(seeds)
         if not len(texts) == len(voices) == len(seeds):
@@ -301,5 +302,5 @@ class TTSModel:
 
 
 def export_model_state(model_state: VoiceState, dest: str | Path) -> None:
-    """Write a voice to a `.safetensors` file, which the reference reads back too."""
+    """Write a voice to a `.safetensors` file, which the reference can read. Raises VoiceError."""
     write_voice(dest, model_state)
