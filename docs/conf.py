@@ -17,6 +17,7 @@ ROOT = DOCS.parent
 GENERATED = DOCS / "generated"
 sys.path[:0] = [str(ROOT), str(DOCS)]
 
+import jaxtyping  # noqa: E402, F401  # with it, annotations show shapes
 from draw_architecture import draw  # noqa: E402
 from list_commands import command_line  # noqa: E402
 from make_samples import make_samples, players  # noqa: E402
@@ -61,12 +62,12 @@ def make_pages(app: Sphinx) -> None:
 
 
 def notebook() -> str:
-    """The cells of the notebook as Markdown; its title is the page's."""
+    """The cells of the notebook as Markdown, without the title."""
     cells = split_cells(SOURCE.read_text(encoding="utf-8"))
-    return "\n\n".join(
-        text.removeprefix("# ") if kind == "markdown" else f"```python\n{text}\n```"
-        for kind, text in cells
-    )
+    (_, first), *others = cells
+    pages = [first.partition("\n")[2]]
+    pages += [t if kind == "markdown" else f"```python\n{t}\n```" for kind, t in others]
+    return "\n\n".join(pages)
 
 
 def _write(path: Path, text: str) -> None:
@@ -78,17 +79,20 @@ def _write(path: Path, text: str) -> None:
 def docstring_to_rst(
     app: Sphinx, what: str, path: str, obj: object, options: object, lines: list[str]
 ) -> None:
-    """Parameters that a docstring explains as `name: what it is` become a list of fields."""
-    text = _escape("\n".join(lines))
+    """Parameters that a docstring explains as `name: what it is` become a list of fields, and
+    indented blocks become code."""
     parameters = _parameters(obj)
-    if parameters:
-        name = f"(?:{'|'.join(parameters)})"
-        start = re.compile(rf"(?:^|(?<=[.;)])\s+)({name}(?:,\s+{name})*): ", re.MULTILINE)
-        blocks = re.split(r"\n\s*\n", text)
-        text = "\n\n".join(
-            _fields(block, start) if start.search(block) else block for block in blocks
-        )
-    lines[:] = text.splitlines()
+    name = f"(?:{'|'.join(parameters)})"
+    start = re.compile(rf"(?:^\s*|(?<=[.;)])\s+)({name}(?:,\s+{name})*): ", re.MULTILINE)
+    found = []
+    for block in re.split(r"\n\s*\n", "\n".join(lines).strip("\n")):
+        if block.startswith("    "):
+            found += ["::", block]
+        elif parameters and start.search(block):
+            found.append(_fields(_escape(block.removeprefix("Args:")), start))
+        else:
+            found.append(_escape(block))
+    lines[:] = "\n\n".join(found).splitlines()
 
 
 def _parameters(obj: Any) -> list[str]:
