@@ -30,8 +30,9 @@ from exporters.graph.signatures import (
 from exporters.manifest import refresh_files, write_manifest
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, VoiceError
+from pocket_tts_jax.jax_engine.engine import JaxEngine
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
-from pocket_tts_jax.voice.state import read_voice
+from pocket_tts_jax.voice.state import VoicePrompt, VoiceState, read_voice, write_voice
 from pocket_tts_jax.weights.checkpoint import fingerprint
 from pocket_tts_jax.weights.source import ModelSource, is_published, open_source
 
@@ -121,19 +122,27 @@ class Export:
         (folder / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
         shutil.copyfile(source.tokenizer, folder / f"tokenizer{source.tokenizer.suffix}")
         for path in _voice_files(source, self.options.voices):
-            read_voice(path, self.config)  # raises VoiceError for a voice of another model
             (folder / "voices").mkdir(exist_ok=True)
-            shutil.copyfile(path, folder / "voices" / path.name)
+            write_voice(folder / "voices" / path.name, self._voice(path))
         if source.voices is not None:
             for document in _DOCUMENTS:
                 if (source.voices.parent / document).is_file():
                     shutil.copyfile(source.voices.parent / document, folder / document)
 
+    def _voice(self, path: Path) -> VoiceState:
+        """A voice of any form as its attention cache; one of another model stops the export."""
+        voice = read_voice(path, self.config)
+        if isinstance(voice, VoicePrompt):
+            engine = JaxEngine(self.config, dict(self.tensors))
+            state = engine.voice_from_embeddings(voice.embeddings)
+            return dataclasses.replace(state, metadata=voice.metadata)
+        return voice
+
     def _record(self) -> None:
         """Record test vectors from the finished files, and add them to the manifest."""
         refresh_files(self.folder)
         engine = LiteRTEngine(self.folder, threads=1)
-        write_vectors(engine, self.source.settings.max_tokens)
+        write_vectors(engine)
         engine.close()
         refresh_files(self.folder)
 

@@ -92,7 +92,6 @@ class Model:
         self.steps = flow_steps(source.config)
         self.step = compiled(self._step)
         self.read = compiled(functools.partial(self.lm.apply, method="prefill"))
-        self.heads = compiled(self._heads, static_argnums=3)
 
     def embed_text(self, tokens: np.ndarray) -> np.ndarray:
         return np.asarray(self.lm.apply(self.params, tokens, method="embed_text"))
@@ -110,8 +109,11 @@ class Model:
 
         return self.lm.apply(params, method=run)  # pyright: ignore
 
-    def _heads(self, params: Any, hidden: Any, noise: Any, steps: int) -> Any:
-        return self.lm.apply(params, hidden, noise, steps, method="heads")[0]
+    def latents(self, hidden: np.ndarray, noise: np.ndarray, steps: int) -> np.ndarray:
+        """What the flow head makes of hidden states in `steps` steps."""
+        flat = hidden.reshape(-1, hidden.shape[-1]), noise.reshape(-1, noise.shape[-1])
+        found, _ = self.lm.apply(self.params, *flat, steps, method="heads")  # pyright: ignore
+        return np.asarray(found).reshape(noise.shape)
 
 
 def make_reference(
@@ -136,12 +138,12 @@ def make_reference(
     full = _filled(speech, capacities[-1])
     prefixes = [read, *(_read_to_end(model, full, prefix, c) for c in capacities)]
     ends = {c: _step_at_end(model, full, speech, c) for c in capacities}
-    return Reference(
-        text,
-        _with_all_heads(model, speech, hidden),
-        prefixes,
-        {c: _with_all_heads(model, *end) for c, end in ends.items()},
-    )
+    for steps in model.steps[1:]:
+        speech.next_latents[steps] = model.latents(hidden, speech.noise, steps)
+        # Other numbers of steps than the first exist for the largest caches only.
+        last, hidden_at_end = ends[capacities[-1]]
+        last.next_latents[steps] = model.latents(hidden_at_end, last.noise, steps)
+    return Reference(text, speech, prefixes, {c: end for c, (end, _) in ends.items()})
 
 
 def _text_ids(source: ModelSource) -> list[int]:
@@ -210,15 +212,6 @@ def _read_to_end(model: Model, full: FlowLMState, prefix: np.ndarray, capacity: 
     state = full._replace(position=jnp.full(1, capacity - count, jnp.int32))
     state = model.read(model.params, state, prefix[None, :count], np.array([count], np.int32))
     return Read(capacity - count, prefix[:count], _exported(state, capacity))
-
-
-def _with_all_heads(model: Model, spoken: Spoken, hidden: np.ndarray) -> Spoken:
-    """Add the latents for the other numbers of flow steps."""
-    flat = hidden.reshape(-1, hidden.shape[-1]), spoken.noise.reshape(-1, spoken.noise.shape[-1])
-    for steps in model.steps[1:]:
-        found = np.asarray(model.heads(model.params, *flat, steps))
-        spoken.next_latents[steps] = found.reshape(spoken.noise.shape)
-    return spoken
 
 
 def _filled(speech: Spoken, slots: int) -> FlowLMState:

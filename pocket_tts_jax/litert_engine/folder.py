@@ -61,6 +61,11 @@ class ExportFolder:
         """Slots of the caches that there are signatures for, smallest first."""
         return tuple(self.manifest["cache"]["capacities"])
 
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Numbers of rows that there are batched steps for, smallest first; empty if none."""
+        return tuple(self.manifest["batch"])
+
     def constant(self, name: str) -> Float[np.ndarray, " n"] | None:
         """`bos` (the first latent) or `voice_start` (an embedding before a voice, if any)."""
         values = self.manifest["constants"][name]

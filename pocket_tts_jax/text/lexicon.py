@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.text.traced import sub
 
 
 class Lexicon:
@@ -44,7 +45,7 @@ class Lexicon:
 
     def apply(self, text: str) -> str:
         """`text` with every term replaced by its reading."""
-        return self._pattern.sub(self._reading, text) if self._pattern else text
+        return sub(self._pattern, self._reading, text) if self._pattern else text
 
     def _reading(self, match: re.Match[str]) -> str:
         term = " ".join(match[0].split())

@@ -14,10 +14,13 @@ from pocket_tts_jax.config import MAX_TOKENS, Config
 from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.text.chunks import check_max_tokens, cut, warn_if_long
 from pocket_tts_jax.text.tokenizer import Tokenizer
+from pocket_tts_jax.text.traced import sub
+from pocket_tts_jax.text.words import Word
 
 _SENTENCE_MARKS = tuple(".!?…")
 _WEAK_MARKS = tuple(",;:-–—")
 _CLOSERS = "\"'”’)]»"
+_SPACE = re.compile(r"\s+")
 _COMMA_AFTER_SENTENCE = re.compile(r"([.!?…])\s*[,;:]")
 
 SHORT = 5  # words: below it, padding and more frames after the end
@@ -74,14 +77,16 @@ class Prepared:
 class Prompt:
     """One chunk of text, ready for the model. `text` is for people; the model reads `ids`.
 
-    `frames_after_eos` (3 or 5) is used where neither the caller nor the configuration sets it.
-    Generation stops after `max_frames` if the model has not ended the chunk before.
+    `words` are those of the user's text that it says, where they were asked for.
+    `frames_after_eos` is for callers and configurations that do not set it themselves (3 or 5);
+    `max_frames` is where generation stops for want of an end.
     """
 
     text: str
     ids: tuple[int, ...]
     frames_after_eos: int
     max_frames: int
+    words: tuple[Word, ...] = ()
 
 
 def prepare_text(text: str, rules: TextRules) -> Prepared:
@@ -152,7 +157,7 @@ def make_prompt(
     `frame_rate` is the codec's, in Hz.
     """
     prepared = prepare_text(chunk, rules)
-    ids = tuple(tokenizer.encode(prepared.text))
+    ids = tuple(tokenizer.encode(str(prepared.text)))
     frames_after_eos = prepared.frames_after_eos_guess + _EXTRA_FRAMES
     return Prompt(prepared.text, ids, frames_after_eos, max_frames(len(ids), frame_rate))
 
@@ -169,7 +174,7 @@ def replace_characters(text: str, rules: TextRules) -> str:
     if rules.replace_characters:
         text = text.translate(str.maketrans(dict(rules.replace_characters)))
         # A deleted quote can leave a comma behind the mark that ended the quotation.
-        text = _COMMA_AFTER_SENTENCE.sub(r"\1", " ".join(text.split()))
+        text = sub(_COMMA_AFTER_SENTENCE, r"\1", sub(_SPACE, " ", text.strip()))
     text = text.replace("\n", " ").replace("\r", " ").replace("  ", " ")
     return text.replace(";", ",") if rules.remove_semicolons else text
 
