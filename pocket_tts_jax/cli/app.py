@@ -1,4 +1,4 @@
-"""`pocket-tts-jax`: the commands. Nothing heavy is imported before a command needs it."""
+"""`pocket-tts-jax`: the commands. Heavy imports happen inside the command that needs them."""
 
 import os
 import sys
@@ -50,17 +50,17 @@ def _options(
 
 
 def main() -> None:
-    """Run a command and leave. Python's own way out stops threads that are inside XLA, and that
-    aborts the process now and then."""
+    """Run a command and end the process. Python's own exit stops threads inside XLA, which
+    sometimes aborts the process."""
     code: object = 0
     try:
         app(prog_name="pocket-tts-jax")
     except SystemExit as ended:
         code = ended.code
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed before the start
-        with suppress(OSError, ValueError):  # nobody may read it any more
+        with suppress(OSError, ValueError):  # its reader may have ended
             stream.flush()
-    if code == 0:  # what is compiled in the background is kept for the next time
+    if code == 0:  # wait for code that is compiled in the background: it is kept
         for thread in threading.enumerate():
             if not thread.daemon and thread is not threading.main_thread():
                 thread.join()

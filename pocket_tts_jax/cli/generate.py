@@ -113,7 +113,7 @@ def generate(
 
 
 def _text(words: str | None, text: str | None, file: Path | None) -> str:
-    """What to say, from the one place that was named; a default at a bare terminal."""
+    """The text to speak, from the argument, option or file; a default at a terminal."""
     given = [value for value in (words, text, file) if value is not None]
     if len(given) > 1:
         raise ConfigError("Give the text once: as an argument, with --text, or with --file.")
@@ -132,7 +132,7 @@ def _text(words: str | None, text: str | None, file: Path | None) -> str:
 
 def _piped() -> str:
     try:
-        # As --file reads; the locale's encoding may be another one.
+        # The encoding of --file; the locale's may be another one.
         cast(TextIOWrapper, sys.stdin).reconfigure(encoding="utf-8-sig")
         said = sys.stdin.read()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""One text spoken into files, pipes and loudspeakers, with progress and a report."""
+"""Speaks a text to a file, pipe or loudspeaker, with progress and a report."""
 
 import json
 import time
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from pocket_tts_jax.text.pipeline import TextOptions
     from pocket_tts_jax.tts_model import TTSModel
 
-TAIL_SECONDS = 0.2  # of silence: some players swallow the end of a file; the reference adds it too
+TAIL_SECONDS = 0.2  # silence at the end, which some players cut off; the reference adds it too
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Where speech goes: a path or "-" with its format, a player, or both; its report, subtitles
-    and word times."""
+    """The targets of speech: a path or "-" with its format, a player, or both; its report,
+    subtitles and word times."""
 
     path: str | None
     format: str | None
@@ -49,7 +49,7 @@ def targets(
     report: Path | None = None,
     captions: Captions | None = None,
 ) -> Targets:
-    """The targets of a command line. ConfigError for a format or a file without a place."""
+    """The targets of a command line. Raises ConfigError for a format or file without a path."""
     if path is None and not play:
         path = f"{default.removesuffix('.wav')}.{format}" if format else default
     if path is None and format is not None:
@@ -64,7 +64,7 @@ def targets(
 
 @dataclass
 class Speech:
-    """A text with everything that decides how it sounds. `run` speaks it."""
+    """A text with all its options. `run` speaks it."""
 
     model: "TTSModel"
     text: str
@@ -82,7 +82,7 @@ class Speech:
     samples: int = field(default=0, init=False)  # at speed 1
 
     def run(self, where: Targets, *, quiet: bool = False) -> None:
-        """Speak into `where`; report and captions are written also when it was interrupted."""
+        """Speak to `where`. Report and captions are written after an interruption too."""
         stretch = TimeStretch(self.speed, self.model.sample_rate)
         name, state = self._voice()
         start = time.perf_counter()
@@ -91,7 +91,7 @@ class Speech:
             state, timed
         )  # before an old file is touched: the text may be refused
         try:
-            # The player's end is waited for, and an error of it told, when the file is whole.
+            # Wait for the player, and raise its error, after the file is complete.
             with self._player(where) as player:
                 try:
                     self._speak(self._pieces(frames, stretch, quiet), where, player, quiet)
@@ -112,7 +112,7 @@ class Speech:
         player: Writer | None,
         quiet: bool,
     ) -> None:
-        """Write `pieces` to their end, or until nobody hears them."""
+        """Write all `pieces`, or stop when every reader has ended."""
         with self._file(where) as file, closing(pieces):
             for piece in pieces:
                 if file is not None:
@@ -160,7 +160,7 @@ class Speech:
     def _file(self, where: Targets) -> AbstractContextManager[Writer | None]:
         if where.path is None:
             return nullcontext()
-        # In place: a long text can be listened to, and is kept, while it grows.
+        # In place, so that a long text can be played while it grows, and is kept after an error.
         return open_writer(
             where.path,
             self.model.sample_rate,
@@ -175,7 +175,7 @@ class Speech:
         return playing(where.player, self.model.sample_rate)
 
     def _add_chunk(self, report: ChunkReport) -> None:
-        # Pauses lie between chunks: a chunk's own frames end where the samples end now.
+        # Pauses are between chunks, so the chunk ends at the current sample.
         begin = self.samples - report.frames * self.model.frame_size
         times = {"start": self._seconds(begin), "end": self._seconds(self.samples)}
         self.chunks.append(asdict(report) | times)
@@ -217,7 +217,7 @@ class Speech:
 
 
 def _played(player: Writer, samples: np.ndarray) -> bool:
-    """Whether the player still takes samples. Where not, its exit status is told at the end."""
+    """Whether the player still takes samples. If not, its exit status is reported at the end."""
     try:
         player.write(samples)
     except BrokenPipeError:
@@ -237,7 +237,7 @@ def _bar(quiet: bool) -> Iterator[Progress | None]:
 
 
 def _progress(frames: Iterator[np.ndarray], speech: Speech, quiet: bool) -> Iterator[np.ndarray]:
-    """The frames, with a line about them at a terminal."""
+    """Yield the frames, with a progress line at a terminal."""
     with _bar(quiet) as progress:
         task = progress.add_task("Speaking") if progress else None
         start = time.perf_counter()

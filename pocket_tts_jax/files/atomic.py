@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then renamed into it."""
+"""Atomic files: written beside their place, then renamed into it."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 _log = logging.getLogger(__name__)
 _ABANDONED = 3600.0
-"""Seconds after which an unfinished file that nobody writes to belongs to a killed process."""
+"""Seconds without a write after which an unfinished file is taken for one of a killed process."""
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     leaves an older file at `path` as it was. The folder must exist. A killed process can leave a
     hidden `.NAME.XXXXXXXX.part` beside `path`, never a part of `path` itself.
     """
-    # A link's target is replaced, not the link: users link model folders into place.
+    # Replace the target of a link, not the link: users link to model folders.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
@@ -38,7 +38,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def remove_if_possible(path: Path) -> None:
-    """Remove a cached file, or leave it for another time."""
+    """Remove a cached file if the system allows it now."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:  # Windows: another process reads it now
@@ -46,10 +46,10 @@ def remove_if_possible(path: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes left unfinished in a folder that only `atomic_file` writes."""
+    """Remove unfinished files of killed processes from a folder that only `atomic_file` writes."""
     for part in folder.glob(".*.part"):
         try:
             if time.time() - part.stat().st_mtime > _ABANDONED:
                 part.unlink()
         except OSError:
-            continue  # another process was faster, or still has it open
+            continue  # another process removed it first, or still has it open

@@ -16,7 +16,7 @@ from pocket_tts_jax.files.atomic import atomic_file, remove_abandoned
 
 _BLOCK = 1 << 16
 _TIMEOUT = 30.0
-"""Seconds without an answer, or without a byte, after which the server counts as gone."""
+"""Seconds without an answer or a byte after which a download fails."""
 
 
 def download(url: str, place: Path, *, timeout: float = _TIMEOUT) -> None:
@@ -47,7 +47,7 @@ def _open(url: str, timeout: float) -> http.client.HTTPResponse:
     try:
         return urllib.request.urlopen(url, timeout=timeout)
     except urllib.error.HTTPError as error:
-        error.close()  # it is the answer too, with a connection that nobody else would close
+        error.close()  # the error holds the answer and its connection
         raise
 
 

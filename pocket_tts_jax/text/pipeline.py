@@ -72,9 +72,9 @@ def iter_prompts(
 ) -> Iterator[Item]:
     """The prompts of `text` from chunk `first_chunk` on, and the pauses between them.
 
-    `max_tokens` None takes the model's. The first prompt is made at once, so that TextError for a
-    text with nothing to speak is raised here; the others as they are asked for. Pauses alone are
-    something to speak. With `words` the prompts have the words of `text` that they say.
+    `max_tokens` None takes the model's. The first prompt is made at once, the others on demand.
+    Raises TextError for a text with nothing to speak; pauses alone count as something to speak.
+    With `words` the prompts have the words of `text` that they say.
     """
     if words:
         text = Traced(text)

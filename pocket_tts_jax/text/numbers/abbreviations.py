@@ -54,7 +54,7 @@ _NO_STREET = STARTERS | set("To Near Saint Through Via Of".split())
 
 
 def read_links(text: str) -> str:
-    """Addresses of the web and of mail as they are dictated: "example dot com slash page"."""
+    """Web and mail addresses as they are dictated: "example dot com slash page"."""
     return sub(_LINK, _link, text)
 
 
@@ -69,7 +69,7 @@ def _link_marks(marks: str) -> str:
 
 
 def expand_abbreviations(text: str) -> str:
-    """Titles, streets, initials and Latin in full; a period that ends a sentence stays."""
+    """Write out titles, streets, initials and Latin; keep a period that ends a sentence."""
     text = sub(_TITLE, _title, text)
     text = sub(_ENDING, lambda m: ENDINGS[m[1]] + _stop(m), text)
     text = sub(_ABBREVIATION, lambda m: ABBREVIATIONS[m[1]], text)
@@ -114,7 +114,7 @@ _SIGNS = [
 
 
 def read_symbols(text: str) -> str:
-    """Signs that stand between or before words: & is "and", @name "at name"."""
+    """Read signs between or before words: & is "and", @name "at name"."""
     for pattern, reading in _SIGNS:
         text = sub(pattern, reading, text)
     signs = re.compile(rf"\s?({_one_of(SYMBOLS)})(\s?)")
