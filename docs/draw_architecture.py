@@ -33,6 +33,8 @@ PURPOSE = {
     "server": "HTTP, WebSocket, Wyoming",
     "alignment": "times of words",
     "bulk": "many texts at once",
+    "captions": "subtitles from word times",
+    "book": "books read aloud",
     "exporters": "JAX → LiteRT, and the gate",
     "training": "data, losses, loops, judging",
     "benchmarks": "time and memory, side by side",
