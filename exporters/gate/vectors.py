@@ -40,7 +40,7 @@ OTHER_RULES = TextRules(
 )
 NUMBERS = ("It cost $19.99 on May 3rd, 2024 at 3 pm.", "Dr. Who has 1,234 cats.")
 SEED, LIMIT = 42, 40
-# Another processor orders its sums differently; quantisation then rounds some values the other way.
+# Another processor sums in another order, after which quantisation rounds some values differently.
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-3}
 QUANTISED_TOLERANCE = 0.1
 Arrays = dict[str, np.ndarray]
@@ -73,7 +73,7 @@ def replay(engine: LiteRTEngine) -> dict[str, float]:
 
 
 def tolerance(precision: str) -> float:
-    """How far a replay may be from the recorded run."""
+    """The largest relative difference of a replay from the recorded run."""
     return TOLERANCE.get(precision, QUANTISED_TOLERANCE)
 
 
