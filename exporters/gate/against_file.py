@@ -24,6 +24,8 @@ from exporters.graph.signature import Signature
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
 
+IN_LAST_SLOT = " in the last slot"
+
 
 @dataclass
 class Chain:
@@ -121,12 +123,18 @@ def _run_decode(
     end = reference.ends[slots]
     rows = np.zeros_like(rows)
     _fill(call, {name: cache[rows, :, : slots - 1] for name, cache in end.caches.items()})
-    _compare_step(chain, call, end, 0, rows, end.position[rows])
+    _compare_step(chain, call, end, 0, rows, end.position[rows], IN_LAST_SLOT)
     return chain
 
 
 def _compare_step(
-    chain: Chain, call: Call, spoken: Spoken, step: int, rows: np.ndarray, position: np.ndarray
+    chain: Chain,
+    call: Call,
+    spoken: Spoken,
+    step: int,
+    rows: np.ndarray,
+    position: np.ndarray,
+    where: str = "",
 ) -> None:
     call.inputs["latent"][...] = spoken.latents[step, rows]
     call.inputs["noise"][...] = spoken.noise[step, rows]
@@ -137,14 +145,15 @@ def _compare_step(
     slots = min(attention.shape[2], spoken.attention.shape[3])
     attention[:, :, :slots] = spoken.attention[step, rows, :, :slots]
     eos_logits = spoken.eos_logits[step, rows, None]
-    chain.add("next_latent", spoken.next_latents[steps][step, rows], found["next_latent"])
-    chain.add("eos_logit", eos_logits, found["eos_logit"])
-    chain.add("attention", attention, found["attention"])
+    latents = spoken.next_latents[steps][step, rows]
+    chain.add(f"next_latent{where}", latents, found["next_latent"])
+    chain.add(f"eos_logit{where}", eos_logits, found["eos_logit"])
+    chain.add(f"attention{where}", attention, found["attention"])
     for side, logits in zip(chain.eos_logits, (eos_logits, found["eos_logit"]), strict=True):
         side.append(logits.copy())
     for name, cache in spoken.caches.items():
         expected = cache[rows, :, position][:, :, None]
-        chain.add(f"{name}_rows", expected, found[f"{name}_rows"])
+        chain.add(f"{name}_rows{where}", expected, found[f"{name}_rows"])
     if chain.places is not None:
         for output in found.values():
             chain.places.add(output[[list(rows).index(row) for row in rows]], output)
