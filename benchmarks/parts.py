@@ -7,6 +7,7 @@ positions: from zeros come denormal numbers, which are slow.
 """
 
 import argparse
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -92,7 +93,8 @@ def time_litert(export: Path, threads: int, repeats: int) -> Parts:
     def signature(model: LiteRTModel, name: str) -> float:
         return median_ms(call_of(model, name), repeats)
 
-    capacities = {int(name.rpartition("_c")[2]) for name in flow_lm.signatures if "_c" in name}
+    found_names = (re.fullmatch(r"decode_1_c(\d+)", name) for name in flow_lm.signatures)
+    capacities = {int(match[1]) for match in found_names if match}
     short, long = min(capacities), max(capacities)
     found = {
         f"prefill {PREFILL}": signature(flow_lm, f"prefill_{PREFILL}_c{short}"),

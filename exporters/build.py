@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import yaml
 
 from exporters.convert import litert as convert
@@ -17,10 +16,11 @@ from exporters.convert import quantize
 from exporters.convert.quantize import PRECISIONS, RECIPES, Precision, precision_of
 from exporters.gate import report
 from exporters.gate.gate import Check, Part, validate
-from exporters.gate.vectors import noise_temperature, write_vectors
+from exporters.gate.vectors import write_vectors
 from exporters.graph.fold import decoder_weights, encoder_weights, flow_lm_weights
 from exporters.graph.signature import Signature
 from exporters.graph.signatures import (
+    BATCHES,
     DECODER_FRAMES,
     PREFILL_LENGTHS,
     decoder_signatures,
@@ -30,15 +30,16 @@ from exporters.graph.signatures import (
 from exporters.manifest import refresh_files, write_manifest
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, VoiceError
+from pocket_tts_jax.jax_engine.engine import JaxEngine
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
-from pocket_tts_jax.voice.state import read_voice
+from pocket_tts_jax.voice.state import VoicePrompt, VoiceState, read_voice, write_voice
 from pocket_tts_jax.weights.checkpoint import fingerprint
 from pocket_tts_jax.weights.source import ModelSource, is_published, open_source
 
 _log = logging.getLogger(__name__)
 MAX_FRAMES = 768  # 30 s of voice, a full chunk of text, and the longest speech for it
 MANY_FRAMES = 8192  # 11 minutes; the caches would take more memory than the model
-_DOCUMENTS = ("LICENSE", "MODEL_CARD.md", "README.md", "voice.json")
+_DOCUMENTS = ("LICENSE", "MODEL_CARD.md", "README.md")
 FLOW_LM, DECODER, ENCODER = "flow_lm.tflite", "mimi_decoder.tflite", "mimi_encoder.tflite"
 
 
@@ -53,16 +54,17 @@ class Options:
     via: str = "litert"
     prefill_lengths: tuple[int, ...] = PREFILL_LENGTHS
     decoder_frames: tuple[int, ...] = DECODER_FRAMES
+    batches: tuple[int, ...] = BATCHES
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigError(
                 f"--precision is one of {', '.join(PRECISIONS)}, got {self.precision}"
             )
-        if not max(self.prefill_lengths) <= self.max_frames <= MANY_FRAMES:
+        fewest = 2 * max(self.prefill_lengths)
+        if not fewest <= self.max_frames <= MANY_FRAMES:
             raise ConfigError(
-                f"--max-frames is from {max(self.prefill_lengths)} to {MANY_FRAMES}, "
-                f"got {self.max_frames}"
+                f"--max-frames is from {fewest} to {MANY_FRAMES}, got {self.max_frames}"
             )
         if self.via not in ("litert", "jax2tf"):
             raise ConfigError(f"--via is litert or jax2tf, got {self.via}")
@@ -81,25 +83,23 @@ class Export:
         """Convert, copy, describe, validate."""
         precision = cast(Precision, self.options.precision)
         self.flow_lm = flow_lm_weights(self.tensors, self.config)
-        parts = make_parts(self.flow_lm, self.tensors, self.config, self.options)
+        parts = make_parts(self.flow_lm, self.tensors, self.source, self.options)
         for part in parts:
             self._convert(part, RECIPES[precision_of(part.file, precision)])
-        tokenizer = self._copy()
+        self._copy()
         write_manifest(
             self.folder,
-            model=self.source.name,
+            self.source,
             precision=precision,
             route=self.options.via,
             licence=_licence(self.folder),
             fingerprint=fingerprint(self.tensors, "flow_lm.transformer."),
-            config=self.config,
-            max_tokens=self.source.settings.max_tokens,
             capacity=self.options.max_frames,
+            batches=self.options.batches,
             weights=self.flow_lm,
             signatures={part.file: part.signatures for part in parts},
-            tokenizer=tokenizer,
         )
-        checks = validate(self.folder, parts, self.tensors, self.config, precision)
+        checks = validate(self.folder, parts, self.tensors, self.source, precision)
         report.write_reports(self.folder, f"{self.source.name}, {precision}", checks)
         self._record()
         return checks
@@ -116,27 +116,33 @@ class Export:
             route(part.signatures, plain)
             quantize.quantize(plain, target, rules)
 
-    def _copy(self) -> dict[str, str]:
-        """Configuration, tokenizer, voices and documents; returns the tokenizer's description."""
+    def _copy(self) -> None:
+        """Configuration, tokenizer, voices and documents."""
         source, folder = self.source, self.folder
         (folder / "config.yaml").write_text(_yaml(self.config), encoding="utf-8")
-        name = f"tokenizer{source.tokenizer.suffix}"
-        shutil.copyfile(source.tokenizer, folder / name)
+        shutil.copyfile(source.tokenizer, folder / f"tokenizer{source.tokenizer.suffix}")
         for path in _voice_files(source, self.options.voices):
-            read_voice(path, self.config)  # a voice of another model stops the export
             (folder / "voices").mkdir(exist_ok=True)
-            shutil.copyfile(path, folder / "voices" / path.name)
+            write_voice(folder / "voices" / path.name, self._voice(path))
         if source.voices is not None:
             for document in _DOCUMENTS:
                 if (source.voices.parent / document).is_file():
                     shutil.copyfile(source.voices.parent / document, folder / document)
-        return {"kind": source.tokenizer_kind, "path": name}
+
+    def _voice(self, path: Path) -> VoiceState:
+        """A voice of any form as its attention cache; one of another model stops the export."""
+        voice = read_voice(path, self.config)
+        if isinstance(voice, VoicePrompt):
+            engine = JaxEngine(self.config, dict(self.tensors))
+            state = engine.voice_from_embeddings(voice.embeddings)
+            return dataclasses.replace(state, metadata=voice.metadata)
+        return voice
 
     def _record(self) -> None:
         """Test vectors come from the finished files; the manifest then lists them too."""
         refresh_files(self.folder)
         engine = LiteRTEngine(self.folder, threads=1)
-        write_vectors(engine, self.source.settings.max_tokens)
+        write_vectors(engine)
         engine.close()
         refresh_files(self.folder)
 
@@ -150,51 +156,28 @@ def open_model(model: str | None, with_encoder: bool = False) -> ModelSource:
     return source
 
 
-def make_parts(flow_lm: Any, tensors: Any, config: Config, options: Options) -> list[Part]:
-    """The files of an export, and inputs to try them with."""
-    inputs = _Inputs(config)
+def make_parts(flow_lm: Any, tensors: Any, source: ModelSource, options: Options) -> list[Part]:
+    """The files of an export."""
+    config, heads = source.config, source.alignment.heads
     decoder = decoder_weights(tensors, config)
     parts = [
         Part(
             FLOW_LM,
-            flow_lm_signatures(flow_lm, config, options.max_frames, options.prefill_lengths),
-            inputs,
+            flow_lm_signatures(
+                flow_lm,
+                config,
+                heads,
+                options.max_frames,
+                options.prefill_lengths,
+                options.batches,
+            ),
         ),
-        Part(DECODER, decoder_signatures(decoder, config, options.decoder_frames), inputs),
+        Part(DECODER, decoder_signatures(decoder, config, options.decoder_frames)),
     ]
     if options.with_encoder:
         encoder = encoder_weights(tensors, config)
-        parts.append(Part(ENCODER, encoder_signatures(encoder, config), inputs))
+        parts.append(Part(ENCODER, encoder_signatures(encoder, config)))
     return parts
-
-
-class _Inputs:
-    """Random inputs of the size that a model meets, the same for the same signature."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-
-    def __call__(self, signature: Signature) -> Callable[[int], dict[str, np.ndarray]]:
-        config, free = self._config, set(signature.state_names()) | {"position"}
-        free |= {t.name for t in signature.inputs if t.name.startswith(("k_", "v_"))}
-        wanted = [tensor for tensor in signature.inputs if tensor.name not in free]
-        scales = {"noise": noise_temperature(config) ** 0.5, "audio": 0.1}
-
-        def draw(step: int) -> dict[str, np.ndarray]:
-            rng = np.random.default_rng([step, len(signature.name)])
-            found = {}
-            for tensor in wanted:
-                if tensor.dtype == "int32":
-                    highest = config.flow_lm.lookup_table.n_bins + 1
-                    found[tensor.name] = rng.integers(0, highest, tensor.shape).astype(np.int32)
-                    continue
-                values = rng.standard_normal(tensor.shape) * scales.get(tensor.name, 1)
-                if tensor.name == "embeddings":
-                    values -= values.mean(axis=-1, keepdims=True)
-                found[tensor.name] = values.astype(np.float32)
-            return found
-
-        return draw
 
 
 def _route(via: str) -> Callable[[list[Signature], Path], None]:

@@ -18,7 +18,7 @@ from pocket_tts_jax.litert_engine.export_cache import PRECISION
 from pocket_tts_jax.litert_engine.folder import MANIFEST
 from pocket_tts_jax.weights.source import EMBEDDED
 
-LEFT_OUT = (".md", ".json", "LICENSE")
+LEFT_OUT = (".md", ".json", "LICENSE", "vectors.safetensors")
 KEPT = ("voice.json",)
 
 

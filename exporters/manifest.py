@@ -1,63 +1,67 @@
-"""`manifest.json`: what an exported folder holds, for apps and for the LiteRT engine."""
+"""`manifest.json`: what an exported folder holds, for apps and for the LiteRT engine.
+
+`docs/contract.md` describes every field.
+"""
 
 import importlib.metadata
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from exporters.graph.fold import Tree
+from exporters.graph.fold import Tree, flow_steps
 from exporters.graph.signature import Signature, Tensor
-from exporters.graph.signatures import SHORT_CAPACITY, flow_steps
-from pocket_tts_jax.config import Config
+from exporters.graph.signatures import capacities
 from pocket_tts_jax.files.verify import SUMS, digest_of, write_sums
+from pocket_tts_jax.generation.ending import FADE_IN_SECONDS, FRAMES_BEFORE_EOS
+from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.litert_engine.folder import FORMAT, FORMAT_VERSION, MANIFEST
+from pocket_tts_jax.litert_engine.mimi import AT_ONCE
+from pocket_tts_jax.model.flow_lm import head_shape
+from pocket_tts_jax.text import prepare
+from pocket_tts_jax.text.pipeline import has_own_letters, language_of
+from pocket_tts_jax.text.prepare import TextRules
+from pocket_tts_jax.text.tokenizer import load_tokenizer
+from pocket_tts_jax.weights.source import ModelSource
 
 CONVERTERS = ("jax", "flax", "litert-converter", "ai-edge-quantizer", "ai-edge-litert")
 
 
 def write_manifest(
     folder: Path,
+    source: ModelSource,
     *,
-    model: str,
     precision: str,
     route: str,
     licence: str,
     fingerprint: str,
-    config: Config,
-    max_tokens: int,
     capacity: int,
+    batches: tuple[int, ...],
     weights: Tree,
     signatures: dict[str, list[Signature]],
-    tokenizer: dict[str, str],
 ) -> None:
     """Describe every file in `folder`. The constants are what a caller needs beside the graphs."""
     start = weights["voice_start"]
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "model": model,
+        "model": source.name,
         "precision": precision,
         "licence": licence,
         "fingerprint": fingerprint,
+        "notice": source.settings.notice,
         "config": "config.yaml",
-        "tokenizer": tokenizer,
-        "audio": {
-            "sample_rate": config.mimi.sample_rate,
-            "frame_size": config.mimi.frame_size,
-            "steps_per_frame": config.mimi.steps_per_frame,
+        "languages": [language_of(source)],
+        "voices": _voices(folder, source),
+        **_text(source),
+        "audio": _audio(source),
+        "generation": _generation(source),
+        "cache": _cache(source, capacity),
+        "alignment": {
+            "heads": list(map(list, source.alignment.heads)),
+            "source": source.alignment.source,
         },
-        "generation": {
-            "flow_steps": list(flow_steps(config)),
-            "temperature": config.default_temperature,
-            "eos_threshold": config.default_eos_threshold,
-            "max_tokens": max_tokens,
-            # None: by the chunk's text.
-            "frames_after_eos": config.model_recommended_frames_after_eos,
-        },
-        "cache": {
-            "capacities": sorted({min(SHORT_CAPACITY, capacity), capacity}),
-            "budget": "voice frames + text tokens + spoken frames",
-        },
+        "batch": list(batches),
         "constants": {
             "bos": weights["bos"].tolist(),
             "voice_start": None if start is None else start.tolist(),
@@ -76,6 +80,69 @@ def _write(folder: Path, manifest: dict[str, Any]) -> None:
     """The manifest, whose own checksum is in `SHA256SUMS`."""
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     write_sums(folder, {MANIFEST: digest_of(folder / MANIFEST)})
+
+
+def _voices(folder: Path, source: ModelSource) -> dict[str, Any]:
+    names = sorted(path.stem for path in (folder / "voices").glob("*.safetensors"))
+    default = source.settings.default_voice
+    return {"default": default if default in names else None, "names": names}
+
+
+def _text(source: ModelSource) -> dict[str, Any]:
+    """The vocabulary, and how the model wants its text."""
+    size, kind = source.config.flow_lm.lookup_table.n_bins, source.tokenizer_kind
+    tokenizer = load_tokenizer(kind, source.tokenizer, size)
+    rules = asdict(TextRules.from_config(source.config))
+    normalize = source.settings.normalize
+    return {
+        "tokenizer": {"kind": kind, "path": f"tokenizer{source.tokenizer.suffix}", "size": size},
+        "text": rules
+        # A model that wants words for numbers has no characters for the rest either.
+        | {"normalize": normalize, "ascii_only": normalize}
+        | {"own_letters": has_own_letters(tokenizer)},
+    }
+
+
+def _audio(source: ModelSource) -> dict[str, Any]:
+    mimi = source.config.mimi
+    return {
+        "sample_rate": mimi.sample_rate,
+        "frame_size": mimi.frame_size,
+        "frame_rate": mimi.frame_rate,
+        "steps_per_frame": mimi.steps_per_frame,
+        "fade_in_samples": int(mimi.sample_rate * FADE_IN_SECONDS),
+        "decoder_schedule": [n for n in SCHEDULE if n <= AT_ONCE],
+    }
+
+
+def _generation(source: ModelSource) -> dict[str, Any]:
+    config = source.config
+    return {
+        "flow_steps": list(flow_steps(config)),
+        "temperature": config.default_temperature,
+        "eos_threshold": config.default_eos_threshold,
+        "frames_before_eos": FRAMES_BEFORE_EOS,
+        "max_tokens": source.settings.max_tokens,
+        "frames_after_eos": config.model_recommended_frames_after_eos,
+        "frames_after_eos_by_words": {
+            "fewer_than": prepare.SHORT,
+            "then": prepare.TAIL_SHORT,
+            "else": prepare.TAIL,
+        },
+        "tokens_per_second": prepare.SLOWEST_TOKENS_PER_SECOND,
+        "extra_seconds": prepare.EXTRA_SECONDS,
+    }
+
+
+def _cache(source: ModelSource, capacity: int) -> dict[str, Any]:
+    lm = source.config.flow_lm
+    _, kv_heads, head_dim = head_shape(lm)
+    return {
+        "layers": lm.transformer.num_layers,
+        "kv_heads": kv_heads,
+        "head_dim": head_dim,
+        "capacities": list(capacities(capacity)),
+    }
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:

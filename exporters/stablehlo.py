@@ -21,7 +21,7 @@ import typer
 from jax import export as jax_export
 
 from exporters.build import MAX_FRAMES, Options, make_parts, open_model
-from exporters.gate.against_file import Difference
+from exporters.gate.difference import Difference
 from exporters.gate.gate import FP32_RELATIVE
 from exporters.graph.fold import flow_lm_weights
 from exporters.graph.signature import Signature
@@ -57,7 +57,7 @@ def export(model: str | None, out: Path, options: Options) -> None:
     source = open_model(model, options.with_encoder)
     tensors = source.load_tensors()
     flow_lm = flow_lm_weights(tensors, source.config)
-    parts = make_parts(flow_lm, tensors, source.config, options)
+    parts = make_parts(flow_lm, tensors, source, options)
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:

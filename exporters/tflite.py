@@ -15,6 +15,7 @@ import typer
 from exporters.build import MAX_FRAMES, Export, Options
 from exporters.convert.quantize import PRECISIONS
 from exporters.gate import report
+from exporters.graph.signatures import BATCHES
 from pocket_tts_jax.errors import ConfigError, TTSError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -35,6 +36,9 @@ def main(
         list[str] | None, typer.Option(help="Names or files of voices; all of the model's.")
     ] = None,
     with_encoder: Annotated[bool, typer.Option(help="Also export voice cloning.")] = False,
+    one_stream: Annotated[
+        bool, typer.Option(help="Leave out the steps that speak several chunks at once (phones).")
+    ] = False,
     via: Annotated[str, typer.Option(help="litert | jax2tf")] = "litert",
     check: Annotated[
         Path | None, typer.Option(help="Validate a folder instead; with --model, against it.")
@@ -50,7 +54,10 @@ def main(
         else:
             if out is None:
                 raise ConfigError("Say where to: --out DIR (or --check DIR to validate one).")
-            options = Options(precision, max_frames, tuple(voices or ()), with_encoder, via)
+            options = Options(
+                *(precision, max_frames, tuple(voices or ()), with_encoder, via),
+                batches=() if one_stream else BATCHES,
+            )
             failed = export(model, out, options)
     except TTSError as error:
         typer.echo(f"error: {error}", err=True)

@@ -27,7 +27,6 @@ from pocket_tts_jax.litert_engine.folder import (
     is_export_folder,
     open_folder,
 )
-from pocket_tts_jax.weights.settings import ModelSettings
 from pocket_tts_jax.weights.source import EMBEDDED, WEIGHTS, ModelSource, open_source
 
 if TYPE_CHECKING:
@@ -183,7 +182,7 @@ def _export_source(export: ExportFolder, can_clone: bool) -> ModelSource:
         tokenizer=export.tokenizer()[1],
         load_tensors=no_tensors,
         has_voice_cloning=can_clone,
-        settings=ModelSettings.read(export.path),
+        settings=export.settings,
         voices=export.path / "voices",
     )
 
@@ -208,7 +207,8 @@ def _open_jax(options: ModelOptions, on_notice: Notice) -> OpenModel:
     from pocket_tts_jax.jax_engine.engine import JaxEngine
 
     source = _source(options, on_notice)
-    return OpenModel(source, JaxEngine(source.config, source.load_tensors()))
+    engine = JaxEngine(source.config, source.load_tensors(), source.alignment)
+    return OpenModel(source, engine)
 
 
 def _source(options: ModelOptions, on_notice: Notice) -> ModelSource:

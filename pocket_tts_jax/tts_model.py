@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.generation.batch import Request, speak_requests
 from pocket_tts_jax.generation.engine import Audio, Engine
 from pocket_tts_jax.generation.sampling import Sampling
-from pocket_tts_jax.generation.stream import OnChunk, stream
+from pocket_tts_jax.generation.stream import OnChunk, OnWord, stream
 from pocket_tts_jax.open_model import ModelOptions, open_model
 from pocket_tts_jax.text.pipeline import Item, TextOptions, iter_prompts
 from pocket_tts_jax.text.tokenizer import load_tokenizer
@@ -188,10 +189,14 @@ class TTSModel:
         max_tokens: int | None = None,
         options: TextOptions | None = None,
         first_chunk: int = 0,
+        *,
+        words: bool = False,
     ) -> Iterator[Item]:
-        """The chunks that the model is fed for `text`, each with its tokens and limits, and the
-        pauses between them."""
-        return iter_prompts(text, self.tokenizer, self.source, options, max_tokens, first_chunk)
+        """The chunks that the model is fed for `text`, each with its tokens and limits (and with
+        `words` the words of `text` that it says), and the pauses between them."""
+        return iter_prompts(
+            *(text, self.tokenizer, self.source, options, max_tokens, first_chunk), words=words
+        )
 
     def sampling(self, seed: int | None = None, frames_after_eos: int | None = None) -> Sampling:
         """The model's sampling options for one generation; `seed` None draws one."""
@@ -230,6 +235,26 @@ class TTSModel:
         )
         return np.concatenate([np.empty(0, np.float32), *frames])
 
+    def generate_audio_with_times(
+        self,
+        model_state: VoiceState,
+        text_to_generate: str,
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        *,
+        seed: int | None = None,
+        text: TextOptions | None = None,
+    ) -> tuple[Audio, list[SpokenWord]]:
+        """`generate_audio`, and when each word of the text is heard in it, in order."""
+        words: list[SpokenWord] = []
+        frames = self.generate_audio_stream(
+            *(model_state, text_to_generate, max_tokens, frames_after_eos),
+            seed=seed,
+            text=text,
+            on_word=words.append,
+        )
+        return np.concatenate([np.empty(0, np.float32), *frames]), words
+
     def generate_audio_stream(
         self,
         model_state: VoiceState,
@@ -243,6 +268,7 @@ class TTSModel:
         text: TextOptions | None = None,
         first_chunk: int = 0,
         on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
     ) -> Generator[Audio, None, None]:
         """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
 
@@ -255,12 +281,15 @@ class TTSModel:
             asks for, which for Kyutai's is nothing.
         first_chunk: skip as many chunks, to resume a long text; the rest is as in the whole.
         on_chunk: called with a `ChunkReport` after each chunk.
+        on_word: called with a `SpokenWord` for each word of the text, at most 0.5 s of audio after
+            the word's end; words that the model has no sound for are left out.
 
         Raises TextError at once where there is nothing to speak, and VoiceError for a voice of
         another model.
         """
         self.check_voice(model_state)
-        prompts = self.prompts(text_to_generate, max_tokens, text, first_chunk)
+        words = on_word is not None
+        prompts = self.prompts(text_to_generate, max_tokens, text, first_chunk, words=words)
         return stream(
             self.engine,
             model_state,
@@ -269,6 +298,7 @@ class TTSModel:
             first_chunk=first_chunk,
             stop=stop,
             on_chunk=on_chunk,
+            on_word=on_word,
         )
 
     def generate_batch(

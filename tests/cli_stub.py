@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 from typer.testing import CliRunner, Result
 
+from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.cli.app import app
 from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.generation.ending import ChunkReport
@@ -65,6 +66,7 @@ class StubModel:
         first_chunk: int,
         stop: Any,
         on_chunk: Any,
+        on_word: Any = None,
     ) -> Generator[np.ndarray, None, None]:
         words = text_to_generate.split()
         if not words:
@@ -77,10 +79,10 @@ class StubModel:
             "text": text,
             "first_chunk": first_chunk,
         }
-        return self._hum(words, first_chunk, on_chunk)
+        return self._hum(words, first_chunk, on_chunk, on_word)
 
     def _hum(
-        self, words: list[str], first: int, on_chunk: Any
+        self, words: list[str], first: int, on_chunk: Any, on_word: Any
     ) -> Generator[np.ndarray, None, None]:
         made = 0
         for index, word in enumerate(words[first:], first):
@@ -90,6 +92,10 @@ class StubModel:
                 time = (made * FRAME + np.arange(FRAME)) / self.sample_rate
                 yield (0.5 * np.sin(2 * np.pi * 220 * time)).astype(np.float32)
                 made += 1
+            if on_word is not None:
+                place = sum(len(word) + 1 for word in words[:index])
+                times = ((made - n) * FRAME / self.sample_rate for n in (FRAMES_PER_CHUNK, 0))
+                on_word(SpokenWord(word, *times, index, place, place + len(word)))
             on_chunk(ChunkReport(index, word, 1, FRAMES_PER_CHUNK, True))
 
     def warmup(self) -> None:

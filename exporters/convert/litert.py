@@ -1,16 +1,28 @@
-"""From signatures to a `.tflite` flatbuffer. Nothing else in the exporter knows the converter."""
+"""From signatures to a `.tflite` flatbuffer. Nothing else in the exporter knows the converter.
+
+The converter takes seconds for each copy of the weights that it sees, and it sees one in every
+signature. So it is shown stand-ins: arrays of the same shapes that hold one number throughout,
+another for each weight, which cost it nothing. In the finished file the weights take their places.
+"""
 
 # pyright: reportAttributeAccessIssue=false
 # The converter's bindings are compiled and come without types.
 
+import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-from exporters.graph.signature import Signature
+from exporters.graph.signature import Signature, Weights
+
+_LARGE = 2**16  # numbers
+# No other constant of a graph is one of these numbers throughout.
+_FIRST, _NEXT = np.float32(1.03125), np.float32(2**-14)
 
 
 def convert(signatures: Sequence[Signature], path: Path) -> None:
@@ -23,16 +35,76 @@ def convert(signatures: Sequence[Signature], path: Path) -> None:
 
     context = ir.Context()
     api.prepare_mlir_context(context)
-    modules = [_module(signature, context, ir, api) for signature in signatures]
+    weights = _shared(signatures)
+    stand_ins = _StandIns(weights)
+    modules = [_module(stand_ins.into(signature), context, ir, api) for signature in signatures]
     merged = api.merge_modules(modules)
+    config = api.ConvertToTFLConfig()
+    # It would look at every number of every constant. The gate finds numbers that are not finite.
+    config.canonicalizing_inf_as_min_max_float = False
     with context:
-        api.run_convert_to_tfl_passes(merged, passmanager.PassManager(), api.ConvertToTFLConfig())
+        api.run_convert_to_tfl_passes(merged, passmanager.PassManager(), config)
         api.export_flatbuffer_to_file(merged.operation, str(path))
+    stand_ins.replace(path)
 
 
 def lower(signature: Signature) -> Any:
     """The signature as a StableHLO module; unused arguments keep their place."""
     return jax.jit(signature.bound(), keep_unused=True).lower(*signature.example())
+
+
+def _shared(signatures: Sequence[Signature]) -> Weights:
+    """The weights of a file, which its signatures share."""
+    (weights,) = {id(signature.weights): signature.weights for signature in signatures}.values()
+    return weights
+
+
+class _StandIns:
+    """A number for each large matrix of a tree of weights.
+
+    Vectors and what else is small stay as they are: they are folded into other constants.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self._leaves, self._structure = jax.tree.flatten(weights.tree)
+        matrices = [x for x in self._leaves if isinstance(x, np.ndarray) and x.size >= _LARGE]
+        self._numbers = {id(x): _FIRST + i * _NEXT for i, x in enumerate(matrices)}
+        self._matrices = {float(self._numbers[id(x)]): x for x in matrices}
+
+    def into(self, signature: Signature) -> Signature:
+        """The signature with its matrices exchanged."""
+
+        def function(_: Any, *inputs: Any) -> tuple:
+            leaves = [
+                jnp.full(leaf.shape, self._numbers[id(leaf)]) if id(leaf) in self._numbers else leaf
+                for leaf in self._leaves
+            ]
+            return signature.function(jax.tree.unflatten(self._structure, leaves), *inputs)
+
+        return dataclasses.replace(signature, function=function)
+
+    def replace(self, path: Path) -> None:
+        """Write the matrices over their stand-ins. ValueError if the converter changed one."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        data = np.memmap(path, np.uint8, "r+")
+        model: Any = schema.Model.GetRootAs(data, 0)
+        for index in range(model.BuffersLength()):
+            _fill(model.Buffers(index).DataAsNumpy(), self._matrices)
+        data.flush()
+
+
+def _fill(buffer: Any, matrices: dict[float, np.ndarray]) -> None:
+    if not isinstance(buffer, np.ndarray) or buffer.nbytes % 4:  # empty, or no float32
+        return
+    values = buffer.view(np.float32)
+    matrix = matrices.get(float(values[0]))
+    if matrix is not None and matrix.size == values.size and (values == values[0]).all():
+        values[:] = matrix.reshape(-1)
+    elif float(values.min()) in matrices:
+        raise ValueError(
+            f"a weight {matrices[float(values.min())].shape} became {values.size} numbers"
+        )
 
 
 def _module(signature: Signature, context: Any, ir: Any, api: Any) -> Any:

@@ -1,141 +1,215 @@
-"""Runs an exported file and the JAX functions side by side, every output of every step."""
+"""An exported file against the model (FlowLM) or the exported functions (Mimi): every output of
+every signature.
 
-from collections.abc import Callable, Iterator
+Caches are filled like an app fills them, with the file's own rows behind each other, and what lies
+beyond them is no zeros. Each step gets the latent of the reference, so that both sides hear the
+same.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import jax.numpy as jnp
 import numpy as np
 
-from exporters.gate.prompt import Start
+from exporters.gate.against_model import (
+    FRAMES,
+    Outputs,
+    batch_of,
+    capacity_of,
+    length_of,
+    mimi_inputs,
+)
+from exporters.gate.difference import Difference
+from exporters.gate.reference import Caches, Model, Read, Reference, Spoken
 from exporters.graph.signature import Signature
-from pocket_tts_jax.litert_engine.runtime import LiteRTModel
-
-STEPS = 50
-
-
-@dataclass
-class Difference:
-    """Sums over the steps of a chain, of one output."""
-
-    largest: float = 0.0  # largest absolute difference
-    scale: float = 0.0  # largest absolute value of the reference
-    signal: float = 0.0  # sums of squares
-    noise: float = 0.0
-    finite: bool = True
-
-    def add(self, reference: np.ndarray, found: np.ndarray) -> None:
-        with np.errstate(invalid="ignore"):  # of two infinities
-            error = found.astype(np.float64) - reference
-        self.finite &= bool(np.isfinite(error).all())
-        self.largest = max(self.largest, float(np.abs(error).max(initial=0)))
-        self.scale = max(self.scale, float(np.abs(reference).max(initial=0)))
-        self.signal += float(np.square(reference, dtype=np.float64).sum())
-        self.noise += float(np.square(error).sum())
-
-    @property
-    def relative(self) -> float:
-        """Largest difference over the largest value; infinite where a number was not finite."""
-        return self.largest / max(self.scale, 1e-30) if self.finite else np.inf
-
-    @property
-    def snr_db(self) -> float:
-        """Signal-to-noise ratio of the whole chain; −∞ where a number was not finite."""
-        if not self.finite:
-            return -np.inf
-        return 10 * float(np.log10(max(self.signal, 1e-30) / max(self.noise, 1e-30)))
+from pocket_tts_jax.config import Config
+from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
 
 
 @dataclass
 class Chain:
-    """What came out of one signature's chain."""
+    """What came out of the calls of one signature."""
 
     signature: str
-    steps: int = 0
     outputs: dict[str, Difference] = field(default_factory=dict)
-    reference: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    found: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    eos_logits: tuple[list[np.ndarray], list[np.ndarray]] = field(default_factory=lambda: ([], []))
+    audio: tuple[np.ndarray, np.ndarray] | None = None  # expected, found
+    places: Difference | None = None  # between rows of a batch that were given the same
+
+    def add(self, name: str, expected: np.ndarray, found: np.ndarray) -> None:
+        self.outputs.setdefault(name, Difference()).add(expected, found)
 
 
-Inputs = Callable[[int], dict[str, np.ndarray]]
+def run_flow_lm(
+    file: LiteRTModel, signatures: Sequence[Signature], model: Model, reference: Reference
+) -> Iterator[Chain]:
+    """Every signature of `flow_lm.tflite`."""
+    prompt = _prompt(file, signatures, reference.text)
+    for signature in signatures:
+        if signature.name == "embed_text":
+            yield _run_embed_text(file, signature, model)
+        elif signature.name == "embed_voice":
+            yield _run_embed_voice(file, signature, model)
+        elif signature.name.startswith("prefill"):
+            yield _run_prefill(file, signature, reference)
+        else:
+            yield _run_decode(file, signature, reference, prompt)
 
 
-def run_chain(
-    model: LiteRTModel,
-    signature: Signature,
-    inputs: Inputs,
-    steps: int,
-    keep: tuple[str, ...] = (),
-    start: Start | None = None,
-) -> Chain:
-    """Feed both sides the same inputs and each side its own state, for up to `steps` calls.
-
-    `start` is where the chain begins, if not at zeros.
-
-    Caches are filled like an app fills them: rows are written behind each other, until no more
-    fit. Outputs named in `keep` are kept whole.
-    """
-    chain = Chain(signature.name)
-    call, function = model.bind(signature.name), signature.compiled
-    latent, begin = None, 0
-    states = {tensor.name: np.zeros(tensor.shape, tensor.dtype) for tensor in signature.inputs}
-    if start is not None:
-        latent, begin = start.latent, start.found.position
-        states |= start.expected.arrays
-        for name, array in start.found.arrays.items():
-            call.inputs[name][...] = array
-    for step, position in zip(range(steps), _positions(signature, begin), strict=False):
-        given = inputs(step) | {"position": np.array([position], np.float32)}
-        if latent is not None:
-            given["latent"] = latent
-        for tensor in signature.inputs:
-            if tensor.name in given:
-                states[tensor.name] = given[tensor.name]
-                call.inputs[tensor.name][...] = given[tensor.name]
-        arguments = [jnp.asarray(states[tensor.name]) for tensor in signature.inputs]
-        results = [np.asarray(result) for result in function(*arguments)]
+def _run_embed_text(file: LiteRTModel, signature: Signature, model: Model) -> Chain:
+    """All of the table."""
+    chain, call = Chain(signature.name), file.bind(signature.name)
+    bins, length = model.config.flow_lm.lookup_table.n_bins + 1, signature.inputs[0].shape[1]
+    for begin in range(0, bins, length):
+        tokens = np.minimum(np.arange(begin, begin + length, dtype=np.int32), bins - 1)[None]
+        call.inputs["tokens"][...] = tokens
         call()
-        for tensor, result in zip(signature.outputs, results, strict=True):
-            found = call.outputs[tensor.name]
-            chain.outputs.setdefault(tensor.name, Difference()).add(result, found)
-            if tensor.name in keep:
-                chain.reference.setdefault(tensor.name, []).append(result)
-                chain.found.setdefault(tensor.name, []).append(found.copy())
-            _carry(states, call.inputs, tensor.name, int(position), result, found)
-        if "next_latent" in chain.outputs:  # both sides go on from what the model said
-            latent = results[0]
-        chain.steps += 1
+        expected = model.embed_text(tokens)
+        centred = expected - expected.mean(axis=-1, keepdims=True)
+        chain.add("embeddings", centred, call.outputs["embeddings"])
     return chain
 
 
-def _positions(signature: Signature, begin: int) -> Iterator[int]:
-    """Positions of successive calls: as far as the caches reach, or the transformer's steps."""
-    shapes = {tensor.name: tensor.shape for tensor in signature.inputs}
-    rows = {tensor.name: tensor.shape for tensor in signature.outputs}
-    if "k_0" in shapes:
-        count, slots = rows["k_0_rows"][2], shapes["k_0"][2]
-        yield from range(begin, slots - count + 1, count)
-        return
-    frames = shapes["latents"][1] if "latents" in shapes else rows.get("latents", (1, 1))[1]
-    position = 0
-    while True:
-        yield position
-        position += frames * 16
+def _run_embed_voice(file: LiteRTModel, signature: Signature, model: Model) -> Chain:
+    chain, call = Chain(signature.name), file.bind(signature.name)
+    shape = signature.inputs[0].shape
+    latents = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    call.inputs["latents"][...] = latents
+    call()
+    expected = model.embed_voice(latents)[:, -shape[1] :]  # without the embedding that leads it
+    centred = expected - expected.mean(axis=-1, keepdims=True)
+    chain.add("embeddings", centred, call.outputs["embeddings"])
+    return chain
 
 
-def _carry(
-    states: dict[str, np.ndarray],
-    inputs: dict[str, np.ndarray],
-    name: str,
-    position: int,
-    result: np.ndarray,
-    found: np.ndarray,
+def _run_prefill(file: LiteRTModel, signature: Signature, reference: Reference) -> Chain:
+    """From the first slot, behind others, and up to the last."""
+    chain, call = Chain(signature.name), file.bind(signature.name)
+    slots, length = capacity_of(signature), length_of(signature)
+    for read in reference.prefixes:
+        end = read.position + len(read.embeddings)
+        if end > slots:
+            continue
+        for begin in {read.position, end - length}:
+            _fill(call, read.caches, begin)
+            first = begin - read.position
+            call.inputs["embeddings"][0] = read.embeddings[first : first + length]
+            call.inputs["position"][0] = begin
+            call()
+            for name, cache in read.caches.items():
+                expected = cache[:, :, begin : begin + length]
+                chain.add(f"{name}_rows", expected, call.outputs[f"{name}_rows"])
+    return chain
+
+
+def _run_decode(
+    file: LiteRTModel, signature: Signature, reference: Reference, prompt: Caches
+) -> Chain:
+    """The speech, then one step in the last slot."""
+    chain, call = Chain(signature.name), file.bind(signature.name)
+    speech, slots = reference.speech, capacity_of(signature)
+    rows = np.arange(batch_of(signature)) % len(speech.position)
+    _fill(call, {name: cache[np.zeros_like(rows)] for name, cache in prompt.items()})
+    if len(set(rows)) < len(rows):
+        chain.places = Difference()
+    for step in range(speech.steps):
+        position = (speech.position + step)[rows]
+        _compare_step(chain, call, speech, step, rows, position)
+        for name in prompt:
+            found = call.outputs[f"{name}_rows"]
+            for slot, place in enumerate(position):
+                call.inputs[name][slot, :, place] = found[slot, :, 0]
+    end = reference.ends[slots]
+    rows = np.zeros_like(rows)
+    _fill(call, {name: cache[rows, :, : slots - 1] for name, cache in end.caches.items()})
+    _compare_step(chain, call, end, 0, rows, end.position[rows])
+    return chain
+
+
+def _compare_step(
+    chain: Chain, call: Call, spoken: Spoken, step: int, rows: np.ndarray, position: np.ndarray
 ) -> None:
-    """Put an output where the next call finds it."""
-    if name in states:
-        states[name] = result
-        inputs[name][...] = found
-    elif (cache := name.removesuffix("_rows")) in states and cache != name:
-        rows = slice(position, position + result.shape[2])
-        states[cache] = states[cache].copy()
-        states[cache][:, :, rows] = result
-        inputs[cache][:, :, rows] = found
+    call.inputs["latent"][...] = spoken.latents[step, rows]
+    call.inputs["noise"][...] = spoken.noise[step, rows]
+    call.inputs["position"][...] = position
+    call()
+    found, steps = call.outputs, int(chain.signature.split("_")[1])
+    attention = np.zeros_like(found["attention"])
+    slots = min(attention.shape[2], spoken.attention.shape[3])
+    attention[:, :, :slots] = spoken.attention[step, rows, :, :slots]
+    eos_logits = spoken.eos_logits[step, rows, None]
+    chain.add("next_latent", spoken.next_latents[steps][step, rows], found["next_latent"])
+    chain.add("eos_logit", eos_logits, found["eos_logit"])
+    chain.add("attention", attention, found["attention"])
+    for side, logits in zip(chain.eos_logits, (eos_logits, found["eos_logit"]), strict=True):
+        side.append(logits.copy())
+    for name, cache in spoken.caches.items():
+        expected = cache[rows, :, position][:, :, None]
+        chain.add(f"{name}_rows", expected, found[f"{name}_rows"])
+    if chain.places is not None:
+        for output in found.values():
+            chain.places.add(output[[list(rows).index(row) for row in rows]], output)
+
+
+def _fill(call: Call, caches: Mapping[str, np.ndarray], count: int | None = None) -> None:
+    """The first `count` slots of the caches; what lies behind them is stale, but finite."""
+    rng = np.random.default_rng(3)
+    for name, cache in caches.items():
+        written = cache.shape[2] if count is None else count
+        array = call.inputs[name]
+        array[:, :, written:] = rng.standard_normal(array.shape[3], np.float32)
+        array[:, :, :written] = cache[:, :, :written]
+
+
+def _prompt(file: LiteRTModel, signatures: Sequence[Signature], text: Read) -> Caches:
+    """The voice and the text in caches of one row, the text by the file's own prefill."""
+    prefills = [s for s in signatures if s.name.startswith("prefill")]
+    slots, count = min(map(capacity_of, prefills)), len(text.embeddings)
+    lengths = {length_of(s): s for s in prefills if capacity_of(s) == slots}
+    length = min((n for n in lengths if n >= count), default=max(lengths))
+    call, caches = file.bind(lengths[length].name), {}
+    for begin in range(0, count, length):
+        piece, position = text.embeddings[begin : begin + length], text.position + begin
+        _fill(call, caches or text.caches, position)
+        call.inputs["embeddings"][0, : len(piece)] = piece
+        call.inputs["position"][0] = position
+        call()
+        caches = {
+            name: np.concatenate(
+                [
+                    call.inputs[name][:, :, :position],
+                    call.outputs[f"{name}_rows"][:, :, : len(piece)],
+                ],
+                axis=2,
+            )
+            for name in text.caches
+        }
+    return caches
+
+
+def run_mimi_file(
+    file: LiteRTModel, signature: Signature, outputs: list[Outputs], config: Config
+) -> Chain:
+    """A signature of one side of Mimi against `outputs`, those of the exported function in calls of
+    another size: the stream all along, the states wherever both have them."""
+    chain, call = Chain(signature.name), file.bind(signature.name)
+    stream, result = signature.inputs[0].name, signature.outputs[0].name
+    given = mimi_inputs(signature, config, FRAMES)[stream]
+    size = signature.inputs[0].shape[1]
+    calls, ratio = given.shape[1] // size, given.shape[1] // size / len(outputs)
+    found = []
+    for index in range(calls):
+        call.inputs[stream][...] = given[:, index * size : (index + 1) * size]
+        call.inputs["position"][0] = index * FRAMES // calls * config.mimi.steps_per_frame
+        call()
+        found.append(call.outputs[result].copy())
+        done = (index + 1) / ratio
+        for name in signature.state_names():
+            if done.is_integer():
+                chain.add(name, outputs[int(done) - 1][name], call.outputs[name])
+            call.inputs[name][...] = call.outputs[name]
+    expected = np.concatenate([output[result] for output in outputs], axis=1)
+    chain.add(result, expected, np.concatenate(found, axis=1))
+    if result == "audio":
+        chain.audio = expected, np.concatenate(found, axis=1)
+    return chain

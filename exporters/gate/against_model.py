@@ -4,165 +4,179 @@ Where a number differs in the exported file, this tells whether folding the weig
 the conversion did.
 """
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from exporters.gate.against_file import Difference
+from exporters.gate.difference import Difference
+from exporters.gate.reference import Model, Read, Reference, Spoken, compiled
 from exporters.graph.fold import Tensors
-from exporters.graph.signature import COMPILE_FAST, Signature
-from exporters.graph.signatures import SHORT_CAPACITY
+from exporters.graph.signature import Signature
 from pocket_tts_jax.config import Config
-from pocket_tts_jax.litert_engine.caches import to_halves
-from pocket_tts_jax.model import flow_lm, mimi
-from pocket_tts_jax.model.flow_lm import FlowLM
+from pocket_tts_jax.model import mimi
 from pocket_tts_jax.model.mimi import Mimi
 from pocket_tts_jax.weights.checkpoint import parameter_tree
 from pocket_tts_jax.weights.expected import under
 
 # Float sums in another order, through every layer.
 RELATIVE = 1e-4
-STEPS = 25  # more than the 16 of which Mimi's transformer window is made
+FRAMES = 48  # of Mimi: three times what its transformer sees
 Row = tuple[str, str, float]
+Outputs = dict[str, np.ndarray]
 
 
-def check_flow_lm(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:
-    """(signature, output, relative difference) of every FlowLM function."""
+def check_flow_lm(
+    signatures: Sequence[Signature], model: Model, reference: Reference
+) -> Iterator[Row]:
+    """(signature, output, relative difference) of every kind of FlowLM function, over the smallest
+    caches that it exists for."""
     named = {s.name: s for s in signatures}
-    params = _params(tensors, "flow_lm.")
-    model, rng = FlowLM.of(config), np.random.default_rng(0)
-    yield from _check_embeddings(named, model, params, config, rng)
+    yield from _check_embeddings(named, model)
     prefills = [s for s in signatures if s.name.startswith("prefill")]
-    for signature in prefills:
-        yield from _check_prefill(signature, model, params, rng)
-    for signature in (s for s in signatures if s.name.startswith("decode")):
-        yield from _check_decode(signature, model, params, config, rng)
+    slots = min(capacity_of(s) for s in prefills)
+    prefill = max((s for s in prefills if capacity_of(s) == slots), key=length_of)
+    # The second one reads what is in the caches, like text behind a voice.
+    prefix, length = reference.prefixes[0], length_of(prefill)
+    for begin in (0, len(prefix.embeddings) - length):
+        yield from _check_prefill(prefill, prefix, begin)
+    kinds: dict[tuple[int, int], Signature] = {}
+    for signature in signatures:
+        if signature.name.startswith("decode"):
+            kinds.setdefault((flow_steps_of(signature), batch_of(signature)), signature)
+    for signature in kinds.values():
+        yield from _check_decode(signature, reference.speech)
 
 
-def _check_embeddings(
-    named: dict[str, Signature], model: FlowLM, params: Any, config: Config, rng: Any
-) -> Iterator[Row]:
-    shape = named["embed_text"].inputs[0].shape
-    tokens = rng.integers(0, config.flow_lm.lookup_table.n_bins + 1, shape).astype(np.int32)
-    latents = rng.standard_normal(named["embed_voice"].inputs[0].shape).astype(np.float32)
-    text, voice = (
-        _jit(lambda p, x, name=name: model.apply(p, x, method=name))(params, given)
-        for name, given in (("embed_text", tokens), ("embed_voice", latents))
-    )
-    voice = voice[:, -latents.shape[1] :]  # without the embedding that leads it
+def capacity_of(signature: Signature) -> int:
+    """Slots of the caches of a prefill or step."""
+    return next(t.shape[2] for t in signature.inputs if t.name == "k_0")
+
+
+def length_of(prefill: Signature) -> int:
+    """Embeddings of one call."""
+    return prefill.inputs[0].shape[1]
+
+
+def flow_steps_of(decode: Signature) -> int:
+    return int(decode.name.split("_")[1])
+
+
+def batch_of(decode: Signature) -> int:
+    """Sequences of one call."""
+    return decode.inputs[0].shape[0]
+
+
+def _check_embeddings(named: dict[str, Signature], model: Model) -> Iterator[Row]:
+    rng, bins = np.random.default_rng(0), model.config.flow_lm.lookup_table.n_bins
+    tokens = rng.integers(0, bins + 1, named["embed_text"].inputs[0].shape).astype(np.int32)
+    shape = named["embed_voice"].inputs[0].shape
+    latents = rng.standard_normal(shape).astype(np.float32)
+    voice = model.embed_voice(latents)[:, -shape[1] :]  # without the embedding that leads it
+    text = model.embed_text(tokens)
     for name, given, expected in (("embed_text", tokens, text), ("embed_voice", latents, voice)):
-        (found,) = named[name].compiled(jnp.asarray(given))
-        # Centred: the model's own mean over the channels is not seen by what reads them.
-        centred = expected - jnp.mean(expected, axis=-1, keepdims=True)
-        yield name, "embeddings", _relative(centred, found)
+        centred = expected - expected.mean(axis=-1, keepdims=True)
+        (found,) = named[name].run(given)
+        yield name, "embeddings", Difference.of(centred, np.asarray(found)).relative
 
 
-def _check_prefill(signature: Signature, model: FlowLM, params: Any, rng: Any) -> Iterator[Row]:
-    embeddings, cache = signature.inputs[0].shape, signature.inputs[2].shape
-    length, capacity = embeddings[1], cache[2]
-    state = flow_lm.init_state(model.config, 1, capacity)
-    prefill = _jit(lambda p, s, x, n: model.apply(p, s, x, n, method="prefill"))
-    caches = [np.zeros(tensor.shape, np.float32) for tensor in signature.inputs[2:]]
-    differences = [Difference() for _ in caches]
-    # Twice, if there is room: the second one reads what the first has left, like text a voice.
-    for position in range(0, capacity - length + 1, length)[:2]:
-        given = rng.standard_normal(embeddings).astype(np.float32)
-        given -= given.mean(axis=-1, keepdims=True)
-        state = prefill(params, state, given, jnp.array([length]))
-        place = jnp.full(1, position, jnp.float32)
-        found = signature.compiled(jnp.asarray(given), place, *map(jnp.asarray, caches))
-        new = slice(position, position + length)
-        expected = [
-            to_halves(side[:, :, new]) if i == 0 else side[:, :, new]
-            for layer in state.layers
-            for i, side in enumerate(map(np.asarray, layer))
-        ]
-        for cache, difference, a, b in zip(caches, differences, expected, found, strict=True):
-            cache[:, :, new] = b
-            difference.add(a, np.asarray(b))
-    for tensor, difference in zip(signature.outputs, differences, strict=True):
-        yield signature.name, tensor.name, difference.relative
+def _check_prefill(signature: Signature, prefix: Read, begin: int) -> Iterator[Row]:
+    end = begin + length_of(signature)
+    caches = [prefix.caches[tensor.name] for tensor in signature.inputs[2:]]
+    place = np.array([begin], np.float32)
+    outputs = signature.run(prefix.embeddings[None, begin:end], place, *caches)
+    for tensor, cache, found in zip(signature.outputs, caches, outputs, strict=True):
+        difference = Difference.of(cache[:, :, begin:end], np.asarray(found))
+        yield signature.name, f"{tensor.name} behind {begin} slots", difference.relative
 
 
-def _check_decode(
-    signature: Signature, model: FlowLM, params: Any, config: Config, rng: Any
+def _check_decode(signature: Signature, speech: Spoken) -> Iterator[Row]:
+    """The first step and the last; the caches of the last hold all that the first sees."""
+    slots, steps = capacity_of(signature), flow_steps_of(signature)
+    rows = np.arange(batch_of(signature)) % len(speech.position)
+    caches = [_wider(speech.caches[t.name][rows], slots) for t in signature.inputs[3:]]
+    found = {tensor.name: Difference() for tensor in signature.outputs[:3]}
+    for step in (0, speech.steps - 1):
+        position = (speech.position + step).astype(np.float32)[rows]
+        given = speech.latents[step, rows], speech.noise[step, rows]
+        outputs = [np.asarray(x) for x in signature.run(*given, position, *caches)]
+        attention = _wider(speech.attention[step, rows], slots)
+        expected = speech.next_latents[steps][step, rows], speech.eos_logits[step, rows, None]
+        for name, a, b in zip(found, (*expected, attention), outputs, strict=False):
+            found[name].add(a, b)
+    for name, difference in found.items():
+        yield signature.name, name, difference.relative
+
+
+def _wider(array: np.ndarray, slots: int) -> np.ndarray:
+    """With zeros in further slots (axis 2)."""
+    more = [(0, 0)] * array.ndim
+    more[2] = (0, slots - array.shape[2])
+    return np.pad(array, more)
+
+
+def check_decoder(
+    signature: Signature, outputs: list[Outputs], tensors: Tensors, config: Config
 ) -> Iterator[Row]:
-    steps, capacity = int(signature.name.split("_")[1]), signature.inputs[3].shape[2]
-    state = flow_lm.init_state(model.config, 1, capacity)
-    caches = [np.zeros(tensor.shape, np.float32) for tensor in signature.inputs[3:]]
-    latent = np.asarray(params["params"]["bos_emb"])[None]
-    count = STEPS if capacity <= SHORT_CAPACITY or steps > 1 else 2
-    latents, logits = Difference(), Difference()
-    advance = _jit(lambda p, s, x, n: model.apply(p, s, x, n, steps, method="step"))
-    function = signature.compiled
-    for position in range(min(count, capacity)):
-        noise = rng.standard_normal(latent.shape).astype(np.float32) * 0.5
-        expected, state = advance(params, state, latent, noise)
-        found = function(
-            *map(jnp.asarray, (latent, noise, np.array([position], np.float32), *caches))
+    """(signature, output, relative difference) of a function of Mimi's decoder, of whose calls
+    `outputs` are."""
+    params, model = _params(tensors), Mimi(config.mimi)
+    latents = mimi_inputs(signature, config, FRAMES)["latents"]
+    raw = latents * tensors["flow_lm.emb_std"] + tensors["flow_lm.emb_mean"]
+    advance = compiled(lambda p, s, x: model.apply(p, s, x, method="decode_step"))
+    state, audio = mimi.init_decoder_state(config.mimi, 1), []
+    for begin in range(0, FRAMES, 8):
+        samples, state = advance(params, state, raw[:, begin : begin + 8])
+        audio.append(np.asarray(samples))
+    found = np.concatenate([o["audio"] for o in outputs], axis=1)
+    yield signature.name, "audio", Difference.of(np.concatenate(audio, axis=1), found).relative
+
+
+def check_encoder(
+    signature: Signature, outputs: list[Outputs], tensors: Tensors, config: Config
+) -> Iterator[Row]:
+    """(signature, output, relative difference) of a function of Mimi's encoder."""
+    params, model = _params(tensors), Mimi(config.mimi)
+    audio, size = mimi_inputs(signature, config, FRAMES)["audio"], signature.inputs[0].shape[1]
+    advance = compiled(lambda p, s, x: model.apply(p, s, x, method="encode_step"))
+    state, latents = mimi.init_encoder_state(config.mimi, 1), []
+    for begin in range(0, audio.shape[1], size):
+        encoded, state = advance(params, state, audio[:, begin : begin + size])
+        latents.append(np.asarray(encoded))
+    found = np.concatenate([o["latents"] for o in outputs], axis=1)
+    yield signature.name, "latents", Difference.of(np.concatenate(latents, axis=1), found).relative
+
+
+def mimi_inputs(signature: Signature, config: Config, frames: int) -> dict[str, np.ndarray]:
+    """What either side of Mimi is tried with: random, of the size that it meets."""
+    name, rng = signature.inputs[0].name, np.random.default_rng(2)
+    if name == "audio":
+        shape = (1, frames * config.mimi.frame_size)
+        return {name: 0.1 * rng.standard_normal(shape).astype(np.float32)}
+    return {name: rng.standard_normal((1, frames, config.latent_dim)).astype(np.float32)}
+
+
+def run_mimi(signature: Signature, config: Config) -> list[Outputs]:
+    """Everything that comes out of each call, states included, for `FRAMES` frames."""
+    first, _, *states = signature.inputs
+    size, outputs = first.shape[1], []
+    given = mimi_inputs(signature, config, FRAMES)[first.name]
+    calls = given.shape[1] // size
+    carried: list[Any] = [jnp.zeros(tensor.shape) for tensor in states]
+    names = [tensor.name for tensor in signature.outputs]
+    per_call = FRAMES // calls * config.mimi.steps_per_frame
+    for call in range(calls):
+        piece, place = given[:, call * size : (call + 1) * size], np.array([call * per_call])
+        found = dict(
+            zip(names, signature.compiled(piece, place.astype(np.float32), *carried), strict=True)
         )
-        for cache, row in zip(caches, found[2:], strict=True):
-            cache[:, :, position] = row[:, :, 0]
-        latents.add(np.asarray(expected.latent), np.asarray(found[0]))
-        logits.add(np.asarray(expected.eos_logit), np.asarray(found[1])[:, 0])
-        latent = np.asarray(expected.latent)
-    yield signature.name, "next_latent", latents.relative
-    yield signature.name, "eos_logit", logits.relative
+        carried = [found[tensor.name] for tensor in states]
+        outputs.append({name: np.asarray(array) for name, array in found.items()})
+    return outputs
 
 
-def check_decoder(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:
-    """(signature, output, relative difference) of every function of Mimi's decoder."""
-    params = _params(tensors, "mimi.")
-    model, rng = Mimi(config.mimi), np.random.default_rng(0)
-    mean, std = tensors["flow_lm.emb_mean"], tensors["flow_lm.emb_std"]
-    for signature in signatures:
-        state, audio = mimi.init_decoder_state(config.mimi, 1), Difference()
-        states: Any = [jnp.zeros(tensor.shape) for tensor in signature.inputs[2:]]
-        frames = signature.inputs[0].shape[1]
-        advance = _jit(lambda p, s, x: model.apply(p, s, x, method="decode_step"))
-        function = signature.compiled
-        for call in range(-(-STEPS // frames)):
-            latents = rng.standard_normal(signature.inputs[0].shape).astype(np.float32)
-            expected, state = advance(params, state, latents * std + mean)
-            position = jnp.full(1, call * frames * config.mimi.steps_per_frame, jnp.float32)
-            found, *states = function(jnp.asarray(latents), position, *states)
-            audio.add(np.asarray(expected), np.asarray(found))
-        yield signature.name, "audio", audio.relative
-
-
-def check_encoder(signatures: list[Signature], tensors: Tensors, config: Config) -> Iterator[Row]:
-    """(signature, output, relative difference) of the encoder's function."""
-    params = _params(tensors, "mimi.")
-    model, rng = Mimi(config.mimi), np.random.default_rng(0)
-    for signature in signatures:
-        state, latents = mimi.init_encoder_state(config.mimi, 1), Difference()
-        states: Any = [jnp.zeros(tensor.shape) for tensor in signature.inputs[2:]]
-        shape = signature.inputs[0].shape
-        frames = shape[1] // config.mimi.frame_size
-        advance = _jit(lambda p, s, x: model.apply(p, s, x, method="encode_step"))
-        function = signature.compiled
-        for call in range(-(-STEPS // frames)):
-            audio = 0.1 * rng.standard_normal(shape).astype(np.float32)
-            expected, state = advance(params, state, audio)
-            position = jnp.full(1, call * frames * config.mimi.steps_per_frame, jnp.float32)
-            found, *states = function(jnp.asarray(audio), position, *states)
-            latents.add(np.asarray(expected), np.asarray(found))
-        yield signature.name, "latents", latents.relative
-
-
-_jit = functools.partial(jax.jit, compiler_options=COMPILE_FAST)
-
-
-def _relative(expected: Any, found: Any) -> float:
-    difference = Difference()
-    difference.add(np.asarray(expected), np.asarray(found))
-    return difference.relative
-
-
-def _params(tensors: Tensors, prefix: str) -> Any:
-    """The model's variables, on the device once and not with each call."""
-    return jax.tree.map(jnp.asarray, {"params": parameter_tree(under(tensors, prefix))})
+def _params(tensors: Tensors) -> Any:
+    """Mimi's variables, on the device once and not with each call."""
+    return jax.tree.map(jnp.asarray, {"params": parameter_tree(under(tensors, "mimi."))})

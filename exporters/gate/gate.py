@@ -3,11 +3,11 @@
 1. The files: builtin operations, static shapes, weights of the bits that the precision promises,
    states that come out as they went in, and at least 95 % of the nodes in XNNPACK.
 2. The functions: the exported graphs, run in JAX, against the model itself.
-3. The numbers: every signature of every file against those functions, every output and state,
-   over chains of 50 calls with the same noise.
+3. The numbers: every signature of every file, every output and state: FlowLM against the model,
+   over 50 steps behind a voice and a text and one in the last slot, Mimi against its functions,
+   over 48 frames.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,26 @@ from typing import Any
 import numpy as np
 
 from exporters.convert.quantize import RECIPES, Precision, bits_of, precision_of
-from exporters.gate import against_model as reference
+from exporters.gate import against_model
 from exporters.gate import inspect_file as flatbuffer
-from exporters.gate.against_file import STEPS, Chain, Difference, run_chain
-from exporters.gate.prompt import Start, read_prompt
+from exporters.gate.against_file import Chain, run_flow_lm, run_mimi_file
+from exporters.gate.difference import Difference
+from exporters.gate.reference import Model, make_reference
 from exporters.graph.signature import Signature
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.generation.ending import FRAMES_BEFORE_EOS
-from pocket_tts_jax.litert_engine.folder import open_folder
 from pocket_tts_jax.litert_engine.packed_weights import IN_MEMORY
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel
+from pocket_tts_jax.weights.source import ModelSource
 
 # Of the float arithmetic: the order of sums differs between XLA and XNNPACK, by some 1e-6.
 FP32_RELATIVE = 1e-4
+# What a row says depends on no other row, and not on its place in the batch.
+PLACES_RELATIVE = 0.0
 DELEGATED = 0.95
 TRANSFORMER = ("attention", "feed_forward")  # scopes
 LOOK_UP = "embed_text"
+THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Limits:
     encoder, its latents."""
 
     inputs_db: float
+    attention_db: float
     latents_db: float
     states_db: float
     audio_db: float
@@ -54,10 +59,18 @@ class Limits:
 # 7.0, 9.0 and 11.3 % of its words (`training.evaluate --what engine --count 80`). A part that is
 # computed wrongly measured 8 dB. EOS may move where its logit passes the threshold, not often.
 LIMITS: dict[Precision, Limits] = {
-    "fp16": Limits(inputs_db=45, latents_db=45, states_db=45, audio_db=45, eos_agreement=1.0),
-    "int8": Limits(inputs_db=25, latents_db=25, states_db=27, audio_db=30, eos_agreement=0.98),
-    "mixed": Limits(inputs_db=25, latents_db=15, states_db=11, audio_db=30, eos_agreement=0.96),
-    "int4": Limits(inputs_db=25, latents_db=10.5, states_db=8, audio_db=30, eos_agreement=0.94),
+    "fp16": Limits(
+        inputs_db=45, attention_db=30, latents_db=45, states_db=45, audio_db=45, eos_agreement=1.0
+    ),
+    "int8": Limits(
+        inputs_db=25, attention_db=5, latents_db=25, states_db=27, audio_db=30, eos_agreement=0.98
+    ),
+    "mixed": Limits(
+        inputs_db=25, attention_db=5, latents_db=15, states_db=11, audio_db=30, eos_agreement=0.96
+    ),
+    "int4": Limits(
+        inputs_db=25, attention_db=5, latents_db=10.5, states_db=8, audio_db=30, eos_agreement=0.94
+    ),
 }
 # Speech has no direct current and seldom touches full scale; a wrong scale or sign adds both.
 LARGEST_MEAN = 0.2
@@ -77,65 +90,64 @@ class Check:
 
 @dataclass(frozen=True)
 class Part:
-    """One file of an export, the functions it holds and inputs to run them with."""
+    """One file of an export, and the functions it holds."""
 
     file: str
     signatures: list[Signature]
-    inputs: Callable[[Signature], Callable[[int], dict[str, np.ndarray]]]
 
 
 def validate(
-    folder: Path, parts: list[Part], tensors: Any, config: Config, precision: Precision
+    folder: Path, parts: list[Part], tensors: Any, source: ModelSource, precision: Precision
 ) -> list[Check]:
     """Every check of every part; the export passes if each `passed`."""
     checks = []
     for part in parts:
-        checks += _check_functions(part, tensors, config)
         path = folder / part.file
         shapes = {
             s.name: ([(t.name, t.shape) for t in s.inputs], [(t.name, t.shape) for t in s.outputs])
             for s in part.signatures
         }
         checks += check_shape(path, shapes, precision)
-        model = LiteRTModel(path, threads=1, weight_cache=IN_MEMORY)
+        compare = _compare_flow_lm if part.file.startswith("flow_lm") else _compare_mimi
+        model = LiteRTModel(path, threads=THREADS, weight_cache=IN_MEMORY)
         try:
-            starts = _starts(folder, model, part)
-            for signature in part.signatures:
-                keep = ("next_latent", "eos_logit", "audio")
-                start = starts.get(signature.name)
-                chain = run_chain(model, signature, part.inputs(signature), STEPS, keep, start)
-                checks += _judge(part.file, chain, config, precision_of(part.file, precision))
+            functions, chains = compare(model, part, tensors, source, folder)
         finally:
             model.close()
+        checks += map(_judge_function, functions)
+        for chain in chains:
+            checks += _judge(part.file, chain, source.config, precision_of(part.file, precision))
     return checks
 
 
-def _starts(folder: Path, model: LiteRTModel, part: Part) -> dict[str, Start]:
-    """Where the steps begin, by signature: behind a text, which is read once for each capacity.
-    Everything else begins at zeros."""
-    slots = {
-        signature.name: shapes["k_0"][2]
-        for signature in part.signatures
-        if "noise" in (shapes := {t.name: t.shape for t in signature.inputs})
-    }
-    read = {
-        capacity: read_prompt(open_folder(folder), model, part.signatures, capacity)
-        for capacity in set(slots.values())
-    }
-    return {name: read[capacity] for name, capacity in slots.items()}
+Compared = tuple[list[against_model.Row], list[Chain]]
 
 
-def _check_functions(part: Part, tensors: Any, config: Config) -> list[Check]:
-    compare = {
-        "flow_lm.tflite": reference.check_flow_lm,
-        "mimi_decoder.tflite": reference.check_decoder,
-        "mimi_encoder.tflite": reference.check_encoder,
-    }[part.file]
-    limit = reference.RELATIVE
-    return [
-        Check(f"function {name}", f"{output}: relative to the model", value, limit, value <= limit)
-        for name, output, value in compare(part.signatures, tensors, config)
-    ]
+def _compare_flow_lm(
+    file: LiteRTModel, part: Part, tensors: Any, source: ModelSource, folder: Path
+) -> Compared:
+    model = Model(tensors, source)
+    slots = {t.shape[2] for s in part.signatures for t in s.inputs if t.name == "k_0"}
+    reference = make_reference(model, source, folder / "voices", sorted(slots))
+    functions = list(against_model.check_flow_lm(part.signatures, model, reference))
+    return functions, list(run_flow_lm(file, part.signatures, model, reference))
+
+
+def _compare_mimi(
+    file: LiteRTModel, part: Part, tensors: Any, source: ModelSource, _: Path
+) -> Compared:
+    config, largest = source.config, max(part.signatures, key=lambda s: s.inputs[0].shape[1])
+    is_decoder = largest.inputs[0].name == "latents"
+    check = against_model.check_decoder if is_decoder else against_model.check_encoder
+    outputs = against_model.run_mimi(largest, config)
+    functions = list(check(largest, outputs, tensors, config))
+    return functions, [run_mimi_file(file, s, outputs, config) for s in part.signatures]
+
+
+def _judge_function(row: against_model.Row) -> Check:
+    (name, output, value), limit = row, against_model.RELATIVE
+    what = f"{output}: relative to the model"
+    return Check(f"function {name}", what, value, limit, value <= limit)
 
 
 Shapes = dict[str, tuple[list[tuple[str, tuple[int, ...]]], ...]]
@@ -188,11 +200,14 @@ def _judge(file: str, chain: Chain, config: Config, precision: Precision) -> lis
             checks.append(Check(where, f"{name}: relative", value, FP32_RELATIVE, passed))
     else:
         checks += _judge_quantised(where, chain, LIMITS[precision])
-    if "eos_logit" in chain.found:
+    if chain.eos_logits[0]:
         checks.append(_judge_eos(where, chain, config, precision))
-    if "audio" in chain.found:
-        sides = (np.concatenate(side["audio"], 1) for side in (chain.reference, chain.found))
-        checks += _judge_audio(where, *sides)
+    if chain.places is not None:
+        value = chain.places.relative
+        what = "rows of a batch that were given the same: relative"
+        checks.append(Check(where, what, value, PLACES_RELATIVE, value <= PLACES_RELATIVE))
+    if chain.audio is not None:
+        checks += _judge_audio(where, *chain.audio)
     return checks
 
 
@@ -202,6 +217,7 @@ def _worst(chain: Chain) -> Difference:
 
 def _judge_quantised(where: str, chain: Chain, limits: Limits) -> list[Check]:
     wanted = {"next_latent": limits.latents_db, "audio": limits.audio_db}
+    wanted["attention"] = limits.attention_db
     wanted |= dict.fromkeys(("embeddings", "latents"), limits.inputs_db)
     checks = []
     for name, difference in chain.outputs.items():
@@ -217,13 +233,13 @@ def _judge_quantised(where: str, chain: Chain, limits: Limits) -> list[Check]:
 
 def _judge_eos(where: str, chain: Chain, config: Config, precision: Precision) -> Check:
     threshold = config.default_eos_threshold
-    ended, found = (
-        np.concatenate(side["eos_logit"])[:, 0] > threshold
-        for side in (chain.reference, chain.found)
-    )
+    # [rows, steps]; the last step is another text's
+    ended, found = (np.concatenate(side[:-1], axis=1) > threshold for side in chain.eos_logits)
     if precision == "fp32":
-        frames = [_first(logits[FRAMES_BEFORE_EOS:]) for logits in (ended, found)]
-        moved = abs(frames[0] - frames[1])
+        moved = max(
+            abs(_first(a[FRAMES_BEFORE_EOS:]) - _first(b[FRAMES_BEFORE_EOS:]))
+            for a, b in zip(ended, found, strict=True)
+        )
         return Check(where, "frames by which EOS moved", moved, 0, moved == 0)
     agreement = float(np.mean(ended == found))
     limit = LIMITS[precision].eos_agreement

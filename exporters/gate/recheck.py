@@ -58,9 +58,10 @@ def _compare(folder: ExportFolder, model: str) -> list[Check]:
         precision=folder.precision,
         max_frames=folder.capacities[-1],
         with_encoder=folder.has(ENCODER),
+        batches=tuple(folder.manifest["batch"]),
     )
-    parts = make_parts(flow_lm_weights(tensors, source.config), tensors, source.config, options)
+    parts = make_parts(flow_lm_weights(tensors, source.config), tensors, source, options)
     for part in parts:
         present = folder.manifest["signatures"][part.file]
         part.signatures[:] = [s for s in part.signatures if s.name in present]
-    return validate(folder.path, parts, tensors, source.config, cast(Precision, folder.precision))
+    return validate(folder.path, parts, tensors, source, cast(Precision, folder.precision))

@@ -1,7 +1,8 @@
 """The exported graphs as JAX functions over folded weights (`transform`).
 
-One sequence at a time: activations are [t, c]. Everything stays in operations that XNNPACK takes,
-and in as few as possible, because each costs two threads a meeting. `validate` compares these
+Activations are [t, c]: the positions of one sequence, or (`step`) one position of each of several.
+Everything stays in operations that XNNPACK takes, and in as few as possible, because each costs
+two threads a meeting. `validate` compares these
 functions with the model itself, and the exported file with these functions.
 """
 
@@ -17,7 +18,8 @@ from pocket_tts_jax.model.attention import MASKED
 from pocket_tts_jax.model.conv import elu
 
 Tree = dict[str, Any]
-Rows = tuple[Float[Array, "1 kv_heads t head_dim"], Float[Array, "1 kv_heads t head_dim"]]
+Rows = tuple[Float[Array, "b kv_heads t head_dim"], Float[Array, "b kv_heads t head_dim"]]
+Heads = tuple[tuple[int, int], ...]  # (layer, head)
 
 
 def linear(x: Float[Array, "t i"], weight: Array, bias: Array | None = None) -> Array:
@@ -33,23 +35,28 @@ def normalise(x: Float[Array, "t c"], eps: float, centred: bool) -> Float[Array,
 
 
 def rotation(
-    position: Float[Array, " 1"], t: int, head_dim: int, max_period: float
+    positions: Float[Array, "t 1"], head_dim: int, max_period: float
 ) -> tuple[Array, Array]:
-    """(cos, ±sin) of both halves, [t, head_dim], at t positions from `position` on."""
+    """(cos, ±sin) of both halves, [t, head_dim]."""
     pairs = np.arange(head_dim // 2, dtype=np.float32)
     frequencies = np.exp(pairs * np.float32(-math.log(max_period) * 2 / head_dim))
-    positions = position[:, None] + np.arange(t, dtype=np.float32)[:, None]
     angles = positions * np.tile(frequencies, 2)[None]
     sign = np.repeat(np.array([-1, 1], np.float32), head_dim // 2)
     return jnp.cos(angles), jnp.sin(angles) * sign[None]
 
 
-def rotate(x: Float[Array, "h t d"], rope: tuple[Array, Array]) -> Float[Array, "h t d"]:
+def successive(position: Float[Array, " 1"], t: int) -> Float[Array, "t 1"]:
+    """t positions from `position` on."""
+    return position[:, None] + np.arange(t, dtype=np.float32)[:, None]
+
+
+def rotate(x: Array, cos: Array, sin: Array) -> Array:
+    """Rotate the last axis; `cos` and `sin` are broadcast."""
     first, second = jnp.split(x, 2, axis=-1)
-    return x * rope[0][None] + jnp.concatenate([second, first], axis=-1) * rope[1][None]
+    return x * cos + jnp.concatenate([second, first], axis=-1) * sin
 
 
-def past_bias(position: Float[Array, " 1"], slots: int) -> Float[Array, "1 slots"]:
+def past_bias(position: Float[Array, " b"], slots: int) -> Float[Array, "b slots"]:
     """0 where slot < position, a large negative number elsewhere, without a comparison."""
     slot = np.arange(slots, dtype=np.float32)[None]
     return jnp.maximum(jnp.minimum((position[:, None] - 0.5 - slot) * -2 * MASKED, 0), MASKED)
@@ -80,50 +87,91 @@ def layer(
     new_bias: np.ndarray,
     rows_only: bool = False,
 ) -> tuple[Float[Array, "t c"], Rows]:
-    """One pre-norm transformer layer; `rows_only` stops once the new rows are known."""
+    """One pre-norm transformer layer over the positions of one sequence; `rows_only` stops once
+    the new rows are known."""
     heads, kv_heads, d = w["heads"], w["kv_heads"], w["head_dim"]
     t = x.shape[0]
     with jax.named_scope("attention"):
         projected = linear(normalise(x, 1e-5, w["centred"]), *w["in"])
-    split = projected.reshape(t, -1, d).swapaxes(0, 1) if t > 1 else projected.reshape(-1, 1, d)
-    turned = rotate(split[: heads + kv_heads], rope)
+    split = projected.reshape(t, -1, d).swapaxes(0, 1)
+    turned = rotate(split[: heads + kv_heads], rope[0][None], rope[1][None])
     k, v = turned[heads:], split[heads + kv_heads :]
     rows = (k[None], v[None])
     if rows_only:
         return x, rows
-    attend = one_query if t == 1 and kv_heads in (1, heads) else many_queries
-    y = attend(turned[:heads], (cache[0][0], cache[1][0]), (k, v), cache_bias, new_bias)
-    y = y.reshape(heads, t, d)
+    y = many_queries(turned[:heads], (cache[0][0], cache[1][0]), (k, v), cache_bias, new_bias)
+    joined = y.reshape(heads, t, d).swapaxes(0, 1).reshape(t, -1)
+    return after_attention(w, x, joined), rows
+
+
+def row_layer(
+    w: Tree,
+    x: Float[Array, "b c"],
+    cache: tuple[Array, Array],
+    rope: tuple[Array, Array],
+    cache_bias: Float[Array, "b slots"],
+) -> tuple[Float[Array, "b c"], Rows, Float[Array, "b h slots"]]:
+    """The same layer over one position of each of several sequences; it also returns its
+    attention over the cache."""
+    heads, kv_heads, d = w["heads"], w["kv_heads"], w["head_dim"]
     with jax.named_scope("attention"):
-        joined = y.swapaxes(0, 1).reshape(t, -1) if t > 1 else y.reshape(1, -1)
-        x = x + linear(joined, w["out"])
+        projected = linear(normalise(x, 1e-5, w["centred"]), *w["in"])
+    split = projected.reshape(x.shape[0], -1, d)
+    turned = rotate(split[:, : heads + kv_heads], rope[0][:, None], rope[1][:, None])
+    k, v = turned[:, heads:], split[:, heads + kv_heads :]
+    attend = sums_of_products if kv_heads in (1, heads) else shared_keys
+    y, weights = attend(turned[:, :heads], cache, (k, v), cache_bias[:, None])
+    slots = cache[0].shape[2]
+    return after_attention(w, x, y), (k[:, :, None], v[:, :, None]), weights[:, :, :slots]
+
+
+def after_attention(
+    w: Tree, x: Float[Array, "t c"], attended: Float[Array, "t a"]
+) -> Float[Array, "t c"]:
+    """The rest of a layer, from what its heads made."""
+    with jax.named_scope("attention"):
+        x = x + linear(attended, w["out"])
     with jax.named_scope("feed_forward"):
         up = jax.nn.gelu(linear(normalise(x, 1e-5, w["centred"]), *w["up"]), approximate=True)
-        return x + linear(up, w["down"]), rows
+        return x + linear(up, w["down"])
 
 
 Pair = tuple[Array, Array]
 
 
-def one_query(
-    q: Float[Array, "h 1 d"], cache: Pair, rows: Pair, cache_bias: Array, new_bias: np.ndarray
-) -> Float[Array, "h d"]:
-    """Attention of one position as sums of products.
+def sums_of_products(
+    q: Float[Array, "b h d"], cache: Pair, rows: Pair, bias: Float[Array, "b 1 slots"]
+) -> tuple[Float[Array, "b e"], Float[Array, "b h s"]]:
+    """Attention of one position a sequence, where each head has keys of its own or all share one.
 
     A matrix product would first repack the whole cache; measured, this takes two thirds of it.
     """
-    past = jnp.sum(cache[0] * q, axis=-1) + cache_bias
-    scores = jnp.concatenate([past, jnp.sum(rows[0] * q, axis=-1)], axis=1)
-    weights = jax.nn.softmax(scores, axis=-1)
-    slots = cache[0].shape[1]
-    y = jnp.sum(cache[1] * weights[:, :slots, None], axis=1)
-    return y + rows[1][:, 0] * weights[:, slots:]
+    slots = cache[0].shape[2]
+    past = jnp.sum(cache[0] * q[:, :, None], axis=-1) + bias
+    own = jnp.sum(rows[0] * q, axis=-1, keepdims=True)
+    weights = jax.nn.softmax(jnp.concatenate([past, own], axis=2), axis=-1)
+    y = jnp.sum(cache[1] * weights[:, :, :slots, None], axis=2)
+    return (y + rows[1] * weights[:, :, slots:]).reshape(q.shape[0], -1), weights
+
+
+def shared_keys(
+    q: Float[Array, "b h d"], cache: Pair, rows: Pair, bias: Float[Array, "b 1 slots"]
+) -> tuple[Float[Array, "b e"], Float[Array, "b h s"]]:
+    """Attention of one position a sequence, where groups of heads share keys: matrix products."""
+    (b, heads, d), (kv_heads, slots) = q.shape, cache[0].shape[1:3]
+    queries = q.reshape(b, kv_heads, -1, d)
+    past = (queries @ cache[0].swapaxes(2, 3)).reshape(b, heads, slots) + bias
+    own = jnp.sum(queries * rows[0][:, :, None], axis=-1).reshape(b, heads, 1)
+    weights = jax.nn.softmax(jnp.concatenate([past, own], axis=2), axis=-1)
+    grouped = weights.reshape(b, kv_heads, -1, slots + 1)
+    y = grouped[..., :slots] @ cache[1] + grouped[..., slots:] * rows[1][:, :, None]
+    return y.reshape(b, -1), weights
 
 
 def many_queries(
     q: Float[Array, "h t d"], cache: Pair, rows: Pair, cache_bias: Array, new_bias: np.ndarray
 ) -> Float[Array, "kv_heads q d"]:
-    """Attention of several positions, or of query heads that share keys, as matrix products."""
+    """Attention of several positions as matrix products."""
     (heads, t, _), slots = q.shape, cache[0].shape[1]
     if rows[0].shape[0] == 1 and heads > 1:
         # A product with one matrix that is no weight is not delegated; one with several is.
@@ -139,37 +187,58 @@ def many_queries(
     return weights[..., :slots] @ cache[1] + weights[..., slots:] @ rows[1]
 
 
-def backbone(
+def prefill(
     w: Tree,
     x: Float[Array, "t c"],
     position: Float[Array, " 1"],
     caches: list[tuple[Array, Array]],
     max_period: float,
-    rows_only: bool,
-) -> tuple[Float[Array, "t c"], list[Rows]]:
-    """FlowLM's layers over a cache whose slot i holds position i."""
+) -> list[Rows]:
+    """The rows of each of FlowLM's layers for positions of one sequence, over a cache whose slot i
+    holds position i."""
     t, slots = x.shape[0], caches[0][0].shape[2]
-    rope = rotation(position, t, w["layers"][0]["head_dim"], max_period)
+    rope = rotation(successive(position, t), w["layers"][0]["head_dim"], max_period)
     biases = past_bias(position, slots), causal_bias(t)
     rows = []
     for i, (weights, cache) in enumerate(zip(w["layers"], caches, strict=True)):
-        last = rows_only and i == len(w["layers"]) - 1
+        last = i == len(w["layers"]) - 1
         x, new = layer(weights, x, cache, rope, *biases, rows_only=last)
         rows.append(new)
-    return x, rows
+    return rows
+
+
+def step(
+    w: Tree,
+    x: Float[Array, "b c"],
+    position: Float[Array, " b"],
+    caches: list[tuple[Array, Array]],
+    max_period: float,
+    alignment_heads: Heads,
+) -> tuple[Float[Array, "b c"], list[Rows], Float[Array, "b a slots"]]:
+    """FlowLM's layers over one position of each of several sequences, and the attention of a few
+    heads."""
+    rope = rotation(position[:, None], w["layers"][0]["head_dim"], max_period)
+    bias = past_bias(position, caches[0][0].shape[2])
+    rows, seen = [], []
+    for weights, cache in zip(w["layers"], caches, strict=True):
+        x, new, attention = row_layer(weights, x, cache, rope, bias)
+        rows.append(new)
+        seen.append(attention)
+    chosen = [seen[layer][:, head : head + 1] for layer, head in alignment_heads]
+    return x, rows, jnp.concatenate(chosen, axis=1)
 
 
 def velocity(
-    w: Tree, condition: Float[Array, "1 f"], x: Float[Array, "1 z"]
-) -> Float[Array, "1 z"]:
+    w: Tree, condition: Float[Array, "b f"], x: Float[Array, "b z"]
+) -> Float[Array, "b z"]:
     """The flow head's output; `condition` has the times in it."""
     with jax.named_scope("flow"):
         return _velocity(w, condition, x)
 
 
 def _velocity(
-    w: Tree, condition: Float[Array, "1 f"], x: Float[Array, "1 z"]
-) -> Float[Array, "1 z"]:
+    w: Tree, condition: Float[Array, "b f"], x: Float[Array, "b z"]
+) -> Float[Array, "b z"]:
     width = condition.shape[1]
     modulation = linear(jax.nn.silu(condition), *w["modulation"])
     parts = jnp.split(modulation, modulation.shape[1] // width, axis=1)
@@ -195,7 +264,7 @@ def window_transformer(
     if w["input"] is not None:
         x = linear(x, w["input"])
     t, slots = x.shape[0], windows[0][0].shape[2]
-    rope = rotation(position, t, w["layers"][0]["head_dim"], config.max_period)
+    rope = rotation(successive(position, t), w["layers"][0]["head_dim"], config.max_period)
     biases = window_bias(position, t, slots, config.context), causal_bias(t, config.context)
     shifted = []
     for weights, window in zip(w["layers"], windows, strict=True):

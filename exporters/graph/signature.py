@@ -70,6 +70,13 @@ class Signature:
 
         return functools.partial(run, arrays)
 
+    def run(self, *inputs: Any) -> tuple:
+        """The function in JAX, operation by operation: for a few calls, without compiling it."""
+        leaves, arrays, structure = self.weights.leaves
+        pairs = zip(arrays, leaves, strict=True)
+        merged = [leaf if array is None else array for array, leaf in pairs]
+        return self.function(jax.tree.unflatten(structure, merged), *map(jnp.asarray, inputs))
+
     def state_names(self) -> list[str]:
         """Tensors that go in under the name under which they come out."""
         names = {tensor.name for tensor in self.outputs}

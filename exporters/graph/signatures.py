@@ -4,8 +4,9 @@ FlowLM (`flow_lm.tflite`):
 - `embed_text`: token ids to embeddings. `embed_voice`: the encoder's latents to embeddings.
 - `prefill_N_cC`: N embeddings in, N new rows of each layer's keys and values out, over caches of
   C slots.
-- `decode_S_cC`: the previous latent and noise in, the next latent, the EOS logit and one new row
-  of each layer out, with S evaluations of the flow head.
+- `decode_S_cC`: the previous latent and noise in, the next latent, the EOS logit, the attention of
+  the alignment heads over the cache, and one new row of each layer out, with S evaluations of the
+  flow head. `decode_S_cC_bB` does the same for B sequences, each at a position of its own.
 
 The caches `k_i`, `v_i` are inputs that the caller owns; slot p holds position p. The rows that
 come out go to the slots from `position` on, of which the caller keeps as many as are not padding.
@@ -13,6 +14,8 @@ come out go to the slots from `position` on, of which the caller keeps as many a
 Mimi (`mimi_decoder.tflite`, `mimi_encoder.tflite`): `decode_N` and `encode_N` turn N frames into
 N · 1920 samples and back. Every other tensor is state: it goes in under the name under which it
 came out, zeros at first, and `position` counts the transformer's steps before the call.
+
+`docs/contract.md` says the same to those who read an export.
 """
 
 from collections.abc import Sequence
@@ -31,28 +34,45 @@ PREFILL_LENGTHS = (8, 16, 24, 32, 48, 64)
 TEXT_LENGTH = 64  # a chunk has at most 50 tokens; longer texts take more calls
 VOICE_LENGTH = 32
 DECODER_FRAMES = (1, 2, 4, 8)
-SHORT_CAPACITY = 256  # most chunks fit; a step then reads a third of the default cache
+# Most chunks fit the first; a step then reads a third of the default cache. Batched steps stop at
+# the second: with the largest their caches would be read for longer than the weights.
+SHORT_CAPACITIES = (256, 512)
+BATCHES = (4, 8)
 ENCODER_FRAMES = (8,)
 
 
 def flow_lm_signatures(
-    weights: Tree, config: Config, capacity: int, prefill: Sequence[int] = PREFILL_LENGTHS
+    weights: Tree,
+    config: Config,
+    heads: graph.Heads,
+    capacity: int,
+    prefill: Sequence[int] = PREFILL_LENGTHS,
+    batches: Sequence[int] = BATCHES,
 ) -> list[Signature]:
     """Every signature of `flow_lm.tflite`, for caches of up to `capacity` slots."""
     shared = Weights(weights)
-    steps, short = flow_steps(config), min(SHORT_CAPACITY, capacity)
+    first, *more = flow_steps(config)
+    shortest, *longer = sizes = capacities(capacity)
     found = [_embed_text(shared, config), _embed_voice(shared, config)]
-    found += [_prefill(shared, config, n, short) for n in prefill]
-    if capacity > short:
-        found.append(_prefill(shared, config, max(prefill), capacity))
-        found.append(_decode(shared, config, steps[0], short))
-    return found + [_decode(shared, config, s, capacity) for s in steps]
+    found += [_prefill(shared, config, n, shortest) for n in prefill]
+    found += [_prefill(shared, config, max(prefill), c) for c in longer]
+    found += [_decode(shared, config, heads, first, c) for c in sizes]
+    found += [_decode(shared, config, heads, s, sizes[-1]) for s in more]
+    batched = sizes[:-1] or sizes
+    return found + [_decode(shared, config, heads, first, c, b) for c in batched for b in batches]
 
 
-def cache_tensors(config: Config, slots: int, suffix: str = "") -> tuple[Tensor, ...]:
+def capacities(largest: int) -> tuple[int, ...]:
+    """Slots of the caches that there are signatures for, smallest first."""
+    return (*(size for size in SHORT_CAPACITIES if size < largest), largest)
+
+
+def cache_tensors(
+    config: Config, slots: int, suffix: str = "", batch: int = 1
+) -> tuple[Tensor, ...]:
     """`k_0, v_0, k_1, …` with the given number of slots."""
     _, kv_heads, head_dim = head_shape(config.flow_lm)
-    shape = (1, kv_heads, slots, head_dim)
+    shape = (batch, kv_heads, slots, head_dim)
     layers = range(config.flow_lm.transformer.num_layers)
     return tuple(Tensor(f"{kind}_{i}{suffix}", shape) for i in layers for kind in "kv")
 
@@ -90,10 +110,7 @@ def _prefill(weights: Weights, config: Config, length: int, capacity: int) -> Si
     lm = config.flow_lm.transformer
 
     def function(weights: Tree, embeddings: Any, position: Any, *caches: Any) -> tuple:
-        paired = _paired(caches)
-        _, rows = graph.backbone(
-            weights, embeddings[0], position, paired, lm.max_period, rows_only=True
-        )
+        rows = graph.prefill(weights, embeddings[0], position, _paired(caches), lm.max_period)
         return tuple(array for pair in rows for array in pair)
 
     return Signature(
@@ -109,15 +126,20 @@ def _prefill(weights: Weights, config: Config, length: int, capacity: int) -> Si
     )
 
 
-def _decode(weights: Weights, config: Config, steps: int, capacity: int) -> Signature:
+def _decode(
+    weights: Weights,
+    config: Config,
+    heads: graph.Heads,
+    steps: int,
+    capacity: int,
+    batch: int = 1,
+) -> Signature:
     lm, kind = config.flow_lm.transformer, config.flow_lm.flow.type
 
     def function(weights: Tree, latent: Any, noise: Any, position: Any, *caches: Any) -> tuple:
         flow = weights["flow"]
         x = graph.linear(latent, weights["audio"])
-        x, rows = graph.backbone(
-            weights, x, position, _paired(caches), lm.max_period, rows_only=False
-        )
+        x, rows, attention = graph.step(weights, x, position, _paired(caches), lm.max_period, heads)
         hidden = graph.normalise(x, 1e-5, centred=True)
         with jax.named_scope("condition"):
             condition = graph.linear(hidden, *flow["condition"])
@@ -126,23 +148,24 @@ def _decode(weights: Weights, config: Config, steps: int, capacity: int) -> Sign
             v = graph.velocity(flow, condition + offset[None], latent)
             latent = v if kind == "drifting" else latent + v * (1 / steps)
         eos = graph.linear(hidden, *weights["eos"])
-        return (latent, eos, *(array for pair in rows for array in pair))
+        return (latent, eos, attention, *(array for pair in rows for array in pair))
 
-    width = config.latent_dim
+    width, name = config.latent_dim, f"decode_{steps}_c{capacity}"
     return Signature(
-        f"decode_{steps}_c{capacity}",
+        name if batch == 1 else f"{name}_b{batch}",
         function,
         weights,
         (
-            Tensor("latent", (1, width)),
-            Tensor("noise", (1, width)),
-            Tensor("position", (1,)),
-            *cache_tensors(config, capacity),
+            Tensor("latent", (batch, width)),
+            Tensor("noise", (batch, width)),
+            Tensor("position", (batch,)),
+            *cache_tensors(config, capacity, batch=batch),
         ),
         (
-            Tensor("next_latent", (1, width)),
-            Tensor("eos_logit", (1, 1)),
-            *cache_tensors(config, 1, "_rows"),
+            Tensor("next_latent", (batch, width)),
+            Tensor("eos_logit", (batch, 1)),
+            Tensor("attention", (batch, len(heads), capacity)),
+            *cache_tensors(config, 1, "_rows", batch),
         ),
     )
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pocket_tts_jax import __version__
+from pocket_tts_jax.cli.book import book
 from pocket_tts_jax.cli.generate import generate
 from pocket_tts_jax.cli.models import export, models, warmup
 from pocket_tts_jax.cli.voices import export_voice, voices
@@ -18,6 +19,7 @@ app = typer.Typer(
     "130, 143 or 129 interrupted (Ctrl-C, SIGTERM, SIGHUP).",
 )
 app.command()(generate)
+app.command()(book)
 app.command()(export_voice)
 app.command()(voices)
 app.command()(models)

@@ -34,6 +34,9 @@ def generate(
     play: speech_options.Play = False,
     speed: speech_options.Speed = 1.0,
     report: speech_options.Report = None,
+    subtitles: speech_options.Subtitles = None,
+    karaoke: speech_options.Karaoke = False,
+    words_file: speech_options.WordTimes = None,
     model: options.Model = None,
     language: options.Language = None,
     config: options.ConfigFile = None,
@@ -54,6 +57,7 @@ def generate(
     quiet: options.Quiet = False,
 ) -> None:
     """Say a text, into a WAV file, a pipe or a loudspeaker."""
+    from pocket_tts_jax.cli.captions import Captions
     from pocket_tts_jax.cli.speak import Speech, targets
     from pocket_tts_jax.text.lexicon import load_lexicon
     from pocket_tts_jax.text.pipeline import TextOptions
@@ -73,7 +77,8 @@ def generate(
         glue_short_chunks=glue_short_chunks,
         cut_at_words=cut_at_words,
     )
-    where = targets(output_path, format, play, speech_options.DEFAULT_OUTPUT, report)
+    captions = Captions(subtitles, words_file, karaoke)
+    where = targets(output_path, format, play, speech_options.DEFAULT_OUTPUT, report, captions)
     tts_model = TTSModel.load_model(
         language,
         config,

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
+from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.audio.play import Player, find_player, playing
 from pocket_tts_jax.audio.stretch import TimeStretch
 from pocket_tts_jax.audio.write import Writer, open_writer
 from pocket_tts_jax.cli import signals
+from pocket_tts_jax.cli.captions import Captions, check_place, write_text
 from pocket_tts_jax.cli.console import say, stderr
 from pocket_tts_jax.errors import AudioError, ConfigError
-from pocket_tts_jax.files.atomic import atomic_file
 from pocket_tts_jax.files.hub import is_remote, resolve
 from pocket_tts_jax.generation.ending import ChunkReport
 from pocket_tts_jax.voice.state import VoiceState
@@ -33,27 +34,35 @@ TAIL_SECONDS = 0.2  # of silence: some players swallow the end of a file; the re
 
 @dataclass(frozen=True)
 class Targets:
-    """Where speech goes: a path or "-" with its format, a player, or both; and its report."""
+    """Where speech goes: a path or "-" with its format, a player, or both; its report, subtitles
+    and word times."""
 
     path: str | None
     format: str | None
     player: Player | None
     report: Path | None
+    captions: Captions
 
 
 def targets(
-    path: str | None, format: str | None, play: bool, default: str, report: Path | None = None
+    path: str | None,
+    format: str | None,
+    play: bool,
+    default: str,
+    report: Path | None = None,
+    captions: Captions | None = None,
 ) -> Targets:
-    """The targets of a command line. ConfigError for a format or a report without a place."""
+    """The targets of a command line. ConfigError for a format or a file without a place."""
     if path is None and not play:
         path = f"{default.removesuffix('.wav')}.{format}" if format else default
     if path is None and format is not None:
         raise ConfigError("--format describes a file or a pipe: name it with -o.")
     if report is not None:
         report = report.expanduser()
-        if report.is_dir() or not report.parent.is_dir():
-            raise ConfigError(f"The report {report} must be a file in a folder that exists.")
-    return Targets(path, format, find_player() if play else None, report)
+        check_place("report", report)
+    captions = captions or Captions()
+    captions.check()
+    return Targets(path, format, find_player() if play else None, report, captions)
 
 
 @dataclass
@@ -72,14 +81,16 @@ class Speech:
     truncate: bool = True
     offline: bool = False
     chunks: list[dict[str, Any]] = field(default_factory=list, init=False)
+    words: list[SpokenWord] = field(default_factory=list, init=False)  # at speed 1
     samples: int = field(default=0, init=False)  # at speed 1
 
     def run(self, where: Targets, *, quiet: bool = False) -> None:
-        """Speak into `where`; the report is written also when it was interrupted."""
+        """Speak into `where`; report and captions are written also when it was interrupted."""
         stretch = TimeStretch(self.speed, self.model.sample_rate)
         name, state = self._voice()
         start = time.perf_counter()
-        frames = self._frames(state)  # before an old file is touched: the text may be refused
+        # Before an old file is touched: the text may be refused.
+        frames = self._frames(state, where.captions.wanted)
         say(f"Seed {self.seed}", quiet=quiet)
         try:
             # The player's end is waited for, and an error of it told, when the file is whole.
@@ -91,11 +102,12 @@ class Speech:
                     raise
                 self._tell_what_was_written(where, name, time.perf_counter() - start, quiet)
         except BaseException:
-            self._write_report(where.report, name, hide_errors=True)
+            with suppress(AudioError):  # the first error is told
+                self._write_beside(where, name)
             raise
         finally:
             signals.finish = None
-        self._write_report(where.report, name)
+        self._write_beside(where, name)
 
     def _speak(
         self,
@@ -121,7 +133,8 @@ class Speech:
         """What is done at the end of an interrupted command whose model does not answer."""
         with suppress(AudioError, OSError):
             file.finish()
-        self._write_report(where.report, name, hide_errors=True)
+        with suppress(AudioError):
+            self._write_beside(where, name)
         self._tell_where_to_go_on(where, quiet)
 
     def _write(
@@ -162,7 +175,7 @@ class Speech:
             source = str(resolve(name, what="the voice", offline=self.offline))
         return name, self.model.get_state_for_audio_prompt(source, truncate=self.truncate)
 
-    def _frames(self, voice: VoiceState) -> Iterator[np.ndarray]:
+    def _frames(self, voice: VoiceState, timed: bool) -> Iterator[np.ndarray]:
         return self.model.generate_audio_stream(
             voice,
             self.text,
@@ -173,6 +186,7 @@ class Speech:
             first_chunk=self.first_chunk,
             stop=signals.stopping,
             on_chunk=self._add_chunk,
+            on_word=self.words.append if timed else None,
         )
 
     def _file(self, where: Targets) -> AbstractContextManager[Writer | None]:
@@ -220,9 +234,14 @@ class Speech:
                 quiet=quiet,
             )
 
-    def _write_report(self, path: Path | None, voice: str, *, hide_errors: bool = False) -> None:
-        if path is None:
-            return
+    def _write_beside(self, where: Targets, voice: str) -> None:
+        """The report and the captions."""
+        if where.report is not None:
+            self._write_report(where.report, voice)
+        words = [word.at_speed(self.speed) for word in self.words]
+        where.captions.write(self.text, words, self.options.pauses)
+
+    def _write_report(self, path: Path, voice: str) -> None:
         content = {
             "engine": self.model.engine.name,
             "precision": self.model.engine.precision,
@@ -233,13 +252,7 @@ class Speech:
             "seconds": self._seconds(self.samples),
             "chunks": self.chunks,
         }
-        data = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        try:
-            with atomic_file(path) as file:
-                file.write(data.encode())
-        except OSError as error:
-            if not hide_errors:  # behind an error that came first
-                raise AudioError(f"The report {path} cannot be written: {error}") from error
+        write_text("report", path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _played(player: Writer, samples: np.ndarray) -> bool:

@@ -126,3 +126,21 @@ Report = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Subtitles = Annotated[
+    Path | None,
+    typer.Option(
+        "--subtitles", help="Write subtitles: a .srt, .vtt or .json file.", rich_help_panel=_OUTPUT
+    ),
+]
+Karaoke = Annotated[
+    bool,
+    typer.Option(
+        "--karaoke", help="Light up each word in .vtt subtitles.", rich_help_panel=_OUTPUT
+    ),
+]
+WordTimes = Annotated[
+    Path | None,
+    typer.Option(
+        "--words", help="Write a JSON file: when each word is spoken.", rich_help_panel=_OUTPUT
+    ),
+]

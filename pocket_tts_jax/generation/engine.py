@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,11 +15,21 @@ from pocket_tts_jax.voice.state import VoiceState
 Audio = Float[np.ndarray, " samples"]
 
 
+class Step(NamedTuple):
+    """One frame: the latent as the decoder takes it, the logit of "speech ends here", and what the
+    alignment heads looked at while it was made: shares of each token of the chunk, at most 1 in
+    all."""
+
+    latent: Float[np.ndarray, " z"]
+    eos_logit: float
+    attention: Float[np.ndarray, "heads tokens"]
+
+
 class Latents(Protocol):
     """FlowLM after the prefill of one chunk."""
 
-    def step(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
-        """The next latent (as the decoder takes it) and its EOS logit. Noise in, no randomness."""
+    def step(self, noise: Float[np.ndarray, " z"]) -> Step:
+        """The next frame. Noise in, no randomness."""
         ...
 
 

@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from pocket_tts_jax.alignment.spoken import SpokenWord
+from pocket_tts_jax.alignment.timer import WordTimer
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.generation.ending import ChunkReport, EndOfSpeech, fade_in, warn_of_limit
-from pocket_tts_jax.generation.engine import Decoder, Engine
+from pocket_tts_jax.generation.engine import Decoder, Engine, Job, Step
 from pocket_tts_jax.generation.noise import chunk_key, noise
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.shapes import Float
@@ -41,6 +43,7 @@ _NOISE_FRAMES = 16  # drawn at once: one call for many frames is cheaper
 
 Frame = Float[np.ndarray, " samples"]
 OnChunk = Callable[[ChunkReport], None]
+OnWord = Callable[[SpokenWord], None]
 
 
 def stream(
@@ -52,60 +55,54 @@ def stream(
     first_chunk: int = 0,
     stop: threading.Event | None = None,
     on_chunk: OnChunk | None = None,
+    on_word: OnWord | None = None,
 ) -> Generator[Frame, None, None]:
     """Yield the frames of all prompts, `frame_size` samples each (a pause may end in a shorter).
 
     `first_chunk` is the index of the first prompt, which its noise depends on: a text resumed at
     a chunk continues with the bytes of the whole. `on_chunk` is called in the caller's thread
-    when a chunk's last frame has been yielded. Errors of the model's thread are raised here.
+    when a chunk's last frame has been yielded, and `on_word` with each of the prompts' words, at
+    most 0.5 s of audio after its end. Errors of the model's thread are raised here.
     """
     producer = _Producer(engine, voice, prompts, sampling, first_chunk, stop)
+    mimi = engine.config.mimi
+    timer = None if on_word is None else WordTimer(mimi.sample_rate, on_word)
     try:
         # A fresh one for each chunk, the first of them ready before its latents are.
         decoders = itertools.chain([engine.decoder()], iter(engine.decoder, None))
-        while True:
-            item = producer.take()
-            for frame in _frames_of(item, decoders, engine, producer):
+        while (item := producer.take()) is not None:
+            if isinstance(item, Pause):
+                frames = _silent_frames(item.samples(mimi.sample_rate), mimi.frame_size, timer)
+            else:
+                frames = _decode_chunk(item, next(decoders), mimi.sample_rate, producer, timer)
+            for frame in frames:
                 if producer.stopped:
                     return
                 yield frame
-            if isinstance(item, Pause):
+            if isinstance(item, Pause) or producer.report is None:
                 continue
-            report = producer.report
-            if report is None:  # the end of everything, or stopped
-                return
-            warn_of_limit(report)
+            warn_of_limit(producer.report)
+            if timer is not None:
+                timer.end()
             if on_chunk is not None:
-                on_chunk(report)
+                on_chunk(producer.report)
     finally:
         producer.close()
 
 
-def _frames_of(
-    item: "np.ndarray | Pause | None",
-    decoders: Iterator[Decoder],
-    engine: Engine,
-    producer: "_Producer",
-) -> Iterator[Frame]:
-    if isinstance(item, Pause):
-        mimi = engine.config.mimi
-        return _silent_frames(item.samples(mimi.sample_rate), mimi.frame_size)
-    if item is None:
-        return iter(())
-    return _decode_chunk(next(decoders), engine.config.mimi.sample_rate, producer, item)
-
-
 def _decode_chunk(
-    decoder: Decoder, sample_rate: int, producer: "_Producer", latent: np.ndarray
+    job: Job, decoder: Decoder, sample_rate: int, producer: "_Producer", timer: WordTimer | None
 ) -> Iterator[Frame]:
-    """Decode latents from the queue until the chunk's report comes."""
-    pending, calls = [latent], 0
-    open_chunk = True
+    """Decode a chunk's steps from the queue until its report comes."""
+    if timer is not None:
+        timer.begin(job.chunk, job.prompt.words, len(job.prompt.ids))
+    pending: list[Step] = []
+    calls, open_chunk = 0, True
     while pending or open_chunk:
         wanted = SCHEDULE[min(calls, len(SCHEDULE) - 1)]
         while open_chunk and len(pending) < wanted:
             item = producer.take()
-            if isinstance(item, np.ndarray):
+            if isinstance(item, Step):
                 pending.append(item)
             else:
                 open_chunk = False
@@ -113,22 +110,28 @@ def _decode_chunk(
             return
         # At the end of a chunk fewer are left: the largest compiled size that they fill.
         size = max(n for n in SCHEDULE if n <= min(wanted, len(pending)))
-        audio = decoder.decode(np.stack(pending[:size]))
+        audio = decoder.decode(np.stack([step.latent for step in pending[:size]]))
         producer.go_on()
-        del pending[:size]
         if calls == 0:
             audio = fade_in(audio, sample_rate)
         calls += 1
-        yield from audio.reshape(size, -1)
+        for step, frame in zip(pending[:size], audio.reshape(size, -1), strict=True):
+            if timer is not None:
+                timer.hear(frame, step.attention)
+            yield frame
+        del pending[:size]
 
 
-def _silent_frames(samples: int, frame_size: int) -> Iterator[Frame]:
+def _silent_frames(samples: int, frame_size: int, timer: WordTimer | None) -> Iterator[Frame]:
+    if timer is not None:
+        timer.pause(samples)
     for start in range(0, samples, frame_size):
         yield np.zeros(min(frame_size, samples - start), np.float32)
 
 
 class _Producer:
-    """The thread that makes latents. The queue holds a chunk's latents, its report, …, None."""
+    """The thread that makes latents. The queue holds a chunk as a job, its steps, its report, …,
+    None."""
 
     def __init__(
         self,
@@ -174,22 +177,21 @@ class _Producer:
         self._thread.join()
         self._ended = True
 
-    def take(self) -> "np.ndarray | Pause | None":
-        """The next latent or pause; None at the end of a chunk (its `report` is set then) or of
-        everything."""
+    def take(self) -> Job | Pause | Step | None:
+        """What comes next; None at the end of a chunk (its `report` is set then), at the end of
+        everything and when stopped (it is not)."""
+        self.report = None
         while not self.stopped:
             try:
                 item = self._queue.get(timeout=0.05)
             except queue.Empty:
                 continue
-            if isinstance(item, np.ndarray | Pause):
-                self.report = None
-                return item
             if isinstance(item, BaseException):
                 raise item
+            if not isinstance(item, ChunkReport):
+                return item
             self.report = item
             return None
-        self.report = None
         return None
 
     def _put(self, item: object) -> None:
@@ -206,8 +208,10 @@ class _Producer:
                 if isinstance(item, Pause):
                     self._put(item)
                     continue
+                job = Job(index, item, self._voice, self._sampling)
+                self._put(job)
                 try:
-                    report = self._speak(index, item)
+                    report = self._speak(job)
                 except GenerationError as error:
                     raise GenerationError(f"Chunk {index} ({item.text!r}): {error}") from error
                 if report is None:
@@ -218,9 +222,10 @@ class _Producer:
         except BaseException as error:  # handed to the caller's thread, which raises it
             self._put(error)
 
-    def _speak(self, index: int, prompt: Prompt) -> ChunkReport | None:
-        """All latents of one chunk into the queue; None if stopped."""
-        sampling, width = self._sampling, self._engine.config.latent_dim
+    def _speak(self, job: Job) -> ChunkReport | None:
+        """All steps of one chunk into the queue; None if stopped."""
+        index, prompt, sampling = job.chunk, job.prompt, job.sampling
+        width = self._engine.config.latent_dim
         key = chunk_key(sampling.seed, index)
         latents = self._engine.start(self._voice, prompt, sampling.flow_steps)
         end = EndOfSpeech.of(sampling, prompt)
@@ -231,15 +236,15 @@ class _Producer:
             if frame % _NOISE_FRAMES == 0:
                 temperature, clamp = sampling.temperature, sampling.noise_clamp
                 draws = noise(key, frame, _NOISE_FRAMES, width, temperature, clamp)
-            latent, eos_logit = latents.step(draws[frame % _NOISE_FRAMES])
-            if not math.isfinite(eos_logit):
+            step = latents.step(draws[frame % _NOISE_FRAMES])
+            if not math.isfinite(step.eos_logit):
                 raise GenerationError(
                     f"The model gave a value that is not finite in frame {frame}. Its weights or "
                     "its voice are damaged."
                 )
-            if end.reached(frame, eos_logit):
+            if end.reached(frame, step.eos_logit):
                 return ChunkReport(index, prompt.text, len(prompt.ids), frame, True)
-            self._put(latent)
+            self._put(step)
             while not (self._first_decoded.wait(0.05) or self.stopped):
                 pass
         eos = end.eos_frame is not None

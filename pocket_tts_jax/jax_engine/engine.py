@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax.config import MAX_TOKENS, Config
 from pocket_tts_jax.errors import ConfigError
-from pocket_tts_jax.generation.engine import Audio, Job
+from pocket_tts_jax.generation.engine import Audio, Job, Step
 from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.jax_engine.sizes import (
@@ -32,6 +32,7 @@ from pocket_tts_jax.model.flow_lm import FlowLM, FlowLMState, StepOutput
 from pocket_tts_jax.model.mimi import DecoderState, EncoderState, Mimi
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.state import VoiceState
+from pocket_tts_jax.weights.alignment import Alignment, alignment_of
 from pocket_tts_jax.weights.checkpoint import fingerprint, parameter_tree, release
 
 ENCODER_FRAMES = 8  # per encoder call
@@ -121,10 +122,15 @@ class JaxEngine:
 
     name, precision = "jax", "fp32"
 
-    def __init__(self, config: Config, tensors: dict[str, np.ndarray]):
+    def __init__(
+        self, config: Config, tensors: dict[str, np.ndarray], alignment: Alignment | None = None
+    ):
+        """`alignment` None takes the heads that a model without a name gets."""
+        self.alignment = alignment or alignment_of(config)
         self.transformer_fingerprint = fingerprint(tensors, "flow_lm.transformer.")
         self.weights_fingerprint = fingerprint(tensors)
-        self.functions = compiled_functions(FlowLM.of(config), Mimi(config.mimi))  # pyright: ignore
+        lm = FlowLM.of(config, alignment_heads=self.alignment.heads)
+        self.functions = compiled_functions(lm, Mimi(config.mimi))  # pyright: ignore
         self.process = self.functions.process
         self._encoder = {n: t for n, t in tensors.items() if n.startswith(ENCODER)}
         with self.process:
@@ -257,6 +263,7 @@ class JaxLatents:
         self._params = engine.flow_lm_params
         self._step: Callable = partial(engine.functions.step, flow_steps=flow_steps)
         self._position = voice.length + len(tokens)
+        self._text = slice(voice.length, self._position)
         pieces = split_prefix(tokens)
         end = voice.length + sum(length for _, length in pieces)
         capacity = capacity_for(max(end, self._position + 1))
@@ -269,17 +276,18 @@ class JaxLatents:
         self._state = state
         self._latent = np.asarray(self._params["bos_emb"])[None]  # JAX would compile the [None]
 
-    def step(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
+    def step(self, noise: Float[np.ndarray, " z"]) -> Step:
         with self._process:
             return self._run(noise)
 
-    def _run(self, noise: Float[np.ndarray, " z"]) -> tuple[Float[np.ndarray, " z"], float]:
+    def _run(self, noise: Float[np.ndarray, " z"]) -> Step:
         if self._position == self._state.layers[0].k.shape[2]:
             self._state = grow(self._state)
         output, self._state = self._step(self._params, self._state, self._latent, noise[None])
         self._position += 1
         self._latent = output.latent
-        return np.asarray(output.latent)[0], float(np.asarray(output.eos_logit)[0])
+        attention = np.asarray(output.attention)[0, :, self._text]
+        return Step(np.asarray(output.latent)[0], float(np.asarray(output.eos_logit)[0]), attention)
 
 
 class JaxDecoder:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pocket_tts_jax.errors import ConfigError, VoiceCloningUnavailable
-from pocket_tts_jax.generation.batch import speak_in_turn
+from pocket_tts_jax.generation.batch import speak_together
 from pocket_tts_jax.generation.engine import Audio, Job
 from pocket_tts_jax.litert_engine.flow_lm import LiteRTFlowLM, LiteRTLatents
 from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
@@ -104,9 +104,15 @@ class LiteRTEngine:
     def decoder(self) -> LiteRTDecoder:
         return LiteRTDecoder(self.mimi, self.config)
 
+    @property
+    def batches(self) -> bool:
+        """Whether streams at the same time share the steps of FlowLM."""
+        return bool(self.folder.batches)
+
     def speak(self, jobs: Sequence[Job]) -> list[Audio]:
-        """The samples of every job, one after the other."""
-        return speak_in_turn(self, jobs)
+        """The samples of every job, as many at a time as the export has rows for."""
+        rows = max(self.folder.batches, default=1)
+        return speak_together(self, jobs, rows)
 
     def warmup(self, flow_steps: int, max_tokens: int) -> None:
         """Does nothing: loading has packed the weights of all signatures."""

@@ -12,9 +12,10 @@ from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.files.read import LARGEST_JSON, check_regular, parse_json, read_text
 from pocket_tts_jax.files.verify import damage, is_intact
 from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.weights.settings import ModelSettings
 
 FORMAT = "pocket-tts-jax export"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SETTINGS = ("config.yaml", "voice.json")
@@ -25,6 +26,13 @@ _TYPES = {
     "fingerprint": str,
     "config": str,
     "signatures": dict,
+    "batch": list,
+    "alignment": dict,
+    "alignment.heads": list,
+    "generation": dict,
+    "text": dict,
+    "voices": dict,
+    "voices.names": list,
     "tokenizer.kind": str,
     "tokenizer.path": str,
     "cache.capacities": list,
@@ -50,9 +58,31 @@ class ExportFolder:
         return self.manifest["precision"]
 
     @property
+    def alignment_heads(self) -> tuple[tuple[int, int], ...]:
+        """The (layer, head) pairs whose attention a step returns."""
+        return tuple((layer, head) for layer, head in self.manifest["alignment"]["heads"])
+
+    @property
+    def settings(self) -> ModelSettings:
+        """The settings of the model that was exported."""
+        return ModelSettings(
+            max_tokens=self.manifest["generation"]["max_tokens"],
+            default_voice=self.manifest["voices"]["default"],
+            has_voice_cloning=self.has("mimi_encoder.tflite"),
+            normalize=self.manifest["text"]["normalize"],
+            notice=self.manifest.get("notice"),
+            alignment_heads=self.manifest["alignment"]["heads"],
+        )
+
+    @property
     def capacities(self) -> tuple[int, ...]:
         """Slots of the caches that there are signatures for, smallest first."""
         return tuple(self.manifest["cache"]["capacities"])
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Numbers of rows that there are batched steps for, smallest first; empty if none."""
+        return tuple(self.manifest["batch"])
 
     def constant(self, name: str) -> Float[np.ndarray, " n"] | None:
         """`bos` (the first latent) or `voice_start` (an embedding before a voice, if any)."""
@@ -150,7 +180,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     version = manifest.get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {version}, this package reads {FORMAT_VERSION}. {_AGAIN}"
+            f"{path} has format version {version}, this package reads {FORMAT_VERSION}. Export the "
+            "model again with this package: python -m exporters.tflite --model MODEL --out FOLDER."
         )
     return manifest
 
@@ -165,7 +196,7 @@ def _wrong_fields(manifest: dict[str, Any]) -> list[str]:
     files, fields = manifest.get("files"), dict(manifest)
     if not isinstance(files, dict):
         return ["the manifest lists no files"]
-    for key in ("tokenizer", "cache", "constants"):
+    for key in ("tokenizer", "cache", "constants", "alignment", "voices"):
         inner = manifest.get(key)
         fields |= {f"{key}.{n}": v for n, v in inner.items()} if isinstance(inner, dict) else {}
     right = {key: isinstance(fields.get(key), kind) for key, kind in _TYPES.items()}

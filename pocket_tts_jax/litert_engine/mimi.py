@@ -10,7 +10,7 @@ from pocket_tts_jax.shapes import Float
 
 _FRAMES = re.compile(r"(?:decode|encode)_(\d+)")
 # Eight frames in one call take as long as in two, and 8 MB more.
-_AT_ONCE = 4
+AT_ONCE = 4
 
 
 class LiteRTDecoder:
@@ -30,7 +30,7 @@ class LiteRTDecoder:
         pieces, begin = [], 0
         while begin < len(latents):
             left = len(latents) - begin
-            size = max(n for n in self._sizes if n <= min(left, _AT_ONCE))
+            size = max(n for n in self._sizes if n <= min(left, AT_ONCE))
             pieces.append(self._decode(latents[begin : begin + size]))
             begin += size
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

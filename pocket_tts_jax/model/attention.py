@@ -94,20 +94,24 @@ class Attention(nn.Module):
 
     def __call__(
         self, x: Float[Array, "b t d"], cache: KVCache, rope: Rotation, mask: Mask
-    ) -> tuple[Float[Array, "b t d"], KVCache]:
+    ) -> tuple[Float[Array, "b t d"], KVCache, Float[Array, "b h t slots"]]:
+        """The update, the new rows, and what each head looked at in the cache."""
         b, t, _ = x.shape
         heads = self.in_proj(x).reshape(b, t, -1, self.head_dim).transpose(0, 2, 1, 3)
         q = rotate(heads[:, : self.num_heads], rope, self.rope_layout)
         k, v = jnp.split(heads[:, self.num_heads :], 2, axis=1)
         rows = KVCache(rotate(k, rope, self.rope_layout), v)
-        y = attend(q, cache, rows, mask)
-        return self.out_proj(y.transpose(0, 2, 1, 3).reshape(b, t, -1)), rows
+        y, weights = attend(q, cache, rows, mask)
+        return self.out_proj(y.transpose(0, 2, 1, 3).reshape(b, t, -1)), rows, weights
 
 
 def attend(
     q: Float[Array, "b h t d"], cache: KVCache, rows: KVCache, mask: Mask
-) -> Float[Array, "b h t d"]:
-    """Softmax attention over [cache ; rows]. Query heads share key heads in consecutive groups."""
+) -> tuple[Float[Array, "b h t d"], Float[Array, "b h t slots"]]:
+    """Softmax attention over [cache ; rows], and its weights on the cache.
+
+    Query heads share key heads in consecutive groups.
+    """
     b, h, t, d = q.shape
     kv_heads = rows.k.shape[1]
     groups = h // kv_heads
@@ -121,4 +125,4 @@ def attend(
     scores = jnp.where(visible[:, None, None], scores, MASKED)
     weights = jax.nn.softmax(scores, axis=-1).reshape(b, kv_heads, groups * t, slots + t)
     y = weights[..., :slots] @ cache.v + weights[..., slots:] @ rows.v
-    return y.reshape(b, h, t, d)
+    return y.reshape(b, h, t, d), weights[..., :slots].reshape(b, h, t, slots)

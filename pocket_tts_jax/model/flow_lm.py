@@ -3,7 +3,8 @@
 One causal sequence, [voice, text, audio latents], positions running on. `forward` reads the
 cache and returns the new rows; `prefill` and `step` write them. The first audio input is the
 learned `bos_emb`, which the caller passes as the first latent. Noise is an input of `step` and
-the EOS logit an output, so that every engine can be compared number by number.
+the EOS logit an output, so that every engine can be compared number by number. The attention of
+a few heads comes out too: it says which tokens a frame speaks.
 """
 
 from typing import NamedTuple
@@ -28,10 +29,12 @@ class FlowLMState(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """The next latent (normalised), and the logit of "speech ends here"."""
+    """The next latent (normalised), the logit of "speech ends here", and the attention of the
+    `alignment_heads` over the slots of the cache (0 from `position` on)."""
 
     latent: Float[Array, "b z"]
     eos_logit: Float[Array, " b"]
+    attention: Float[Array, "b heads slots"]
 
 
 def init_state(config: FlowLMConfig, batch: int, capacity: int) -> FlowLMState:
@@ -69,6 +72,7 @@ class Backbone(nn.Module):
 
     config: FlowLMConfig
     rope_layout: RopeLayout
+    alignment_heads: tuple[tuple[int, int], ...]
 
     def setup(self) -> None:
         c, (heads, kv_heads, head_dim) = self.config.transformer, head_shape(self.config)
@@ -84,29 +88,41 @@ class Backbone(nn.Module):
 
     def __call__(
         self, x: Float[Array, "b t d"], state: FlowLMState
-    ) -> tuple[Float[Array, "b t d"], tuple[KVCache, ...]]:
+    ) -> tuple[Float[Array, "b t d"], tuple[KVCache, ...], Float[Array, "b heads t slots"]]:
         t, head_dim = x.shape[1], head_shape(self.config)[2]
         positions = state.position[:, None] + jnp.arange(t, dtype=jnp.int32)[None, :]
         rope = rotation(positions, head_dim, self.config.transformer.max_period)
         mask = linear_mask(state.position, t, state.layers[0].k.shape[2])
-        rows = []
+        rows, weights = [], []
         for layer, cache in zip(self.layers, state.layers, strict=True):
-            x, new = layer(x, cache, rope, mask)
+            x, new, attention = layer(x, cache, rope, mask)
             rows.append(new)
-        return x, tuple(rows)
+            weights.append(attention)
+        seen = [weights[layer][:, head] for layer, head in self.alignment_heads]
+        return x, tuple(rows), jnp.stack(seen, axis=1) if seen else weights[0][:, :0]
 
 
 class FlowLM(nn.Module):
-    """All of FlowLM. Apply one of its methods: `model.apply(params, ..., method="step")`."""
+    """All of FlowLM. Apply one of its methods: `model.apply(params, ..., method="step")`.
+
+    `alignment_heads` are the (layer, head) pairs whose attention a step returns.
+    """
 
     config: FlowLMConfig
     latent_dim: int
     encoded_dim: int
     rope_layout: RopeLayout = "interleaved"
+    alignment_heads: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def of(cls, config: Config, rope_layout: RopeLayout = "interleaved") -> "FlowLM":
-        return cls(config.flow_lm, config.latent_dim, config.mimi.encoded_dim, rope_layout)
+    def of(
+        cls,
+        config: Config,
+        rope_layout: RopeLayout = "interleaved",
+        alignment_heads: tuple[tuple[int, int], ...] = (),
+    ) -> "FlowLM":
+        widths = config.latent_dim, config.mimi.encoded_dim
+        return cls(config.flow_lm, *widths, rope_layout, alignment_heads)
 
     def setup(self) -> None:
         c, d_model = self.config, self.config.transformer.d_model
@@ -123,7 +139,7 @@ class FlowLM(nn.Module):
         self.emb_mean = self.param("emb_mean", nn.initializers.zeros_init(), latent)
         self.emb_std = self.param("emb_std", nn.initializers.ones_init(), latent)
         self.input_linear = Linear(d_model, use_bias=False)
-        self.transformer = Backbone(c, self.rope_layout)
+        self.transformer = Backbone(c, self.rope_layout, self.alignment_heads)
         self.out_norm = LayerNorm(1e-5)
         if c.z_dim is not None:
             self.z_proj = Linear(c.z_dim, use_bias=False)
@@ -153,20 +169,26 @@ class FlowLM(nn.Module):
         self, embeddings: Float[Array, "b t d"], state: FlowLMState
     ) -> tuple[Float[Array, "b t h"], tuple[KVCache, ...]]:
         """Hidden states that the heads read, and the new rows; the cache is only read."""
-        x, rows = self.transformer(embeddings, state)
+        hidden, rows, _ = self.forward_with_attention(embeddings, state)
+        return hidden, rows
+
+    def forward_with_attention(
+        self, embeddings: Float[Array, "b t d"], state: FlowLMState
+    ) -> tuple[Float[Array, "b t h"], tuple[KVCache, ...], Float[Array, "b heads t slots"]]:
+        x, rows, attention = self.transformer(embeddings, state)
         x = self.out_norm(x)
-        return (x if self.config.z_dim is None else self.z_proj(x)), rows
+        return (x if self.config.z_dim is None else self.z_proj(x)), rows, attention
 
     def heads(
         self, hidden: Float[Array, "b h"], noise: Float[Array, "b z"], flow_steps: int = 1
-    ) -> StepOutput:
+    ) -> tuple[Float[Array, "b z"], Float[Array, " b"]]:
         """The sample and the EOS logit of one position."""
 
         def velocity(x: Array, *times: Array) -> Array:
             return self.flow_net(hidden, x, times)
 
         latent = sample(velocity, noise, self.config.flow.type, flow_steps)
-        return StepOutput(latent, self.out_eos(hidden)[..., 0])
+        return latent, self.out_eos(hidden)[..., 0]
 
     def prefill(
         self,
@@ -189,8 +211,11 @@ class FlowLM(nn.Module):
         flow_steps: int = 1,
     ) -> tuple[StepOutput, tuple[KVCache, ...]]:
         """`step` without the write: the next latent, and the rows that `append` puts away."""
-        hidden, rows = self.forward(self.embed_audio(latent[:, None]), state)
-        return self.heads(hidden[:, 0], noise, flow_steps), rows
+        hidden, rows, attention = self.forward_with_attention(
+            self.embed_audio(latent[:, None]), state
+        )
+        latent, eos_logit = self.heads(hidden[:, 0], noise, flow_steps)
+        return StepOutput(latent, eos_logit, attention[:, :, 0]), rows
 
     def step(
         self,

@@ -43,12 +43,12 @@ class TransformerLayer(nn.Module):
 
     def __call__(
         self, x: Float[Array, "b t d"], cache: KVCache, rope: Rotation, mask: Mask
-    ) -> tuple[Float[Array, "b t d"], KVCache]:
-        update, rows = self.self_attn(self.norm1(x), cache, rope, mask)
+    ) -> tuple[Float[Array, "b t d"], KVCache, Float[Array, "b h t slots"]]:
+        update, rows, weights = self.self_attn(self.norm1(x), cache, rope, mask)
         x = x + (update if self.layer_scale is None else self.layer_scale_1(update))
         update = self.linear2(jax.nn.gelu(self.linear1(self.norm2(x)), approximate=True))
         x = x + (update if self.layer_scale is None else self.layer_scale_2(update))
-        return x, rows
+        return x, rows, weights
 
 
 class WindowState(NamedTuple):
@@ -95,7 +95,7 @@ class Layers(nn.Module):
         mask = window_mask(state.position, t, state.layers[0].k.shape[2], c.context)
         layers = []
         for layer, window in zip(self.layers, state.layers, strict=True):
-            x, rows = layer(x, window, rope, mask)
+            x, rows, _ = layer(x, window, rope, mask)
             layers.append(shift_rows(window, rows))
         return x, WindowState(tuple(layers), state.position + t)
 

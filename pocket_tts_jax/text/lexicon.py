@@ -10,12 +10,13 @@ stand for any white space. What a term was replaced by is not searched again.
 """
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.files.read import LARGEST_JSON, parse_json, read_text
+from pocket_tts_jax.text.traced import replace_spans
 
 _LONGEST = 200  # letters of a term
 _BEGINNING = 3  # letters of a term by which it is found
@@ -52,19 +53,19 @@ class Lexicon:
     def apply(self, text: str) -> str:
         """`text` with every term replaced by its reading."""
         plain, places = _with_single_spaces(text)
-        lowered = _lower(plain)
-        pieces, done, start = [], 0, 0
-        while start < len(plain):
-            found = None
-            if start == 0 or not _in_word(plain[start - 1]):
-                found = self._at(plain, lowered, start)
-            if found is None:
-                start += 1
-                continue
-            end, reading = found
-            pieces += [text[done : places[start]], reading]
-            done, start = places[end], end
-        return "".join([*pieces, text[done:]])
+        found = self._found(plain, _lower(plain))
+        return replace_spans(text, ((places[i], places[j], reading) for i, j, reading in found))
+
+    def _found(self, text: str, lowered: str) -> Iterator[tuple[int, int, str]]:
+        """Where each term begins and ends, and its reading."""
+        start = 0
+        while start < len(text):
+            term = None
+            if start == 0 or not _in_word(text[start - 1]):
+                term = self._at(text, lowered, start)
+            if term is not None:
+                yield start, *term
+            start = start + 1 if term is None else term[0]
 
     def _at(self, text: str, lowered: str, start: int) -> tuple[int, str] | None:
         """The end and the reading of the longest term that begins at `start`."""
@@ -109,7 +110,7 @@ def _with_single_spaces(text: str) -> tuple[str, list[int]]:
     """`text` with one space for each run of white space, and where each of its characters (and
     its end) was."""
     characters, places = [], []
-    for place, character in enumerate(text):
+    for place, character in enumerate(str(text)):
         space = character.isspace()
         if space and characters and characters[-1] == " ":
             continue

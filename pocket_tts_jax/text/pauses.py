@@ -61,6 +61,11 @@ def split_pauses(text: str) -> list[str | Pause]:
     return segments
 
 
+def blank_marks(text: str) -> str:
+    """`text` with spaces in place of its pause marks, of the same length."""
+    return _MARK.sub(lambda mark: " " * len(mark[0]), text)
+
+
 def _add_text(segments: list[str | Pause], text: str) -> None:
     marks = _LEADING_MARKS.match(text)
     behind = marks[0] if marks else ""

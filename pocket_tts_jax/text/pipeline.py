@@ -19,7 +19,9 @@ from pocket_tts_jax.text.lexicon import Lexicon
 from pocket_tts_jax.text.pauses import Pause, split_pauses
 from pocket_tts_jax.text.prepare import Prompt, TextRules, make_prompt, prepare_text
 from pocket_tts_jax.text.tokenizer import Tokenizer
+from pocket_tts_jax.text.traced import Traced
 from pocket_tts_jax.text.typography import fold_typography
+from pocket_tts_jax.text.words import WordFinder
 from pocket_tts_jax.weights.source import ModelSource
 
 Item = Prompt | Pause
@@ -65,13 +67,17 @@ def iter_prompts(
     options: TextOptions | None = None,
     max_tokens: int | None = None,
     first_chunk: int = 0,
+    *,
+    words: bool = False,
 ) -> Iterator[Item]:
     """The prompts of `text` from chunk `first_chunk` on, and the pauses between them.
 
     `max_tokens` None takes the model's. The first prompt is made at once, so that TextError for a
     text with nothing to speak is raised here; the others as they are asked for. Pauses alone are
-    something to speak.
+    something to speak. With `words` the prompts have the words of `text` that they say.
     """
+    if words:
+        text = Traced(text)
     options = options or TextOptions()
     _check_language(source, options)
     limit = source.settings.max_tokens if max_tokens is None else max_tokens
@@ -101,7 +107,7 @@ def _items(
     max_tokens: int,
 ) -> Iterator[Item]:
     rules = TextRules.from_config(source.config)
-    own_letters = _has_own_letters(tokenizer)
+    own_letters = has_own_letters(tokenizer)
     frame_rate = source.config.mimi.frame_rate
     for segment in segments:
         if isinstance(segment, Pause):
@@ -111,17 +117,22 @@ def _items(
         if len(segments) > 1 and not spoken.strip():
             continue  # nothing was left between two pauses
         text = prepare_text(spoken, rules).text.strip()
+        finder = WordFinder(segment, text, tokenizer) if isinstance(text, Traced) else None
+        text = str(text)
         ids = tokenizer.encode(text)
         how = {"cut_at_words": options.cut_at_words, "glue_short": options.glue_short_chunks}
         chunks, same = tee(cut(ids, tokenizer, max_tokens, **how))
         written = as_written(same, text, tokenizer.decode(ids)) if own_letters else same
         for chunk, name in zip(chunks, written, strict=True):
             warn_if_long(chunk, tokenizer, max_tokens, name)
-            prompt = make_prompt(chunk, tokenizer, rules, frame_rate)
+            traced = chunk if finder is None else finder.trace(chunk)
+            prompt = make_prompt(traced, tokenizer, rules, frame_rate)
+            if finder is not None and isinstance(prompt.text, Traced):
+                prompt = replace(prompt, text=str(prompt.text), words=finder.words(prompt.text))
             yield replace(prompt, text=name) if own_letters else prompt
 
 
-def _has_own_letters(tokenizer: Tokenizer) -> bool:
+def has_own_letters(tokenizer: Tokenizer) -> bool:
     """Whether tokens decode to something else than they were made of, such as phonemes."""
     return tokenizer.decode(tokenizer.encode(_SAMPLE)).split() != _SAMPLE.split()
 

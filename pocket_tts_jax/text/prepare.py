@@ -15,15 +15,23 @@ from pocket_tts_jax.config import MAX_TOKENS, Config
 from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.text.chunks import check_max_tokens, cut, warn_if_long
 from pocket_tts_jax.text.tokenizer import Tokenizer
+from pocket_tts_jax.text.traced import sub
+from pocket_tts_jax.text.words import Word
 
 _SENTENCE_MARKS = tuple(".!?…")
 _WEAK_MARKS = tuple(",;:-–—")
 _CLOSERS = "\"'”’)]»"
+_SPACE = re.compile(r"\s+")
 _COMMA_AFTER_SENTENCE = re.compile(r"([.!?…])\s*[,;:]")
 
-_SHORT = 5  # words: below it, padding and more frames after the end
+SHORT = 5  # words: below it, padding and more frames after the end
 _PADDING = " " * 8
-_EXTRA_FRAMES = 2  # frames after the end that every chunk gets on top of the guess
+# Frames after the end: what every chunk gets on top of the guess by its words.
+_GUESS_SHORT, _GUESS = 3, 1
+_EXTRA_FRAMES = 2
+TAIL_SHORT, TAIL = _GUESS_SHORT + _EXTRA_FRAMES, _GUESS + _EXTRA_FRAMES
+# A chunk that is not over after this long will not end by itself.
+SLOWEST_TOKENS_PER_SECOND, EXTRA_SECONDS = 3, 2
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Prepared:
 class Prompt:
     """One chunk as the model is fed it. `text` is for people: `ids` are what counts.
 
+    `words` are those of the user's text that it says, where they were asked for.
     `frames_after_eos` is for callers and configurations that do not set it themselves (3 or 5);
     `max_frames` is where generation stops for want of an end.
     """
@@ -78,6 +87,7 @@ class Prompt:
     ids: tuple[int, ...]
     frames_after_eos: int
     max_frames: int
+    words: tuple[Word, ...] = ()
 
 
 def prepare_text(text: str, rules: TextRules) -> Prepared:
@@ -89,9 +99,9 @@ def prepare_text(text: str, rules: TextRules) -> Prepared:
     text = replace_characters(text.strip(), rules)
     if not text:
         raise TextError("There is nothing to speak: the text is empty. Pass at least one word.")
-    guess = 3 if _words(text) < _SHORT else 1
+    guess = _GUESS_SHORT if _words(text) < SHORT else _GUESS
     text = finish_end(finish_start(text, rules), rules)
-    if rules.pad_with_spaces_for_short_inputs and _words(text) < _SHORT:
+    if rules.pad_with_spaces_for_short_inputs and _words(text) < SHORT:
         text = _PADDING + text
     return Prepared(text, guess)
 
@@ -148,14 +158,15 @@ def make_prompt(
     `frame_rate` is the codec's, in Hz.
     """
     prepared = prepare_text(chunk, rules)
-    ids = tuple(tokenizer.encode(prepared.text))
+    ids = tuple(tokenizer.encode(str(prepared.text)))
     frames_after_eos = prepared.frames_after_eos_guess + _EXTRA_FRAMES
     return Prompt(prepared.text, ids, frames_after_eos, max_frames(len(ids), frame_rate))
 
 
 def max_frames(token_count: int, frame_rate: float = 12.5) -> int:
     """Frames after which a chunk of `token_count` tokens must have ended (3 tokens/s, plus 2 s)."""
-    return math.ceil((token_count / 3 + 2) * frame_rate)
+    seconds = token_count / SLOWEST_TOKENS_PER_SECOND + EXTRA_SECONDS
+    return math.ceil(seconds * frame_rate)
 
 
 def replace_characters(text: str, rules: TextRules) -> str:
@@ -164,7 +175,7 @@ def replace_characters(text: str, rules: TextRules) -> str:
     if rules.replace_characters:
         text = text.translate(str.maketrans(dict(rules.replace_characters)))
         # A deleted quote can leave a comma behind the mark that ended the quotation.
-        text = _COMMA_AFTER_SENTENCE.sub(r"\1", " ".join(text.split()))
+        text = sub(_COMMA_AFTER_SENTENCE, r"\1", sub(_SPACE, " ", text.strip()))
     text = text.replace("\n", " ").replace("\r", " ").replace("  ", " ")
     return text.replace(";", ",") if rules.remove_semicolons else text
 

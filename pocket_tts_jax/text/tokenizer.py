@@ -32,6 +32,15 @@ class Tokenizer(Protocol):
         """Text of `ids`: control tokens vanish, unknown ones are what the library makes of them."""
         ...
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters of `text`, as (start, end), that each id of `encode` stands for."""
+        ...
+
+    def pieces(self, text: str) -> list[str]:
+        """What each id of `encode(text)` decodes to, apart from white space: together they are
+        the characters of `decode(encode(text))`."""
+        ...
+
 
 class SentencePieceTokenizer:
     """A SentencePiece model (`tokenizer.model`)."""
@@ -47,6 +56,13 @@ class SentencePieceTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._processor.decode(list(ids))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return self._processor.encode(text, return_type="offset_mapping")["offsets"]
+
+    def pieces(self, text: str) -> list[str]:
+        decoded = self._processor.decode(self.encode(text), return_type="offset_mapping")
+        return [decoded["text"][start:end] for start, end in decoded["offsets"]]
 
 
 class JsonTokenizer:
@@ -82,6 +98,15 @@ class JsonTokenizer:
             raise CheckpointError(
                 f"The tokenizer {self._path} contradicts itself ({error}). Fetch the file again."
             ) from None
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return self._tokenizer.encode(text).offsets
+
+    def pieces(self, text: str) -> list[str]:
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=True)
+        return [stream.step(self._tokenizer, token) or "" for token in self.encode(text)]
 
 
 KINDS = {

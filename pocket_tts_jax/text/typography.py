@@ -6,6 +6,8 @@ filler syllables. Opt-in: some models have their own `replace_characters`, which
 
 import re
 
+from pocket_tts_jax.text.traced import sub
+
 _PLAIN = {
     "'": "‘’‚‛ʼ′`´",
     '"': "“”„‟″«»",
@@ -29,4 +31,4 @@ def fold_typography(text: str) -> str:
 
     An em dash becomes a hyphen between spaces, an en dash a hyphen (so `10–20` is `10-20`).
     """
-    return _LONG_DASH.sub(" - ", text).translate(_TABLE)
+    return sub(_LONG_DASH, " - ", text).translate(_TABLE)

@@ -20,6 +20,7 @@ class ModelSettings:
     max_tokens: longest chunk of text, in tokens. default_voice: name of the voice to use where
     the user chose none. has_voice_cloning: whether the encoder is trained. normalize: whether
     numbers must be written as words. notice: what a user must know before using the model.
+    alignment_heads: [layer, head] pairs whose attention follows the text.
     """
 
     max_tokens: int = MAX_TOKENS
@@ -27,6 +28,7 @@ class ModelSettings:
     has_voice_cloning: bool = True
     normalize: bool = False
     notice: str | None = None
+    alignment_heads: list[list[int]] | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "ModelSettings":

@@ -25,6 +25,7 @@ from pocket_tts_jax.config import (
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.files.fallback import resolve_with_fallback
 from pocket_tts_jax.files.hub import is_remote, resolve
+from pocket_tts_jax.weights.alignment import Alignment, alignment_of
 from pocket_tts_jax.weights.checkpoint import (
     Tensors,
     load_checkpoint,
@@ -55,6 +56,11 @@ class ModelSource:
     voices: Path | None = None  # a folder of voice files
     published: str | None = None  # the name whose predefined voices fit these weights
     offline: bool = False  # voices must not be fetched either
+
+    @property
+    def alignment(self) -> Alignment:
+        """The attention heads that follow the text."""
+        return alignment_of(self.config, self.published, self.settings.alignment_heads)
 
     @property
     def tokenizer_kind(self) -> str:

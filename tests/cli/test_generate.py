@@ -185,6 +185,42 @@ def test_speed_changes_the_length(stub: StubModel) -> None:
     assert samples(Path("x.wav")) == round(CHUNK / 1.25) + TAIL
 
 
+def test_subtitles_and_word_times(stub: StubModel) -> None:
+    files = ("--subtitles", "talk.srt", "--words", "w.json")
+    result = run("generate", "Hello there, world", *files, "--speed", "2")
+    assert result.exit_code == 0, result.output
+    assert Path("talk.srt").read_text() == (
+        "1\n00:00:00,000 --> 00:00:01,059\nHello there, world\n"
+    )
+    words = json.loads(Path("w.json").read_text())["words"]
+    assert [(w["text"], w["start"], w["end"]) for w in words] == [
+        ("Hello", 0.0, 0.2),
+        ("there,", 0.2, 0.4),
+        ("world", 0.4, 0.6),
+    ]
+    run("generate", "Hello you", "--subtitles", "talk.vtt", "--karaoke")
+    assert "<c>Hello</c> <00:00:00.400><c>you</c>" in Path("talk.vtt").read_text()
+
+
+def test_subtitles_that_cannot_be_written_are_refused_first(stub: StubModel) -> None:
+    for options, says in (
+        (("--subtitles", "a.txt"), "end in .srt"),
+        (("--subtitles", "no/a.srt"), "in a folder that exists"),
+        (("--words", "."), "in a folder that exists"),
+        (("--subtitles", "a.srt", "--karaoke"), "only .vtt"),
+        (("--karaoke",), "name them with --subtitles"),
+    ):
+        result = run("generate", "hello", *options)
+        assert result.exit_code == 1 and says in " ".join(result.stderr.split()), options
+        assert not stub.stream
+
+
+def test_subtitles_of_what_was_spoken_before_an_interruption(stub: StubModel) -> None:
+    stub.error, stub.fail_at = KeyboardInterrupt(), 7
+    assert run("generate", "one two", "-o", "x.wav", "--subtitles", "s.srt").exit_code == 130
+    assert "one" in Path("s.srt").read_text() and "two" not in Path("s.srt").read_text()
+
+
 def test_report(stub: StubModel) -> None:
     run("generate", "one two", "--report", "r.json", "--seed", "5", "--speed", "2")
     report = json.loads(Path("r.json").read_text())

@@ -17,7 +17,8 @@ from exporters.gate import against_model as reference
 from exporters.gate import gate as validate
 from exporters.gate import inspect_file as flatbuffer
 from exporters.gate import recheck as check
-from exporters.gate.against_file import Chain, Difference
+from exporters.gate.against_file import Chain
+from exporters.gate.difference import Difference
 from exporters.gate.recheck import check_folder
 from exporters.graph import functions as graph
 from exporters.tflite import export
@@ -129,7 +130,7 @@ def test_gate_sees_a_prefill_that_forgets_the_cache(monkeypatch: pytest.MonkeyPa
     source = build.open_model(str(tiny_model_folder()))
     tensors = source.load_tensors()
     weights = build.flow_lm_weights(tensors, source.config)
-    part = build.make_parts(weights, tensors, source.config, OPTIONS)[0]
+    part = build.make_parts(weights, tensors, source, OPTIONS)[0]
     found = reference.check_flow_lm(part.signatures, tensors, source.config)
     far = {(name, output) for name, output, value in found if value > reference.RELATIVE}
     # The first layer's rows do not depend on any attention.
@@ -152,9 +153,8 @@ def test_gate_sees_a_wrong_weight(tmp_path: Path) -> None:
     blob = bytearray(path.read_bytes())
     source = build.open_model(str(tiny_model_folder()))
     tensors = source.load_tensors()
-    part = build.make_parts(
-        build.flow_lm_weights(tensors, source.config), tensors, source.config, OPTIONS
-    )[1]
+    weights = build.flow_lm_weights(tensors, source.config)
+    part = build.make_parts(weights, tensors, source, OPTIONS)[1]
     weight = np.ascontiguousarray(part.signatures[0].weights.tree["convolutions"][-1]["weight"])
     pattern = weight.reshape(-1)[:8].tobytes()
     at = blob.find(pattern)

@@ -27,7 +27,7 @@ def test_both_routes_agree(tmp_path: Path) -> None:
     source = open_model(str(tiny_model_folder()))
     tensors = source.load_tensors()
     weights = flow_lm_weights(tensors, source.config)
-    for part in make_parts(weights, tensors, source.config, OPTIONS):
+    for part in make_parts(weights, tensors, source, OPTIONS):
         models = []
         for name, route in (("litert", convert.convert), ("jax2tf", jax2tf.convert)):
             path = tmp_path / f"{name}_{part.file}"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,16 +16,19 @@ import pytest
 
 from pocket_tts_jax.errors import ConfigError, GenerationError
 from pocket_tts_jax.generation.ending import FRAMES_BEFORE_EOS, ChunkReport, EndOfSpeech
+from pocket_tts_jax.generation.engine import Step
 from pocket_tts_jax.generation.noise import chunk_key, noise
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import SCHEDULE, stream
 from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.prepare import Prompt
+from pocket_tts_jax.text.words import Word
 from pocket_tts_jax.voice.state import VoiceState
 from tests.folders import ROOT
 
 WIDTH, FRAME = 4, 240
 VOICE = VoiceState(np.zeros((1, 1, 1, 2), np.float32), np.zeros((1, 1, 1, 2), np.float32))
+NO_ATTENTION = np.zeros((1, 1), np.float32)
 
 
 class StubEngine:
@@ -60,8 +64,8 @@ class StubLatents:
         self.engine.steps.append(frame)
         time.sleep(self.engine.delay)
         if frame == self.engine.bad_frame:
-            return noise, float("nan")
-        return noise, 1.0 if frame == self.eos_frame else -10.0
+            return Step(noise, float("nan"), NO_ATTENTION)
+        return Step(noise, 1.0 if frame == self.eos_frame else -10.0, NO_ATTENTION)
 
 
 def prompt(eos_frame: int, limit: int = 100, tail: int = 3) -> Prompt:
@@ -294,3 +298,27 @@ def test_long_texts_are_read_as_they_are_spoken():
 def test_impossible_options_are_refused(changes):
     with pytest.raises(ConfigError):
         sampling(**changes)
+
+
+def test_words_are_told_before_their_audio_is_half_a_second_old():
+    """Two chunks of one token and a pause: the times are those of the frames."""
+
+    class Attentive(StubEngine):
+        def decode(self, latents):
+            return np.full(len(latents) * FRAME, 0.5, np.float32)
+
+    def spoken(text, first, frames):
+        one = Word(text, first, first + len(text), 0, 1)
+        return replace(prompt(frames), words=(one,))
+
+    events: list = []
+    items = [spoken("one", 0, 10), Pause(0.5), spoken("two", 4, 8)]
+    for frame in stream(Attentive(), VOICE, items, sampling(), on_word=events.append):
+        events.append(len(frame))
+    told = [event for event in events if not isinstance(event, int)]
+    seconds = FRAME / 24000
+    assert [(w.text, w.chunk) for w in told] == [("one", 0), ("two", 1)]
+    assert told[0].start < 0.005 and told[0].end == pytest.approx(13 * seconds)
+    assert told[1].start == pytest.approx(13 * seconds + 0.5, abs=0.005)
+    assert told[1].end == pytest.approx(13 * seconds + 0.5 + 11 * seconds)
+    assert events.index(told[0]) == 13  # right behind the chunk's last frame

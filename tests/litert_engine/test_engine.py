@@ -56,14 +56,14 @@ def test_a_cache_is_used_again_unless_it_is_damaged(engine: LiteRTEngine) -> Non
     voice, noise = tiny_voice(engine.config), np.zeros(engine.config.latent_dim, np.float32)
     first, again = speak(engine, voice), speak(engine, voice)
     np.testing.assert_array_equal(first, again)
-    used = engine.flow_lm.caches.take()
+    used = engine.flow_lm.caches.take(1)
     assert used.position == 0 and np.any(used.arrays["k_0"])
     engine.flow_lm.caches.give(used)
     latents = engine.start(voice, PROMPT, 1)
-    _, eos_logit = latents.step(np.full_like(noise, np.nan))
+    eos_logit = latents.step(np.full_like(noise, np.nan)).eos_logit
     assert not np.isfinite(eos_logit) or not np.isfinite(latents.step(noise)[1])
     del latents
-    assert not np.any(engine.flow_lm.caches.take().arrays["k_0"])
+    assert not np.any(engine.flow_lm.caches.take(1).arrays["k_0"])
 
 
 def test_same_voice_from_a_recording_as_jax(engine: LiteRTEngine, reference: JaxEngine) -> None:
@@ -109,8 +109,12 @@ def test_growing_keeps_the_numbers(engine: LiteRTEngine, reference: JaxEngine) -
     )
     ours, theirs = engine.start(voice, PROMPT, 1), reference.start(voice, PROMPT, 1)
     for _ in range(12):  # 249 positions at first, 256 in the small cache
-        found, expected = ours.step(noise)[0], theirs.step(noise)[0]
-        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+        found, expected = ours.step(noise), theirs.step(noise)
+        for a, b in ((found.latent, expected.latent), (found.attention, expected.attention)):
+            np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
+        heads = len(engine.folder.alignment_heads)
+        assert found.attention.shape == (heads, len(PROMPT.ids))
+        assert found.attention.min() >= 0 and 0 < found.attention.sum(axis=1).max() <= 1
 
 
 def test_threads_do_not_disturb_each_other(engine: LiteRTEngine) -> None:
@@ -176,13 +180,13 @@ def test_damaged_folders_are_refused(tmp_path: Path, damage: str) -> None:
         model.write_bytes(model.read_bytes()[:-100])
     elif damage == "version":
         manifest.write_text(
-            manifest.read_text().replace('"format_version": 1', '"format_version": 2')
+            manifest.read_text().replace('"format_version": 2', '"format_version": 1')
         )
     elif damage == "not json":
         manifest.write_text("{")
     else:
-        manifest.write_text('{"format": "pocket-tts-jax export", "format_version": 1}')
-    with pytest.raises(CheckpointError, match="Export the model again"):
+        manifest.write_text('{"format": "pocket-tts-jax export", "format_version": 2}')
+    with pytest.raises(CheckpointError, match=r"Export the\s+model again"):
         open_folder(folder)
 
 

@@ -94,8 +94,8 @@ def test_steps_are_one_forward(config: Config, lm: Model):
     def forward(params: Any, state: FlowLMState) -> jax.Array:
         embedded = module.apply(params, latents, method="embed_audio")
         hidden, _ = module.apply(params, embedded, state, method="forward")
-        output = module.apply(params, hidden[0], jnp.zeros((8, 32)), method="heads")
-        return output.eos_logit
+        _, eos_logit = module.apply(params, hidden[0], jnp.zeros((8, 32)), method="heads")
+        return eos_logit
 
     logits = []
     whole = forward(params, state)

@@ -11,6 +11,7 @@ from pocket_tts_jax.text.numbers.english_tables import (
     TITLES,
     ends_sentence,
 )
+from pocket_tts_jax.text.traced import map_characters, sub
 from pocket_tts_jax.text.typography import fold_typography
 
 _IN_LINKS = {
@@ -54,7 +55,7 @@ _NO_STREET = STARTERS | set("To Near Saint Through Via Of".split())
 
 def read_links(text: str) -> str:
     """Addresses of the web and of mail as they are dictated: "example dot com slash page"."""
-    return _LINK.sub(_link, text)
+    return sub(_LINK, _link, text)
 
 
 def _link(match: re.Match[str]) -> str:
@@ -69,11 +70,11 @@ def _link_marks(marks: str) -> str:
 
 def expand_abbreviations(text: str) -> str:
     """Titles, streets, initials and Latin in full; a period that ends a sentence stays."""
-    text = _TITLE.sub(_title, text)
-    text = _ENDING.sub(lambda m: ENDINGS[m[1]] + _stop(m), text)
-    text = _ABBREVIATION.sub(lambda m: ABBREVIATIONS[m[1]], text)
-    text = _LETTERS.sub(lambda m: " ".join(m[0].replace(".", "")) + _stop(m), text)
-    return _INITIAL.sub(_initial, text)
+    text = sub(_TITLE, _title, text)
+    text = sub(_ENDING, lambda m: ENDINGS[m[1]] + _stop(m), text)
+    text = sub(_ABBREVIATION, lambda m: ABBREVIATIONS[m[1]], text)
+    text = sub(_LETTERS, lambda m: " ".join(m[0].replace(".", "")) + _stop(m), text)
+    return sub(_INITIAL, _initial, text)
 
 
 def _stop(match: re.Match[str]) -> str:
@@ -102,16 +103,22 @@ def _initial(match: re.Match[str]) -> str:
     return match[1] if within_name and following not in STARTERS else match[0]
 
 
+_SIGNS = [
+    (re.compile(r"(?<=\w)\s?/\s?(?=(?:hour|day|week|month|year|person|night)\b)"), " per "),
+    (re.compile(r"\b([Aa]nd|[Ee]ither)/or\b"), r"\1 or"),
+    (re.compile(r"(?<!\w)#(?=[^\W\d])"), "hashtag "),
+    (re.compile(r"(?<=\b[A-G])#(?!\w)"), " sharp"),
+    (re.compile(r"\*+|(?<!\w)_+|_+(?!\w)|^#+\s|`", re.MULTILINE), ""),
+    (re.compile(r"(?<=\w)_(?=\w)"), " "),
+]
+
+
 def read_symbols(text: str) -> str:
     """Signs that stand between or before words: & is "and", @name "at name"."""
-    text = re.sub(r"(?<=\w)\s?/\s?(?=(?:hour|day|week|month|year|person|night)\b)", " per ", text)
-    text = re.sub(r"\b([Aa]nd|[Ee]ither)/or\b", r"\1 or", text)
-    text = re.sub(r"(?<!\w)#(?=[^\W\d])", "hashtag ", text)
-    text = re.sub(r"(?<=\b[A-G])#(?!\w)", " sharp", text)
-    text = re.sub(r"\*+|(?<!\w)_+|_+(?!\w)|^#+\s|`", "", text, flags=re.MULTILINE)
-    text = re.sub(r"(?<=\w)_(?=\w)", " ", text)
+    for pattern, reading in _SIGNS:
+        text = sub(pattern, reading, text)
     signs = re.compile(rf"\s?({_one_of(SYMBOLS)})(\s?)")
-    return signs.sub(_symbol, text)
+    return sub(signs, _symbol, text)
 
 
 def _symbol(match: re.Match[str]) -> str:
@@ -127,17 +134,27 @@ _LATIN = str.maketrans(
 )
 
 
+_PLAIN = [
+    (re.compile(r"[()\[\]{}|•·]|\s-+\s|--+"), ","),
+    (re.compile(r"[^A-Za-z\s.,;:!?'-]"), " "),
+    (re.compile(r"\s+"), " "),
+    (re.compile(r"\s+(?=[.,;:!?])"), ""),
+    (re.compile(r"(?:(?<=[.;:!?])|^),+|,+(?=[.;:!?])|,+(?=,)|,\s*$"), ""),
+    (re.compile(r",(?=\w)"), ", "),
+]
+
+
 def to_ascii(text: str) -> str:
     """Only the letters A to z, single spaces and `. , ; : ! ? ' -`; the rest is left out.
 
     Accents go, brackets and dashes become commas, other scripts and emoji vanish.
     """
-    text = fold_typography(text).translate(_LATIN)
-    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    text = re.sub(r"[()\[\]{}|•·]|\s-+\s|--+", ",", text)
-    text = re.sub(r"[^A-Za-z\s.,;:!?'-]", " ", text)
-    text = re.sub(r"\s+", " ", text)
-    text = re.sub(r"\s+(?=[.,;:!?])", "", text)
-    text = re.sub(r"(?:(?<=[.;:!?])|^),+|,+(?=[.;:!?])|,+(?=,)|,\s*$", "", text)
-    text = re.sub(r",(?=\w)", ", ", text)
+    text = map_characters(fold_typography(text).translate(_LATIN), _without_accents)
+    for pattern, plain in _PLAIN:
+        text = sub(pattern, plain, text)
     return text.strip(" ,-")
+
+
+def _without_accents(character: str) -> str:
+    parts = unicodedata.normalize("NFKD", character)
+    return "".join(part for part in parts if not unicodedata.combining(part))

@@ -19,6 +19,7 @@ from pocket_tts_jax.text.numbers.english_tables import (
     UNITS,
 )
 from pocket_tts_jax.text.numbers.words import cardinal, ordinal, spell_digits
+from pocket_tts_jax.text.traced import sub
 
 _DENOMINATORS = {*range(2, 11), 12, 16, 20, 32, 64, 100, 1000}
 _FIXED = {(24, 7), (9, 11)}  # not fractions
@@ -34,7 +35,7 @@ _SPAN = rf"(?<![\w.,])(?P<low>{_AMOUNT})(?:(?:-|\s?–\s?)(?P<high>{_AMOUNT}))?"
 def read_numbers(text: str) -> str:
     """`text` with all that has decimal digits written out."""
     for pattern, speak in RULES:
-        text = pattern.sub(speak, text)
+        text = sub(pattern, speak, text)
     return text
 
 

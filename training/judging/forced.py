@@ -12,9 +12,9 @@ from pocket_tts_jax.config import Config
 from pocket_tts_jax.model.flow_lm import FlowLM
 from pocket_tts_jax.weights.checkpoint import parameter_tree
 from pocket_tts_jax.weights.expected import under
-from training.batches.lm_data import Bucket, Example, collate
-from training.frames import FrameStream, Utterance
-from training.losses.lm_loss import LMObjective, predict_means
+from training.batches.examples import Bucket, Example, collate
+from training.data.streams import FrameStream, Utterance
+from training.losses.flow_lm import LMObjective, predict_means
 
 
 def forced_latents(

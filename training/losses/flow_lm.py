@@ -36,7 +36,7 @@ from pocket_tts_jax.model.attention import KVCache
 from pocket_tts_jax.model.flow_lm import FlowLM, FlowLMState, head_shape, init_state
 from pocket_tts_jax.model.rope import rotate, rotation
 from pocket_tts_jax.weights.checkpoint import parameter_tree
-from training.batches.lm_data import Batch
+from training.batches.examples import Batch
 from training.losses.head_terms import distill_term, energy_term, flow_term, map_term, one_step
 
 Parameters = Mapping[str, Any]
@@ -124,11 +124,12 @@ def predict_means(
     batch: Batch,
     key: Array,
     objective: LMObjective,
+    voice: KVCache | None = None,
 ) -> Float[Array, "b a z"]:
     """The one-step prediction of every frame from a corrupted true history."""
     history = _shift(params["bos_emb"], jnp.asarray(batch.latents))
     noisy = corrupt_history(history, key, objective)
-    hidden, _ = _hidden(model, variables, batch, noisy, objective)
+    hidden, _ = _hidden(model, variables, batch, noisy, objective, voice)
     return one_step(model, variables, hidden, jnp.zeros_like(history))
 
 

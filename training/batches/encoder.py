@@ -9,7 +9,7 @@ from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.model.mimi import Mimi, init_encoder_state
 from pocket_tts_jax.weights.checkpoint import parameter_tree
-from training.codec import ENCODER
+from training.loop.initialise import ENCODER
 
 ROUND = 16  # frames to which utterances are padded, so that few lengths are compiled
 

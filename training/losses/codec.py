@@ -19,9 +19,10 @@ from pocket_tts_jax.config import MimiConfig
 from pocket_tts_jax.model.mimi import Mimi, init_decoder_state, init_encoder_state
 from pocket_tts_jax.weights.checkpoint import parameter_tree
 from training.batches.crops import Batch
+from training.data.spectra import FLOOR, magnitudes, mel_filters
+from training.loop.initialise import DISCRIMINATOR
 from training.loop.trainer import Loss
 from training.losses.discriminator import Discriminator, decoder_terms, discriminator_loss
-from training.losses.features import FLOOR, magnitudes, mel_filters
 
 # window, hop, mel bins
 RESOLUTIONS = (
@@ -35,8 +36,6 @@ RESOLUTIONS = (
 
 # Keeps the latents of an encoder that is trained along with its decoder from drifting off.
 LATENT_PULL = 1e-3
-# Names of the discriminator's tensors start so; they are trained along and never exported.
-DISCRIMINATOR = "discriminator/"
 
 
 class Spectral(NamedTuple):

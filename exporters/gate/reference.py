@@ -1,0 +1,250 @@
+"""What the model itself says: the numbers that exported functions and files are compared with.
+
+They are computed once, for all signatures: a few rows speak some frames behind a voice and a text
+(from an empty cache a trained model says nothing sensible, and the smallest difference decides
+what), and every size of the caches is read to its last slot.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from exporters.graph.fold import Tensors, flow_steps
+from exporters.graph.signature import COMPILE_FAST
+from pocket_tts_jax.config import Config
+from pocket_tts_jax.litert_engine.caches import from_halves, to_halves
+from pocket_tts_jax.model import flow_lm
+from pocket_tts_jax.model.attention import KVCache
+from pocket_tts_jax.model.flow_lm import FlowLM, FlowLMState
+from pocket_tts_jax.text.tokenizer import load_tokenizer
+from pocket_tts_jax.voice.state import VoiceState, read_voice
+from pocket_tts_jax.weights.checkpoint import parameter_tree
+from pocket_tts_jax.weights.expected import under
+from pocket_tts_jax.weights.source import ModelSource
+
+TEXT = "The train was late again, so we walked home."
+ROWS, STEPS = 3, 50
+TRIAL_TEMPERATURE = 0.3
+Caches = dict[str, np.ndarray]  # k_0, v_0, k_1, … of [rows, kv_heads, slots, head_dim]
+
+compiled = functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+
+
+def noise_temperature(config: Config) -> float:
+    """The model's own; where that is 0 another one, because noise of zeros would try nothing."""
+    return config.default_temperature or TRIAL_TEMPERATURE
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Steps: what went in and what came out, each [steps, rows, …]; `position` is before the first
+    step. The caches hold all rows, the new ones included."""
+
+    position: np.ndarray
+    latents: np.ndarray
+    noise: np.ndarray
+    next_latents: dict[int, np.ndarray]  # by how often the flow head runs
+    eos_logits: np.ndarray
+    attention: np.ndarray
+    caches: Caches
+
+    @property
+    def steps(self) -> int:
+        return len(self.latents)
+
+
+@dataclass(frozen=True)
+class Read:
+    """A prefill: embeddings [n, d] behind `position` slots of the caches, which hold the new rows
+    too."""
+
+    position: int
+    embeddings: np.ndarray
+    caches: Caches
+
+
+@dataclass(frozen=True)
+class Reference:
+    """`text` is read behind a voice, of whose rows `speech` reads fewer by one each. `prefixes` are
+    random embeddings: from the first slot, and up to the last of each capacity. `ends` are single
+    steps in the last slot of each capacity."""
+
+    text: Read
+    speech: Spoken
+    prefixes: list[Read]
+    ends: dict[int, Spoken]
+
+
+class Model:
+    """FlowLM with its weights on the device, for as long as the gate needs them."""
+
+    def __init__(self, tensors: Tensors, source: ModelSource) -> None:
+        self.config = source.config
+        self.lm = FlowLM.of(source.config, alignment_heads=source.alignment.heads)
+        tree = parameter_tree(under(tensors, "flow_lm."))
+        self.params: Any = jax.tree.map(jnp.asarray, {"params": tree})
+        self.steps = flow_steps(source.config)
+        self.step = compiled(self._step)
+        self.read = compiled(functools.partial(self.lm.apply, method="prefill"))
+
+    def embed_text(self, tokens: np.ndarray) -> np.ndarray:
+        return np.asarray(self.lm.apply(self.params, tokens, method="embed_text"))
+
+    def embed_voice(self, latents: np.ndarray) -> np.ndarray:
+        return np.asarray(self.lm.apply(self.params, latents, method="embed_voice"))
+
+    def _step(self, params: Any, state: FlowLMState, latent: Any, noise: Any) -> tuple:
+        def run(lm: FlowLM) -> tuple:
+            embedded = lm.embed_audio(latent[:, None])
+            hidden, rows, attention = lm.forward_with_attention(embedded, state)
+            found = lm.heads(hidden[:, 0], noise, self.steps[0])
+            after = flow_lm.append(state, rows, jnp.ones_like(state.position))
+            return after, hidden[:, 0], *found, attention[:, :, 0]
+
+        return self.lm.apply(params, method=run)  # pyright: ignore
+
+    def latents(self, hidden: np.ndarray, noise: np.ndarray, steps: int) -> np.ndarray:
+        """What the flow head makes of hidden states in `steps` steps."""
+        flat = hidden.reshape(-1, hidden.shape[-1]), noise.reshape(-1, noise.shape[-1])
+        found, _ = self.lm.apply(self.params, *flat, steps, method="heads")  # pyright: ignore
+        return np.asarray(found).reshape(noise.shape)
+
+
+def make_reference(
+    model: Model, source: ModelSource, voices: Path, capacities: Sequence[int]
+) -> Reference:
+    """Let the model speak. The first voice of the folder `voices` that is short enough leads."""
+    slots = capacities[0]
+    voice = _first_voice(voices, source.config, slots // 2)
+    before = 0 if voice is None else voice.length
+    ids = _text_ids(source)[: slots // 4]
+    prefix = _random_embeddings(model, slots // 2)
+    embeddings = np.zeros((ROWS + 1, len(prefix), prefix.shape[1]), np.float32)
+    embeddings[:ROWS, : len(ids)] = model.embed_text(np.array([ids]))
+    embeddings[ROWS] = prefix
+    state = _after_voice(model, voice, slots)
+    lengths = np.array([*(len(ids) - r for r in range(ROWS)), len(prefix)], np.int32)
+    state = model.read(model.params, state, embeddings, lengths)
+    read = Read(0, prefix, _exported(_rows(state, slice(ROWS, None))))
+    speech, hidden = _speak(model, _rows(state, slice(ROWS)), min(STEPS, slots - before - len(ids)))
+    caches = {name: array[:1] for name, array in speech.caches.items()}
+    text = Read(before, _centred(embeddings[0, : len(ids)]), caches)
+    full = _filled(speech, capacities[-1])
+    prefixes = [read, *(_read_to_end(model, full, prefix, c) for c in capacities)]
+    ends = {c: _step_at_end(model, full, speech, c) for c in capacities}
+    for steps in model.steps[1:]:
+        speech.next_latents[steps] = model.latents(hidden, speech.noise, steps)
+        # Other numbers of steps than the first exist for the largest caches only.
+        last, hidden_at_end = ends[capacities[-1]]
+        last.next_latents[steps] = model.latents(hidden_at_end, last.noise, steps)
+    return Reference(text, speech, prefixes, {c: end for c, (end, _) in ends.items()})
+
+
+def _text_ids(source: ModelSource) -> list[int]:
+    size = source.config.flow_lm.lookup_table.n_bins
+    return load_tokenizer(source.tokenizer_kind, source.tokenizer, size).encode(TEXT)
+
+
+def _first_voice(voices: Path, config: Config, room: int) -> VoiceState | None:
+    for path in sorted(voices.glob("*.safetensors")):
+        voice = read_voice(path, config)
+        if isinstance(voice, VoiceState) and voice.length <= room:
+            return voice
+    return None
+
+
+def _after_voice(model: Model, voice: VoiceState | None, slots: int) -> FlowLMState:
+    """The voice in all rows but the last."""
+    empty = flow_lm.init_state(model.config.flow_lm, ROWS + 1, slots)
+    if voice is None:
+        return empty
+    layers = []
+    for cache, *sides in zip(empty.layers, voice.k, voice.v, strict=True):
+        arrays = [np.array(side) for side in cache]
+        for array, rows in zip(arrays, sides, strict=True):
+            array[:ROWS, :, : voice.length] = rows
+        layers.append(KVCache(*map(jnp.asarray, arrays)))
+    position = np.array([voice.length] * ROWS + [0], np.int32)
+    return FlowLMState(tuple(layers), jnp.asarray(position))
+
+
+def _speak(model: Model, state: FlowLMState, steps: int) -> tuple[Spoken, np.ndarray]:
+    rng = np.random.default_rng(0)
+    position, width = np.asarray(state.position), model.config.latent_dim
+    scale = noise_temperature(model.config) ** 0.5
+    noise = scale * rng.standard_normal((steps, ROWS, width), np.float32)
+    latent = np.repeat(np.asarray(model.params["params"]["bos_emb"])[None], ROWS, axis=0)
+    given, outputs = [], []
+    for draw in noise:
+        given.append(np.asarray(latent))
+        state, hidden, latent, eos_logit, attention = model.step(model.params, state, latent, draw)
+        outputs.append((hidden, latent, eos_logit, attention))
+    hidden, latents, eos_logits, attention = (
+        np.stack([np.asarray(array) for array in arrays]) for arrays in zip(*outputs, strict=True)
+    )
+    caches = _exported(state)
+    latents = {model.steps[0]: latents}
+    return Spoken(position, np.stack(given), noise, latents, eos_logits, attention, caches), hidden
+
+
+def _step_at_end(
+    model: Model, full: FlowLMState, speech: Spoken, capacity: int
+) -> tuple[Spoken, np.ndarray]:
+    position = np.array([capacity - 1], np.int32)
+    latent, noise = speech.latents[-1, :1], speech.noise[-1, :1]
+    state = full._replace(position=jnp.asarray(position))
+    state, hidden, found, eos_logit, attention = model.step(model.params, state, latent, noise)
+    outputs = ({model.steps[0]: np.asarray(found)[None]}, np.asarray(eos_logit)[None])
+    attention = np.asarray(attention)[None]
+    caches = _exported(state, capacity)
+    end = Spoken(position, latent[None], noise[None], *outputs, attention, caches)
+    return end, np.asarray(hidden)[None]
+
+
+def _read_to_end(model: Model, full: FlowLMState, prefix: np.ndarray, capacity: int) -> Read:
+    count = len(prefix) // 2
+    state = full._replace(position=jnp.full(1, capacity - count, jnp.int32))
+    state = model.read(model.params, state, prefix[None, :count], np.array([count], np.int32))
+    return Read(capacity - count, prefix[:count], _exported(state, capacity))
+
+
+def _filled(speech: Spoken, slots: int) -> FlowLMState:
+    """One row whose slots hold what was spoken, again and again."""
+    end = int(speech.position[0]) + speech.steps
+    which = np.arange(slots) % end
+    arrays = {name: array[:1, :, which] for name, array in speech.caches.items()}
+    layers = len(arrays) // 2
+    pairs = (
+        KVCache(jnp.asarray(from_halves(arrays[f"k_{i}"])), jnp.asarray(arrays[f"v_{i}"]))
+        for i in range(layers)
+    )
+    return FlowLMState(tuple(pairs), jnp.zeros(1, jnp.int32))
+
+
+def _rows(state: FlowLMState, rows: slice) -> FlowLMState:
+    return jax.tree.map(lambda array: array[rows], state)
+
+
+def _exported(state: FlowLMState, slots: int | None = None) -> Caches:
+    """The first slots of the caches of a state, in the layout of the graphs."""
+    caches = {}
+    for i, layer in enumerate(state.layers):
+        caches[f"k_{i}"] = to_halves(np.asarray(layer.k)[:, :, :slots])
+        caches[f"v_{i}"] = np.asarray(layer.v)[:, :, :slots]
+    return caches
+
+
+def _random_embeddings(model: Model, count: int) -> np.ndarray:
+    width = model.config.flow_lm.transformer.d_model
+    return _centred(np.random.default_rng(1).standard_normal((count, width), np.float32))
+
+
+def _centred(embeddings: np.ndarray) -> np.ndarray:
+    """The model's own mean over the channels is not seen by what reads them."""
+    return embeddings - embeddings.mean(axis=-1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Subtitles of speech: readable lines from word times, as SRT, WebVTT and JSON."""
