@@ -17,6 +17,7 @@ _BITS = 64_000  # a second: speech at 24 kHz, mono, needs no more
 def write_m4b(path: Path, book: Book, recordings: Sequence[Recording]) -> None:
     """All chapters one behind the other. Raises AudioError where that cannot be written."""
     import av
+    from av.error import FFmpegError
 
     rate = recordings[0].sample_rate
     with atomic_file(path) as file:
@@ -35,7 +36,7 @@ def write_m4b(path: Path, book: Book, recordings: Sequence[Recording]) -> None:
                         output.mux(stream.encode(frame))
                         passed += len(samples)
                 output.mux(stream.encode(None))
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise AudioError(f"{path} cannot be written as an audio book: {error}") from error
 
 

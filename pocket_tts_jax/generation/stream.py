@@ -169,7 +169,7 @@ class _Producer:
             atexit.unregister(self.close)
             self._ended = True
 
-    def take(self) -> Job | Pause | Step | None:
+    def take(self) -> Any:
         """What comes next; None at the end of a chunk (its `report` is set then), at the end of
         everything and when stopped (it is not)."""
         self.report = None

@@ -117,7 +117,9 @@ def _items(
         if len(segments) > 1 and not spoken.strip():
             continue  # nothing was left between two pauses
         text = prepare_text(spoken, rules).text.strip()
-        finder = WordFinder(segment, text, tokenizer) if isinstance(text, Traced) else None
+        finder = None
+        if isinstance(segment, Traced) and isinstance(text, Traced):
+            finder = WordFinder(segment, text, tokenizer)
         text = str(text)
         ids = tokenizer.encode(text)
         how = {"cut_at_words": options.cut_at_words, "glue_short": options.glue_short_chunks}

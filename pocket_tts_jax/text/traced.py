@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from difflib import SequenceMatcher
 from itertools import pairwise
-from typing import Any
+from typing import Any, overload
 
 Speak = str | Callable[[re.Match[str]], str]
 Span = tuple[int, int]
@@ -99,6 +99,10 @@ def joined(parts: list[str]) -> Traced:
     return Traced("".join(map(str, parts)), starts, ends)
 
 
+@overload
+def map_characters(text: Traced, change: Callable[[str], str]) -> Traced: ...
+@overload
+def map_characters(text: str, change: Callable[[str], str]) -> str: ...
 def map_characters(text: str, change: Callable[[str], str]) -> str:
     """`text` with each character replaced by what `change` makes of it, of any length."""
     changed = [change(character) for character in str(text)]
@@ -111,6 +115,10 @@ def map_characters(text: str, change: Callable[[str], str]) -> str:
     return Traced("".join(changed), starts, ends)
 
 
+@overload
+def sub(pattern: re.Pattern[str], speak: Speak, text: Traced, count: int = 0) -> Traced: ...
+@overload
+def sub(pattern: re.Pattern[str], speak: Speak, text: str, count: int = 0) -> str: ...
 def sub(pattern: re.Pattern[str], speak: Speak, text: str, count: int = 0) -> str:
     """`pattern.sub(speak, text)`, which keeps the trace of a `Traced` text.
 

@@ -79,9 +79,12 @@ def fitted(
     """The seconds of `other` that correspond to `times` of `known`."""
     import librosa
 
-    costs = {"step_sizes_sigma": np.array([[1, 1], [1, 2], [2, 1]])}
-    costs["weights_mul"] = np.array([1.0, 1.5, 1.5])
-    _, path = librosa.sequence.dtw(_spectrum(known), _spectrum(other), metric="euclidean", **costs)
+    _, path = librosa.sequence.dtw(
+        _spectrum(known),
+        _spectrum(other),
+        step_sizes_sigma=np.array([[1, 1], [1, 2], [2, 1]]),
+        weights_mul=np.array([1.0, 1.5, 1.5]),
+    )
     path = path[::-1] * _HOP / SAMPLE_RATE
     return np.interp(times, path[:, 0], path[:, 1])
 
