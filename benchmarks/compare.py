@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.child import ask
-from benchmarks.engines import ENGINES, NOT_COMPARABLE, Engine, pairs
+from benchmarks.engines import ENGINES, NOT_COMPARABLE, SWIFT, Engine, pairs
 from benchmarks.machine import commit, describe_machine
 from benchmarks.ratios import LITERT, ratio_lines
 from benchmarks.table import markdown
@@ -50,6 +50,7 @@ FIELDS = (
     "audio_s",
 )
 RUN_LIMIT_S = 600
+EXPORTED = (LITERT, SWIFT)
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,12 @@ def choose_cases(
 def with_exports(cases: list[Case], workload: Workload) -> tuple[list[Case], list[dict[str, str]]]:
     """The cases whose exports there are or could be made, and those that the gate refused."""
     refused: dict[str, dict[str, str]] = {}
-    for precision in dict.fromkeys(c.precision for c in cases if c.engine == LITERT):
+    for precision in dict.fromkeys(c.precision for c in cases if c.engine in EXPORTED):
         try:
             make_export(workload, precision)
         except ExportRefused as error:
             refused[precision] = {"engine": LITERT, "reason": str(error)}
-    kept = [c for c in cases if c.engine != LITERT or c.precision not in refused]
+    kept = [c for c in cases if c.engine not in EXPORTED or c.precision not in refused]
     return kept, list(refused.values())
 
 

@@ -19,6 +19,8 @@ NEVER_ENDS = 1e9
 """An EOS threshold that no logit reaches."""
 VOICE = "bench"
 SEED = 7
+SWIFT = "pocket_tts.swift"
+PROGRAM = Path(__file__).parents[1] / ".build" / "release" / "pocket-tts"
 Pieces = Iterator[np.ndarray]  # samples, float32
 Speak = Callable[[str], Pieces]
 
@@ -32,9 +34,12 @@ class Engine:
     install: str
     precisions: tuple[str, ...]
     full_size_only: bool = False
+    program: Path | None = None
 
     @property
     def installed(self) -> bool:
+        if self.program is not None:
+            return self.program.is_file()
         return importlib.util.find_spec(self.module) is not None
 
 
@@ -46,6 +51,13 @@ ENGINES = {
             "ai_edge_litert",
             "pip install pocket-tts-jax",
             ("int8", "mixed", "int4", "fp32"),
+        ),
+        Engine(
+            SWIFT,
+            "",
+            "build the Swift package (docs/ios.md)",
+            ("int8", "mixed", "int4", "fp32"),
+            program=PROGRAM,
         ),
         Engine("pocket_tts_jax.jax", "jax", "pip install 'pocket-tts-jax[jax]'", ("fp32",)),
         Engine(

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import engines
+from benchmarks import engines, swift_program
 from benchmarks.child import answer
 
 SAMPLE_RATE = 24_000
@@ -34,6 +34,8 @@ def main() -> None:
 
 def measure(engine: str, precision: str, threads: int, folder: Path, text: str) -> dict[str, Any]:
     """Seconds, milliseconds and MB (10⁶ bytes) of one run; see `compare` for the fields."""
+    if engine == engines.SWIFT:
+        return swift_program.measure(precision, threads, folder, text, WARM_UP_FRAMES)
     if engine == "pocket_tts_jax.jax":
         _limit_jax(threads)
     start = time.perf_counter()

@@ -3,7 +3,6 @@
 `docs/contract.md` describes every field.
 """
 
-import hashlib
 import importlib.metadata
 import json
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any
 from exporters.graph.fold import Tree, flow_steps
 from exporters.graph.signature import Signature, Tensor
 from exporters.graph.signatures import capacities
+from pocket_tts_jax.files.verify import SUMS, digest_of, write_sums
 from pocket_tts_jax.generation.ending import FADE_IN_SECONDS, FRAMES_BEFORE_EOS
 from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.litert_engine.folder import FORMAT, FORMAT_VERSION, MANIFEST
@@ -73,7 +73,13 @@ def write_manifest(
         "converter": {"route": route} | {n: importlib.metadata.version(n) for n in CONVERTERS},
         "files": describe_files(folder),
     }
+    _write(folder, manifest)
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> None:
+    """The manifest, whose own checksum is in `SHA256SUMS`."""
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_sums(folder, {MANIFEST: digest_of(folder / MANIFEST)})
 
 
 def _voices(folder: Path, source: ModelSource) -> dict[str, Any]:
@@ -140,14 +146,12 @@ def _cache(source: ModelSource, capacity: int) -> dict[str, Any]:
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of every file but the manifest."""
+    """Size and SHA-256 of every file but the manifest and its checksum."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name != MANIFEST:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found[name] = {"size": path.stat().st_size, "sha256": digest}
+        if path.is_file() and name not in (MANIFEST, SUMS):
+            found[name] = {"size": path.stat().st_size, "sha256": digest_of(path)}
     return found
 
 
@@ -156,7 +160,7 @@ def refresh_files(folder: Path) -> None:
     path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8"))
     manifest["files"] = describe_files(folder)
-    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    _write(folder, manifest)
 
 
 def describe_signature(signature: Signature) -> dict[str, Any]:

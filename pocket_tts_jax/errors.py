@@ -35,3 +35,23 @@ class DownloadError(TTSError, OSError):
 
 class GenerationError(TTSError, RuntimeError):
     """Speech could not be generated from valid input."""
+
+
+class ConfigNotFound(ConfigError, FileNotFoundError):
+    """There is no model, configuration or lexicon of that name or at that path."""
+
+
+class CheckpointNotFound(CheckpointError, FileNotFoundError):
+    """There is no weight file, tokenizer or export at that path."""
+
+
+class VoiceNotFound(VoiceError, FileNotFoundError):
+    """There is no voice file at that path."""
+
+
+class AudioNotFound(AudioError, FileNotFoundError):
+    """There is no recording at that path."""
+
+
+class SourceNotFound(DownloadError, FileNotFoundError):
+    """There is no file at that path or address."""

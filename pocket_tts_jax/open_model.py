@@ -55,9 +55,9 @@ class ModelOptions:
 
     language: name of a published model. config: path or address of a YAML file. model: a folder
     of a model or of an export, the weight file in it, or the `hf://` address of an export.
-    checkpoint: weights to use instead of those that `config` or `language` names. threads: None
-    is all processors with JAX, and 2 with LiteRT. quantize: insist on int8 or less.
-    compilation_cache: keep compiled code or packed weights in the user's cache folder.
+    checkpoint: weights to use instead of those that `config` or `language` names; alone, of
+    "english". threads: None is all processors with JAX, and 2 with LiteRT. quantize: insist on int8
+    or less. compilation_cache: keep compiled code or packed weights in the user's cache folder.
     """
 
     language: str | None = None
@@ -84,6 +84,8 @@ class ModelOptions:
                 "The JAX engine computes in float32, because int8 products are slower than "
                 "float32 ones on a CPU there. Leave --engine jax out: the LiteRT engine has int8."
             )
+        if self.checkpoint is not None and not (self.language or self.config or self.model):
+            object.__setattr__(self, "language", "english")  # the reference's default
         if self.model is not None and not _is_address(self.model):
             # A shell leaves the ~ of --model=~/export as it is.
             object.__setattr__(self, "model", Path(self.model).expanduser())

@@ -8,19 +8,31 @@ import logging
 import secrets
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
 from pocket_tts_jax.alignment.spoken import SpokenWord
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.audio.tags import Tags
+from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.generation.batch import Request, speak_requests
 from pocket_tts_jax.generation.engine import Audio, Engine
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import OnChunk, OnWord, stream
+from pocket_tts_jax.generation.threaded import speak_pieces
 from pocket_tts_jax.open_model import ModelOptions, open_model
-from pocket_tts_jax.text.pipeline import Item, TextOptions, iter_prompts
+from pocket_tts_jax.text.pipeline import Cutter, Item, TextOptions, iter_prompts
+from pocket_tts_jax.text.stream import iter_pieces
 from pocket_tts_jax.text.tokenizer import load_tokenizer
 from pocket_tts_jax.voice.cache import PromptCache
 from pocket_tts_jax.voice.load import VoiceLoader, VoiceSource
@@ -90,7 +102,8 @@ class TTSModel:
         config: path, `https://` or `hf://` address of a YAML file.
         temp, sampler_decode_steps, noise_clamp, eos_threshold: see `TTSModel`.
         quantize: insist on a model in int8 or less, which is exported now if it was not before.
-        checkpoint: weights to use instead of those that `config` or `language` names.
+        checkpoint: weights to use instead of those that `config` or `language` names; alone, of
+            "english".
         model: a folder of a model or of an export, the weight file in it, or the `hf://` address
             of an export.
         engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
@@ -101,7 +114,8 @@ class TTSModel:
             the next process.
         on_notice: gets lines for the user, such as what is fetched.
 
-        Raises ConfigError, CheckpointError or DownloadError, each saying what to do.
+        Raises ConfigError, CheckpointError or DownloadError, each saying what to do; where
+        something is not there, the error is a `FileNotFoundError` too.
         """
         if lsd_decode_steps is not None:
             warnings.warn(
@@ -137,6 +151,17 @@ class TTSModel:
         """Platform that computes: "cpu"."""
         return "cpu"
 
+    def to(self, device: object) -> "TTSModel":
+        """The model itself, for code that was written for PyTorch. ConfigError for another device
+        than "cpu"."""
+        if str(device) != "cpu":
+            raise ConfigError(f"This model computes on the CPU: leave .to({str(device)!r}) out.")
+        return self
+
+    def eval(self) -> "TTSModel":
+        """The model itself, for code that was written for PyTorch: it is always ready to speak."""
+        return self
+
     @property
     def sample_rate(self) -> int:
         """Samples per second of all audio in and out of the model (24,000)."""
@@ -171,13 +196,25 @@ class TTSModel:
 
         `audio_conditioning` is the name of a voice (of the model, or one of Kyutai's), a voice
         file (`.safetensors`), a recording (path, `https://`, `hf://`, bytes, or an array with its
-        rate, or [channels, samples] at the model's rate). `truncate` keeps the first 30 s of a
-        recording. What was encoded is kept on disk by content; pass
-        `PromptCache(folder, enabled=False)` for not.
+        rate, or an array or `torch.Tensor` [channels, samples] at the model's rate). `truncate`
+        keeps the first 30 s of a recording. What was encoded is kept on disk by content; pass
+        `PromptCache(enabled=False)` for not.
 
         Raises VoiceError; VoiceCloningUnavailable for a recording where the model has no encoder.
+        Errors for files that are not there are `FileNotFoundError`s too.
         """
         return self._voices.load(audio_conditioning, truncate=truncate, cache=cache)
+
+    def tags(self, voice: str) -> Tags:
+        """What a file of this model's speech should say about itself: give it to `write_audio`.
+        `voice` is what the user calls the voice; of a path, only the name of the file is kept."""
+        return Tags(
+            model=self.source.name,
+            voice=Path(voice).name,
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            fingerprint=self.engine.transformer_fingerprint,
+        )
 
     def check_voice(self, voice: VoiceState) -> None:
         """VoiceError for a voice that was made for another model."""
@@ -185,7 +222,7 @@ class TTSModel:
 
     def prompts(
         self,
-        text: str,
+        text: str | Iterable[str],
         max_tokens: int | None = None,
         options: TextOptions | None = None,
         first_chunk: int = 0,
@@ -193,15 +230,20 @@ class TTSModel:
         words: bool = False,
     ) -> Iterator[Item]:
         """The chunks that the model is fed for `text`, each with its tokens and limits (and with
-        `words` the words of `text` that it says), and the pauses between them."""
-        return iter_prompts(
-            *(text, self.tokenizer, self.source, options, max_tokens, first_chunk), words=words
-        )
+        `words` the words of `text` that it says), and the pauses between them. Of a text in
+        pieces, each as soon as it is complete."""
+        if isinstance(text, str):
+            return iter_prompts(
+                *(text, self.tokenizer, self.source, options, max_tokens, first_chunk), words=words
+            )
+        if first_chunk:
+            raise TextError("A text in pieces is spoken from its beginning: leave first_chunk out.")
+        cutter = Cutter(self.tokenizer, self.source, options, max_tokens)
+        return iter_pieces(text, cutter, words=words)
 
     def sampling(self, seed: int | None = None, frames_after_eos: int | None = None) -> Sampling:
-        """The model's sampling options for one generation; `seed` None draws one."""
-        if frames_after_eos is None:
-            frames_after_eos = self.config.model_recommended_frames_after_eos
+        """The model's sampling options for one generation; `seed` None draws one,
+        `frames_after_eos` None takes what each prompt says."""
         return Sampling(
             seed=secrets.randbits(63) if seed is None else seed,
             temperature=self.temp,
@@ -218,7 +260,7 @@ class TTSModel:
     def generate_audio(
         self,
         model_state: VoiceState,
-        text_to_generate: str,
+        text_to_generate: str | Iterable[str],
         max_tokens: int | None = None,
         frames_after_eos: int | None = None,
         copy_state: bool = True,
@@ -255,10 +297,11 @@ class TTSModel:
         )
         return np.concatenate([np.empty(0, np.float32), *frames]), words
 
+    @overload
     def generate_audio_stream(
         self,
         model_state: VoiceState,
-        text_to_generate: str,
+        text_to_generate: str | Iterable[str],
         max_tokens: int | None = None,
         frames_after_eos: int | None = None,
         copy_state: bool = True,
@@ -269,12 +312,52 @@ class TTSModel:
         first_chunk: int = 0,
         on_chunk: OnChunk | None = None,
         on_word: OnWord | None = None,
-    ) -> Generator[Audio, None, None]:
+    ) -> Generator[Audio, None, None]: ...
+
+    @overload
+    def generate_audio_stream(
+        self,
+        model_state: VoiceState,
+        text_to_generate: AsyncIterable[str],
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        copy_state: bool = True,
+        stop: threading.Event | None = None,
+        *,
+        seed: int | None = None,
+        text: TextOptions | None = None,
+        first_chunk: int = 0,
+        on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
+    ) -> AsyncGenerator[Audio, None]: ...
+
+    def generate_audio_stream(
+        self,
+        model_state: VoiceState,
+        text_to_generate: str | Iterable[str] | AsyncIterable[str],
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        copy_state: bool = True,
+        stop: threading.Event | None = None,
+        *,
+        seed: int | None = None,
+        text: TextOptions | None = None,
+        first_chunk: int = 0,
+        on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
+    ) -> Generator[Audio, None, None] | AsyncGenerator[Audio, None]:
         """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
+
+        The text may also come in pieces, such as a language model's answer: from an iterator, of
+        which a thread takes the next piece when it needs more text, or from an async iterator,
+        whose audio is an async generator. Where pieces begin and end changes no sample; a chunk is
+        spoken when it is complete, the first one sooner with `TextOptions(early_start=True)`.
+        Closing the generator waits for a piece that the thread is waiting for.
 
         max_tokens: longest chunk that a text is cut into (50, or what the model says).
         frames_after_eos: frames spoken after the model's end; None leaves it to the text's length.
-        copy_state: either value gives the same result: a voice is never changed.
+        copy_state: accepted from code for the reference; speaking never changes a voice here,
+            so that there is nothing to copy.
         stop: set it to end the stream within two frames; closing the generator does the same.
         seed: same seed, same bytes; None draws one.
         text: reading of numbers, a lexicon, pauses (see `TextOptions`); by default what the model
@@ -287,6 +370,24 @@ class TTSModel:
         Raises TextError at once where there is nothing to speak, and VoiceError for a voice of
         another model.
         """
+        if isinstance(text_to_generate, AsyncIterable):
+
+            def speak(pieces: Iterator[str], closing: threading.Event) -> Iterator[Audio]:
+                return self.generate_audio_stream(
+                    model_state,
+                    pieces,
+                    max_tokens,
+                    frames_after_eos,
+                    copy_state,
+                    closing,
+                    seed=seed,
+                    text=text,
+                    first_chunk=first_chunk,
+                    on_chunk=on_chunk,
+                    on_word=on_word,
+                )
+
+            return speak_pieces(text_to_generate, speak, stop)
         self.check_voice(model_state)
         words = on_word is not None
         prompts = self.prompts(text_to_generate, max_tokens, text, first_chunk, words=words)

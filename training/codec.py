@@ -1,4 +1,4 @@
-"""Train Mimi: its decoder on frozen latents, its encoder to say them, or both together.
+"""Train Mimi: its decoder on frozen latents, its encoder to make them, or both together.
 
     python -m training.codec --config voice.yaml --frames frames/ --out run/mimi.safetensors
     python -m training.codec --part encoder ... --out run/encoder.safetensors
@@ -16,29 +16,29 @@ from typing import Any
 
 import numpy as np
 
+from training.command_line import command_parser, run_command
 from training.loop.devices import split_host
+from training.loop.initialise import DECODER, ENCODER
 
-DECODER = ("decoder.", "decoder_transformer.", "upsample.", "quantizer.")
-ENCODER = ("encoder.", "encoder_transformer.", "downsample.")
 PARTS = {"decoder": DECODER, "encoder": ENCODER, "both": DECODER + ENCODER}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="train Mimi")
-    parser.add_argument("--part", choices=PARTS, default="decoder")
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--frames", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--decay", type=int, default=1500)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--rows", type=int, default=4)
-    parser.add_argument("--noise", type=float, help="std on normalised latents (0.15)")
+    parser = command_parser(__doc__)
+    parser.add_argument("--part", choices=PARTS, default="decoder", help="what is trained")
+    parser.add_argument("--config", type=Path, required=True, help="configuration of the model")
+    parser.add_argument("--frames", type=Path, required=True, help="folder of frames")
+    parser.add_argument("--out", type=Path, required=True, help="the run: resumed if it is there")
+    parser.add_argument("--steps", type=int, default=20_000, help="in all, earlier runs included")
+    parser.add_argument("--decay", type=int, default=1500, help="last steps, with a falling rate")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
+    parser.add_argument("--rows", type=int, default=4, help="stretches of speech in a step")
+    parser.add_argument("--noise", type=float, help="std on normalised latents (default: 0.15)")
     parser.add_argument("--start", type=Path, help="begin with the tensors of another run")
     parser.add_argument("--adversarial", action="store_true", help="train a discriminator along")
-    parser.add_argument("--reload", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--reload", type=int, default=1000, help="steps between looks at the data")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("--devices", type=int, default=1, help="host devices, a core each")
     args = parser.parse_args()
     if args.part == "encoder" and (args.adversarial or args.noise is not None):
         parser.error("--adversarial and --noise are for the decoder: an encoder makes no sound")
@@ -53,7 +53,7 @@ def started(
 ) -> dict[str, np.ndarray]:
     """`tensors` with the values of another run; only a discriminator may be new."""
     from pocket_tts_jax.errors import CheckpointError
-    from training.losses.codec_loss import DISCRIMINATOR
+    from training.loop.initialise import DISCRIMINATOR
 
     found = {n: start[n] for n in tensors if n in start}
     wrong = [n for n in tensors if n not in found and not n.startswith(DISCRIMINATOR)]
@@ -72,12 +72,12 @@ def train(args: argparse.Namespace) -> None:
     from pocket_tts_jax.config import load_config
     from pocket_tts_jax.weights.expected import under
     from training.batches.crops import Crops
-    from training.encoder import check_encoder
+    from training.batches.encoder import check_encoder
     from training.loop.checkpoint import read_ema
     from training.loop.initialise import initial_tensors
     from training.loop.log import TrainingLog
     from training.loop.trainer import Optimisation, Schedule, Trainer, run
-    from training.losses.codec_loss import discriminator_tensors, part_loss
+    from training.losses.codec import discriminator_tensors, part_loss
 
     jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
     config = load_config(args.config)
@@ -113,4 +113,4 @@ def train(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

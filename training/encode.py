@@ -8,15 +8,15 @@ as `--codec`. Started again it adds what is missing; the statistics stay, becaus
 latents that were normalised with them.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from pocket_tts_jax.config import load_config
-from training.encoder import Encoder
-from training.frames import FrameStream, claim_latents, open_streams
+from training.batches.encoder import Encoder
+from training.command_line import command_parser, run_command
+from training.data.streams import FrameStream, claim_latents, open_streams
 from training.loop.checkpoint import read_ema
 
 
@@ -40,10 +40,10 @@ def latent_statistics(streams: list[FrameStream]) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="latents of frames by a trained encoder")
-    parser.add_argument("--config", type=Path, required=True)
+    parser = command_parser(__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="configuration of the model")
     parser.add_argument("--mimi", type=Path, required=True, help="the encoder's training run")
-    parser.add_argument("--frames", type=Path, required=True)
+    parser.add_argument("--frames", type=Path, required=True, help="folder of frames")
     parser.add_argument("--out", type=Path, required=True, help="statistics of the latents")
     args = parser.parse_args()
     encode = Encoder(load_config(args.config), read_ema(args.mimi))
@@ -57,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -1,36 +1,50 @@
-"""How well a model speaks, by the judge of `training.judging.judge`.
+"""Judge how well a model speaks: words misheard and, if asked, opinion scores.
 
-    python -m training.evaluate --model folder/ --frames frames/ --count 40 --page samples.html
-    python -m training.evaluate --what codec ...     # real latents through the decoder
-    python -m training.evaluate --what teacher ...   # the teacher's own recordings
-    python -m training.evaluate --what forced --codec mel.safetensors ...
-                                                     # one-step prediction from the true history
-    python -m training.evaluate --what engine --model folder/ --sentences file.txt
+    python -m training.evaluate --model folder/ --list held_out --page samples.html
+    python -m training.evaluate --what engine --model export/ --list new --naturalness 1
+    python -m training.evaluate --what plain --tokenizer t.model --list new --json plain.jsonl
+    python -m training.evaluate --model folder/ --list new --against plain.jsonl
 
-`--model` is a folder as `training.export` writes it; with `--what engine` also an export for LiteRT
-or a name (english; without `--model` the embedded voice), spoken by the package's own engines. In
-its place can stand the parts of an unfinished one: `--config`, `--flow-lm`, `--mimi`, `--codec` and
-`--tokenizer`, of which `codec` needs the first and third only. The sentences are the held-out ones
-of `--frames`, or the lines of `--sentences`.
+`--what` says what speaks:
+
+- `model`: `--model`, a folder as `training.export` writes it, many sentences at a time; or the
+  parts of an unfinished one: `--config`, `--flow-lm`, `--mimi`, `--codec` and `--tokenizer`;
+- `engine`: any model by the package's own engines, one sentence after the other: an export for
+  LiteRT, a folder, a name (english); without `--model` the embedded voice;
+- `codec`: the latents of the recordings in `--frames` through the decoder;
+- `forced`: FlowLM's prediction of each of their frames from the true frames before it;
+- `teacher`: those recordings; `reading`: the teacher reading now as it reads for training;
+  `plain`: the teacher as it was published.
+
+Each figure has its 95 % interval (bootstrap over sentences). `--json` keeps what each sentence
+contributed, and `--against` prints the paired difference to an evaluation that was kept so.
 """
 
 import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from pocket_tts_jax.config import Config, load_config
-from pocket_tts_jax.weights.checkpoint import load_checkpoint
-from pocket_tts_jax.weights.expected import parameter_shapes
-from training.codec import DECODER
-from training.export import gather_tensors
-from training.frames import FrameStream, Utterance, open_streams
-from training.judging.judge import Judge, Verdict
+from pocket_tts_jax.open_model import ENGINES
+from training.command_line import command_parser, run_command
+from training.data.spectra import SAMPLE_RATE
+from training.judging import subjects
+from training.judging.figures import (
+    append_line,
+    differences,
+    fingerprint_of,
+    intervals,
+    per_sentence,
+    read_last_line,
+)
 from training.judging.naturalness import naturalness
-from training.loop.checkpoint import read_ema, read_statistics
-from training.losses.features import SAMPLE_RATE
+from training.judging.pauses import tone_level
+from training.judging.recognition import Judge, Verdict
+from training.judging.sentences import LISTS, fixed_sentences
+from training.judging.subjects import Recording, Spoken
 
 PARTS = {"config", "flow_lm", "mimi", "codec", "tokenizer"}
 # By subject and whether there is a --model: the options that it needs, and those it reads besides.
@@ -40,96 +54,33 @@ OPTIONS = {
     ("codec", True): (set(), set()),
     ("codec", False): ({"config", "mimi"}, set()),
     ("teacher", False): (set(), set()),
+    ("reading", False): ({"tokenizer"}, set()),
+    ("plain", False): ({"tokenizer"}, set()),
     ("forced", True): ({"codec"}, {"tokenizer", "history_noise", "seed"}),
     ("forced", False): (PARTS, {"last", "history_noise", "seed"}),
-    ("engine", True): (set(), {"voice", "seed", "sentences"}),
-    ("engine", False): (set(), {"voice", "seed", "sentences"}),
+    ("engine", True): (set(), {"voice", "engine", "seed"}),
+    ("engine", False): (set(), {"voice", "engine", "seed"}),
 }
+# These need recordings; the others speak any text.
+OF_RECORDINGS = {"codec", "forced", "teacher"}
 
 
-def held_out(folder: Path, count: int) -> list[tuple[FrameStream, Utterance]]:
-    """The first `count` held-out utterances, taken from the streams in turn."""
-    by_stream = [[(s, u) for u in s.utterances if u.held_out] for s in open_streams(folder)]
-    longest = max(map(len, by_stream))
-    mixed = [rows[i] for i in range(longest) for rows in by_stream if i < len(rows)]
-    if not mixed:
-        raise FileNotFoundError(
-            f"{folder} holds no sentence out. Make the sentences with python -m "
-            "training.data.sentences --held-out N, or judge with --what engine --sentences FILE."
-        )
-    return mixed[:count]
-
-
-def load_tensors(args: argparse.Namespace) -> tuple[Config, dict[str, np.ndarray]]:
-    if args.model:
-        config = load_config(args.model / "config.yaml")
-        return config, load_checkpoint(args.model / "model.safetensors", parameter_shapes(config))
-    config, mimi = load_config(args.config), read_ema(args.mimi)
-    if args.what == "codec":
-        return config, {f"mimi.{n}": t for n, t in mimi.items() if n.startswith(DECODER)}
-    flow_lm, statistics = read_ema(args.flow_lm, args.last), read_statistics(args.codec)
-    return config, gather_tensors(config, flow_lm, mimi, *statistics)
-
-
-def synthesise(
-    args: argparse.Namespace, rows: list[tuple[FrameStream, Utterance]]
-) -> tuple[list[np.ndarray], dict[str, float]]:
-    """The audio to judge, and what else is known of it."""
-    if args.what == "teacher":
-        return [s.audio(u.first, u.frames) for s, u in rows], {}
-    from training.judging.speak import speak_latents, waveform_decoder
-
-    config, tensors = load_tensors(args)
-    decode = waveform_decoder(config, tensors)
-    if args.what == "codec":
-        return [decode(np.array(s.latents[u.first : u.first + u.frames])) for s, u in rows], {}
-    import sentencepiece
-
-    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
-    tokens, seed = [tokenizer.encode(u.text) for _, u in rows], args.seed or 0
-    if args.what == "forced":
-        from training.judging.diagnosis import forced_latents
-
-        noise, statistics = args.history_noise or 0.0, read_statistics(args.codec)
-        latents = forced_latents(config, tensors, rows, tokens, statistics, noise, seed)
-        return [decode(x) for x in latents], {}
-    temperature = args.temperature or 0.0
-    spoken = speak_latents(config, tensors, tokens, temperature, args.eos_threshold, seed=seed)
-    ratios = [s.frames / u.speech for s, (_, u) in zip(spoken, rows, strict=True)]
-    facts = {
-        "eos_failures": sum(not s.ended for s in spoken),
-        "length_ratio": float(np.mean(ratios)),
-        "length_ratio_min": float(np.min(ratios)),
-        "length_ratio_max": float(np.max(ratios)),
+def synthesise(args: argparse.Namespace, texts: list[str], rows: list[Recording]) -> Spoken:
+    """The audio to judge."""
+    speakers = {
+        "teacher": lambda: subjects.recorded(rows),
+        "reading": lambda: subjects.by_teacher(args, texts),
+        "plain": lambda: subjects.by_teacher(args, texts),
+        "codec": lambda: subjects.through_codec(args, rows),
+        "forced": lambda: subjects.forced(args, rows),
+        "model": lambda: subjects.by_model(args, texts, rows),
+        "engine": lambda: subjects.by_engine(args, texts),
     }
-    return [decode(s.latents) for s in spoken], facts
-
-
-def speak(texts: list[str], args: argparse.Namespace) -> tuple[list[np.ndarray], dict[str, float]]:
-    """The texts by the package's engines, in the model's default voice."""
-    from pocket_tts_jax.generation.ending import ChunkReport
-    from pocket_tts_jax.tts_model import TTSModel
-    from pocket_tts_jax.weights.source import is_published
-
-    named = args.model is not None and is_published(str(args.model))
-    model = TTSModel.load_model(
-        language=str(args.model) if named else None,
-        model=None if named else args.model,
-        on_notice=print,
-    )
-    voice = model.get_state_for_audio_prompt(args.voice or model.default_voice())
-    seed = args.seed or 0
-    chunks: list[ChunkReport] = []
-    audios = [
-        np.concatenate(
-            list(model.generate_audio_stream(voice, text, seed=seed, on_chunk=chunks.append))
-        )
-        for text in texts
-    ]
-    return audios, {"eos_failures": sum(not chunk.eos for chunk in chunks)}
+    return speakers[args.what]()
 
 
 def report(verdict: Verdict, facts: dict[str, float], seconds: float) -> dict[str, float]:
+    """The figures of the judge and of the subject, rounded."""
     words = sum(len(r.split()) for r in verdict.references)
     result = {"wer": verdict.wer, "cer": verdict.cer, "sentences": len(verdict.heard)}
     result |= {"words": words, "skipped": verdict.skipped, "added": verdict.added}
@@ -149,6 +100,8 @@ def check_options(args: argparse.Namespace) -> str | None:
         return f"{subject} does not read {_flags(idle)}"
     if missing := needed - given:
         return f"{subject} needs {_flags(missing)}" + ("" if args.model else ", or --model")
+    if args.what in OF_RECORDINGS and not args.frames:
+        return f"{subject} needs --frames: it judges recordings"
     return None
 
 
@@ -157,35 +110,50 @@ def _flags(names: set[str]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="word error rate on held-out sentences")
-    parser.add_argument("--what", choices=sorted({what for what, _ in OPTIONS}), default="model")
-    parser.add_argument("--model", type=Path, help="exported folder")
-    parser.add_argument("--voice", help="for --what engine: the voice, if not the model's own")
-    parser.add_argument("--seed", type=int, help="0; of what is random in model, forced, engine")
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--flow-lm", type=Path)
-    parser.add_argument("--mimi", type=Path)
-    parser.add_argument("--last", action="store_true", help="FlowLM's last tensors, no averages")
-    parser.add_argument("--codec", type=Path)
-    parser.add_argument("--tokenizer", type=Path)
+    parser = command_parser(__doc__)
+    add = parser.add_argument
+    add("--what", choices=sorted({what for what, _ in OPTIONS}), default="model", help="who speaks")
+    add("--model", help="folder of a model; with --what engine also an export, address or name")
+    add("--engine", choices=ENGINES, help="for --what engine (default: auto)")
+    add("--voice", help="for --what engine: a voice other than the model's own")
+    add("--seed", type=int, help="of what is random in model, forced and engine (default: 0)")
+    add("--config", type=Path, help="configuration of an unfinished model")
+    add("--flow-lm", type=Path, help="its run of training.flow_lm")
+    add("--mimi", type=Path, help="its run of training.codec")
+    add("--last", action="store_true", help="FlowLM's last tensors in place of its averages")
+    add("--codec", type=Path, help="what defined the latents, for their statistics")
+    add("--tokenizer", type=Path, help="tokenizer, if it is not in --model")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--frames", type=Path, help="held-out sentences of this folder")
-    source.add_argument("--sentences", type=Path, help="for --what engine: one sentence a line")
-    parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--temperature", type=float, help="0")
-    parser.add_argument("--eos-threshold", type=float)
-    parser.add_argument("--history-noise", type=float, help="0; for --what forced")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--show", type=int, default=5, help="transcripts to print")
-    parser.add_argument(
+    source.add_argument("--list", choices=sorted(LISTS), help="a fixed list of sentences")
+    source.add_argument("--sentences", type=Path, help="a file with one sentence a line")
+    source.add_argument("--frames", type=Path, help="the held-out recordings of this folder")
+    add("--count", type=int, help="how many sentences, from the first (default: all)")
+    add("--temperature", type=float, help="of sampling (default: 0)")
+    add("--eos-threshold", type=float, help="logit above which speech ends (default: the model's)")
+    add("--history-noise", type=float, help="for --what forced: std of it (default: 0)")
+    add("--threads", type=int, default=1, help="of the recogniser")
+    add("--show", type=int, default=5, help="transcripts to print")
+    add(
         "--naturalness",
         type=int,
         metavar="N",
-        help="also estimate opinion scores of every N-th sentence (training.judging.naturalness)",
+        help="also guess what listeners would say of every N-th sentence, three seconds each",
     )
-    parser.add_argument("--page", type=Path, help="HTML page with players and spectrograms")
-    parser.add_argument("--json", type=Path, help="append the figures to this file")
+    add("--page", type=Path, help="write an HTML page with players and spectrograms")
+    add("--json", type=Path, help="append the figures, and those of each sentence, to this file")
+    add("--against", type=Path, help="print the difference to the last evaluation in this file")
     return parser
+
+
+def sentences(args: argparse.Namespace) -> tuple[list[str], list[Recording]]:
+    """What is to be spoken, and the recordings of it where there are any."""
+    if args.frames:
+        rows = subjects.held_out(args.frames, args.count)
+        return [u.text for _, u in rows], rows
+    if args.list:
+        return fixed_sentences(args.list)[: args.count], []
+    lines = args.sentences.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.strip()][: args.count], []
 
 
 def main() -> None:
@@ -193,30 +161,35 @@ def main() -> None:
     args = parser.parse_args()
     if wrong := check_options(args):
         parser.error(wrong)
-    if args.model and not args.tokenizer:
-        args.tokenizer = args.model / "tokenizer.model"
-    if args.sentences:
-        texts = args.sentences.read_text(encoding="utf-8").splitlines()[: args.count]
-    else:
-        rows = held_out(args.frames, args.count)
-        texts = [u.text for _, u in rows]
-    audios, facts = speak(texts, args) if args.what == "engine" else synthesise(args, rows)
-    if args.naturalness:
-        facts |= naturalness(audios, every=args.naturalness)._asdict()
-    verdict = Judge(args.threads).verdict(audios, texts)
-    result = report(verdict, facts, sum(map(len, audios)) / SAMPLE_RATE)
+    other = read_last_line(args.against) if args.against else None
+    texts, rows = sentences(args)
+    spoken = synthesise(args, texts, rows)
+    if (tone := tone_level(spoken.audios)) is not None:
+        spoken.facts["tone_in_pauses_db"] = tone
+    every = args.naturalness
+    opinions = naturalness(spoken.audios[::every]) if every else None
+    verdict = Judge(args.threads).verdict(spoken.audios, texts)
+    line: dict[str, Any] = {"time": time.strftime("%Y-%m-%d %H:%M:%S"), "what": args.what}
+    line |= report(verdict, spoken.facts, sum(map(len, spoken.audios)) / SAMPLE_RATE)
+    line |= {"texts": fingerprint_of(texts), "each": per_sentence(verdict, opinions, every or 0)}
+    if opinions is not None:
+        line |= {name: round(float(np.mean(x)), 4) for name, x in opinions._asdict().items()}
+    figures = {name: value for name, value in line.items() if name not in ("texts", "each")}
     for reference, heard in list(zip(verdict.references, verdict.heard, strict=True))[: args.show]:
         print(f"  said  {reference}\n  heard {heard}")
-    print(json.dumps({"what": args.what} | result))
+    print(json.dumps(figures))
+    for name, interval in intervals(line["each"]).items():
+        print(f"{name}: {interval}, 95 % interval over sentences")
+    if other is not None:
+        for name, interval in differences(line, other).items():
+            print(f"{name} against {other['what']}: {interval}, paired")
     if args.json:
-        line = {"time": time.strftime("%H:%M:%S"), "what": args.what} | result
-        with open(args.json, "a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(args.json, line)
     if args.page:
         from training.judging.page import write_page
 
-        write_page(args.page, audios, texts, verdict, result)
+        write_page(args.page, spoken.audios, texts, verdict, figures)
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -4,103 +4,48 @@
         --mimi run/mimi.safetensors --codec mel_codec.safetensors \\
         --tokenizer tokenizer.model --voice joe --out folder/ --half --frames frames/ --variance 1
 
-The folder holds `config.yaml`, `model.safetensors`, `tokenizer.model` and `voices/NAME.safetensors`
-(the attention cache of the start token: a model of one voice needs no more). The reference loads
-it too, with paths made absolute in the config. The Mimi encoder is there because the format
-demands it, trained or not; a model that learned one voice does not offer cloning.
+The folder holds `config.yaml`, `model.safetensors`, `tokenizer.model`, `voice.json` and
+`voices/NAME.safetensors` (the attention cache of the start token: a model of one voice needs no
+more). The reference loads it too, with paths made absolute in the config. The Mimi encoder is there
+because the format demands it, trained or not; a model that learned one voice offers no cloning.
 """
 
-import argparse
 import shutil
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save
 from sentencepiece import SentencePieceProcessor
 
-from pocket_tts_jax.config import Config, load_config
-from pocket_tts_jax.files.atomic import atomic_file
-from pocket_tts_jax.model.flow_lm import FlowLM, init_state
-from pocket_tts_jax.voice.state import VoiceState, write_voice
-from pocket_tts_jax.weights.checkpoint import check_tensors, parameter_tree
-from pocket_tts_jax.weights.expected import parameter_shapes, under
-from training.codec import ENCODER
+from pocket_tts_jax.config import load_config
+from pocket_tts_jax.files.verify import sums_of, write_sums
+from pocket_tts_jax.voice.state import write_voice
+from pocket_tts_jax.weights.settings import ModelSettings
+from training.command_line import command_parser, run_command
 from training.judging.variance import lacking_spread
 from training.loop.checkpoint import read_ema, read_statistics
-from training.loop.initialise import initial_tensors
-from training.losses.codec_loss import DISCRIMINATOR
+from training.loop.published import (
+    as_stored,
+    gather_tensors,
+    start_voice,
+    write_about,
+    write_model,
+)
 
-UNTRAINED = tuple(f"mimi.{part}" for part in ENCODER)
-PROJECTION = "flow_lm.speaker_proj_weight"
-
-
-def gather_tensors(
-    config: Config,
-    flow_lm: Mapping[str, np.ndarray],
-    mimi: Mapping[str, np.ndarray],
-    mean: np.ndarray,
-    std: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """All tensors of the published file: trained ones, the latents' statistics, and what no run
-    has to train: the encoder (first values), the voice projection (zeros), the frequencies of the
-    times (constants)."""
-    first = initial_tensors(config)
-    tensors = {n: t for n, t in first.items() if n.startswith(UNTRAINED) or n.endswith(".freqs")}
-    tensors[PROJECTION] = np.zeros_like(first[PROJECTION])
-    tensors |= {f"flow_lm.{name}": tensor for name, tensor in flow_lm.items()}
-    tensors |= {f"mimi.{n}": t for n, t in mimi.items() if not n.startswith(DISCRIMINATOR)}
-    tensors |= {"flow_lm.emb_mean": mean, "flow_lm.emb_std": std}
-    found = {name: np.shape(tensor) for name, tensor in tensors.items()}
-    check_tensors(found, parameter_shapes(config), "the training checkpoints")
-    return tensors
-
-
-def start_voice(
-    config: Config, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
-) -> VoiceState:
-    """The cache after the start token alone."""
-    model = FlowLM.of(config)
-    variables = {"params": parameter_tree(under(tensors, "flow_lm."))}
-    nothing = jnp.zeros((1, 0, config.mimi.encoded_dim))
-    prefix = model.apply(variables, nothing, method="embed_voice")
-    state = init_state(config.flow_lm, 1, prefix.shape[1])  # pyright: ignore
-    one = jnp.array([prefix.shape[1]], jnp.int32)  # pyright: ignore
-    state = jax.jit(lambda v: model.apply(v, state, prefix, one, method="prefill"))(variables)
-    k = np.stack([np.asarray(layer.k[0]) for layer in state.layers])  # pyright: ignore
-    v = np.stack([np.asarray(layer.v[0]) for layer in state.layers])  # pyright: ignore
-    return VoiceState(k, v, metadata=metadata)
-
-
-def write_model(path: Path, tensors: Mapping[str, np.ndarray], half: bool) -> None:
-    """`model.safetensors`; with `half`, matrices as float16 (vectors are small and stay)."""
-    stored = {
-        name: np.ascontiguousarray(tensor, np.float16 if half and tensor.ndim > 1 else np.float32)
-        for name, tensor in tensors.items()
-    }
-    with atomic_file(path) as file:
-        file.write(save(stored))
-
-
-def as_stored(tensors: Mapping[str, np.ndarray], half: bool) -> dict[str, np.ndarray]:
-    """The tensors as they read back: rounded to float16 where `write_model` does so."""
-    return {
-        name: tensor.astype(np.float16).astype(np.float32) if half and tensor.ndim > 1 else tensor
-        for name, tensor in tensors.items()
-    }
+# Tokenizers made here know no digits, and a chunk of 100 tokens is as long as training rows are. A
+# model of one voice cannot clone another.
+TRAINED_HERE = ModelSettings(max_tokens=100, normalize=True, has_voice_cloning=False)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="export a trained model")
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--flow-lm", type=Path, required=True)
-    parser.add_argument("--mimi", type=Path, required=True)
-    parser.add_argument("--codec", type=Path, required=True)
-    parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--voice", default="joe")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = command_parser(__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="configuration of the model")
+    parser.add_argument("--flow-lm", type=Path, required=True, help="run of training.flow_lm")
+    parser.add_argument("--mimi", type=Path, required=True, help="run of training.codec")
+    parser.add_argument("--codec", type=Path, required=True, help="what defined the latents")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="the model's tokenizer")
+    parser.add_argument("--voice", default="joe", help="name of the voice")
+    parser.add_argument("--out", type=Path, required=True, help="new model folder")
     parser.add_argument("--last", action="store_true", help="last tensors instead of averages")
     parser.add_argument("--half", action="store_true", help="store matrices as float16")
     parser.add_argument("--encoder", type=Path, help="run of training.codec --part encoder")
@@ -132,9 +77,11 @@ def main() -> None:
     about = {"source": "start token only", "licence": "CC0-1.0"}
     voice = start_voice(config, as_stored(tensors, args.half), about)
     write_voice(args.out / "voices" / f"{args.voice}.safetensors", voice)
+    write_about(args.out, replace(TRAINED_HERE, default_voice=args.voice))
+    write_sums(args.out, sums_of(args.out))
     size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
     print(f"{args.out}: {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

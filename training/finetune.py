@@ -1,14 +1,18 @@
-"""Fine-tune any checkpoint in the published format on recordings with transcripts.
+"""Fine-tune any model in the published format on recordings with transcripts.
 
-    python -m training.finetune adapters --config C.yaml --weights W.safetensors --data folder/ \\
-        --tokenizer T --out tuned/
+    python -m training.finetune adapters --model english --data recordings/ --out tuned/
     python -m training.finetune full     ...
-    python -m training.finetune voice    ... --voice V.safetensors
+    python -m training.finetune voice    ... --voice VOICE
 
-`adapters` trains low-rank additions to FlowLM's matrices, `full` all of FlowLM, and both write a
-checkpoint in the published format (adapters merged) to `OUT/model.safetensors`. `voice` trains
-nothing but the voice state, starting from `--voice`, and writes `OUT/voice.safetensors`. The run
-itself lies in `OUT/training.safetensors` and is resumed from there.
+`recordings/` holds NAME.wav with NAME.txt, sentences of at most 20 seconds. `adapters` trains
+low-rank additions to FlowLM's matrices, `full` all of FlowLM, and `voice` nothing but the voice
+state, starting from `--voice`. The result in `--out` is a model folder that speaks at once:
+`pocket-tts-jax generate "Hello." --model tuned/`. A few recordings are held out, and the model
+before and after is judged by them. The run itself lies in `OUT/training.safetensors` and goes on
+from there when the command is given again.
+
+A model without a trained encoder, such as the embedded voice, needs `--codec`: the mel codec whose
+latents it has learned (`training/joe_mel_codec.safetensors` for the embedded voice).
 """
 
 import argparse
@@ -20,20 +24,40 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from pocket_tts_jax.config import Config, load_config
+from pocket_tts_jax import TTSModel
+from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import VoiceError
 from pocket_tts_jax.model.attention import KVCache
 from pocket_tts_jax.text.tokenizer import load_tokenizer
-from pocket_tts_jax.voice.state import VoiceState, read_voice, write_voice
-from pocket_tts_jax.weights.checkpoint import load_checkpoint
-from pocket_tts_jax.weights.expected import parameter_shapes, under
-from training.adapters import merge_adapters, new_adapters
-from training.batches.recordings import RecordingBatches, encode_recordings
-from training.export import write_model
+from pocket_tts_jax.voice.state import VoiceState
+from pocket_tts_jax.weights.expected import under
+from pocket_tts_jax.weights.source import ModelSource
+from training.batches.examples import Example
+from training.batches.recordings import (
+    Codec,
+    RecordingBatches,
+    encode_recordings,
+    hold_out,
+    mel_codec,
+    own_codec,
+)
+from training.command_line import command_parser, run_command
+from training.errors import TrainingError
+from training.judging.subjects import open_named
+from training.judging.tuning import (
+    USELESS,
+    Judgement,
+    comparison,
+    latent_error,
+    recogniser_missing,
+    words_misheard,
+)
+from training.loop.adapters import merge_adapters, new_adapters
 from training.loop.checkpoint import read_ema
 from training.loop.log import TrainingLog
+from training.loop.published import start_voice, write_folder
 from training.loop.trainer import Optimisation, Schedule, Trainer, run
-from training.losses.lm_loss import LMObjective, lm_loss
+from training.losses.flow_lm import LMObjective, lm_loss
 
 # No alignments are known here, and history noise is moderate.
 TUNING = LMObjective(map=0.0, align=0.0, history_noise=(0.0, 0.5), history_dropout=0.05)
@@ -53,16 +77,20 @@ def trainable_part(
     what: str, flow_lm: dict[str, np.ndarray], voice: VoiceState | None, rank: int
 ) -> tuple[dict[str, np.ndarray], Merge]:
     """What is trained, and how FlowLM's tensors and the voice are made of it."""
-    state = None if voice is None else KVCache(voice.k, voice.v)  # pyright: ignore
+    state = _cache(voice)
     if what == "adapters":
         return new_adapters(flow_lm, rank), lambda t: (merge_adapters(flow_lm, t), state)
     if what == "full":
         free = {n: t for n, t in flow_lm.items() if not n.endswith(FIXED)}
         return free, lambda t: (flow_lm | dict(t), state)
     if voice is None:
-        raise VoiceError("Tuning a voice needs one to start from: give --voice FILE.")
+        raise VoiceError("Tuning a voice needs one to start from: give --voice, a name or a file.")
     start = {"voice.k": voice.k, "voice.v": voice.v}
     return start, lambda t: (flow_lm, KVCache(t["voice.k"], t["voice.v"]))
+
+
+def _cache(voice: VoiceState | None) -> KVCache | None:
+    return None if voice is None else KVCache(voice.k, voice.v)  # pyright: ignore
 
 
 def make_loss(config: Config, merge: Merge) -> Callable:
@@ -75,17 +103,82 @@ def make_loss(config: Config, merge: Merge) -> Callable:
     return loss
 
 
+def choose_codec(
+    source: ModelSource, tensors: Mapping[str, np.ndarray], path: Path | None
+) -> Codec:
+    """What turns recordings into latents. TrainingError where the model's own encoder is none:
+    latents that FlowLM never learned would ruin it."""
+    if path is not None:
+        return mel_codec(source.config, path)
+    if not source.has_voice_cloning:
+        raise TrainingError(
+            f"The encoder of the model {source.name} is not trained, and tuning by its latents "
+            "would ruin the model. Give --codec, the mel codec that made the latents in its "
+            "training (the embedded voice's is training/joe_mel_codec.safetensors)."
+        )
+    return own_codec(source.config, tensors)
+
+
 def finetune(args: argparse.Namespace) -> None:
-    config = load_config(args.config)
-    tensors = load_checkpoint(args.weights, parameter_shapes(config))
-    table = config.flow_lm.lookup_table
-    tokenizer = load_tokenizer(table.tokenizer, args.tokenizer, table.n_bins)
-    examples = list(encode_recordings(args.data, config, tensors, tokenizer))
-    voice = read_voice(args.voice, config) if args.voice else None
-    if voice is not None and not isinstance(voice, VoiceState):
-        raise VoiceError(f"{args.voice} is of the old kind; export it for this model first.")
+    base = open_named(args.model, "jax")
+    source, tensors = base.source, base.source.load_tensors()
+    codec = choose_codec(source, tensors, args.codec)
+    bins = source.config.flow_lm.lookup_table.n_bins
+    tokenizer = load_tokenizer(source.tokenizer_kind, source.tokenizer, bins)
+    examples = list(encode_recordings(args.data, source.config, tokenizer, codec))
+    kept, held = hold_out(examples, args.held_out)
+    voice = base.get_state_for_audio_prompt(args.voice) if args.voice else None
     flow_lm = under(tensors, "flow_lm.")
     start, merge = trainable_part(args.what, flow_lm, voice, args.rank)
+    print(f"{len(kept)} recordings to train on, {len(held)} held out to judge by", flush=True)
+    error = report_start(source.config, flow_lm, voice, held)
+    if not train(args, source.config, start, merge, kept):
+        print("start again with the same --out to go on", flush=True)
+        return
+    tuned, cache = merge(read_ema(args.out / "training.safetensors"))
+    merged = tensors | {f"flow_lm.{n}": np.asarray(t) for n, t in tuned.items()}
+    about = {"source": f"training.finetune {args.what}"}
+    if cache is None:
+        state = start_voice(source.config, merged, about)
+    else:
+        state = VoiceState(np.asarray(cache.k), np.asarray(cache.v), metadata=about)
+    write_folder(args.out, source, merged, {args.name: state})
+    print(f'{args.out} speaks: pocket-tts-jax generate "Hello." --model {args.out}', flush=True)
+    if held:
+        after = latent_error(source.config, tuned, cache, held)
+        old = voice or base.get_state_for_audio_prompt(base.default_voice())
+        print(comparison(*judge(base, old, args, held, (error, after)), len(held)), flush=True)
+
+
+def report_start(
+    config: Config,
+    flow_lm: Mapping[str, np.ndarray],
+    voice: VoiceState | None,
+    held: list[Example],
+) -> float:
+    """The latent error before tuning, said with a warning where it shows that the latents are not
+    those of the model; NaN where nothing is held out."""
+    if not held:
+        return float("nan")
+    error = latent_error(config, flow_lm, _cache(voice), held)
+    print(f"latent error before tuning: {error:.3f} (1 is that of knowing nothing)", flush=True)
+    if error > USELESS:
+        print(
+            "warning: the model does not know these latents. Is --codec the one it has learned, "
+            "and are the transcripts right?",
+            flush=True,
+        )
+    return error
+
+
+def train(
+    args: argparse.Namespace,
+    config: Config,
+    start: dict[str, np.ndarray],
+    merge: Merge,
+    examples: list[Example],
+) -> bool:
+    """Trains, or goes on; returns whether the end was reached."""
     schedule = Schedule(args.steps, args.rate, warmup=20, decay=args.steps // 2)
     trainer = Trainer(
         {"tune": make_loss(config, merge)},
@@ -100,44 +193,44 @@ def finetune(args: argparse.Namespace) -> None:
     batches = RecordingBatches(examples, args.rows)
     note = {k: str(v) for k, v in vars(args).items()}
     log = TrainingLog(path.with_suffix(".jsonl"), every=10)
-    run(trainer, lambda step: ("tune", batches.batch(args.seed, step)), path, log, note)
-    if trainer.step < args.steps:
-        print(f"stopped and saved at step {trainer.step} of {args.steps}: start again to go on")
-        return
-    write_result(args, tensors, merge(read_ema(path)))
+    return run(trainer, lambda step: ("tune", batches.batch(args.seed, step)), path, log, note)
 
 
-def write_result(
+def judge(
+    base: TTSModel,
+    voice: VoiceState,
     args: argparse.Namespace,
-    tensors: dict[str, np.ndarray],
-    tuned: tuple[dict[str, Any], KVCache | None],
-) -> None:
-    params, voice = tuned
-    if args.what == "voice":
-        assert voice is not None
-        state = VoiceState(np.asarray(voice.k), np.asarray(voice.v))
-        write_voice(args.out / "voice.safetensors", state)
-        return
-    merged = tensors | {f"flow_lm.{n}": np.asarray(t) for n, t in params.items()}
-    write_model(args.out / "model.safetensors", merged, half=False)
+    held: list[Example],
+    errors: tuple[float, float],
+) -> tuple[Judgement, Judgement]:
+    """Before and after; words too where the recogniser is installed."""
+    if recogniser_missing():
+        return Judgement(errors[0], None), Judgement(errors[1], None)
+    texts = [example.text for example in held]
+    before = words_misheard(base, voice, texts)
+    tuned = open_named(str(args.out), "jax")
+    after = words_misheard(tuned, tuned.get_state_for_audio_prompt(args.name), texts)
+    return Judgement(errors[0], before), Judgement(errors[1], after)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="fine-tune a published checkpoint")
-    parser.add_argument("what", choices=["adapters", "full", "voice"])
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="NAME.wav with NAME.txt")
-    parser.add_argument("--voice", type=Path, help="voice state that leads every utterance")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--rows", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = command_parser(__doc__)
+    add = parser.add_argument
+    add("what", choices=["adapters", "full", "voice"], help="what is trained")
+    add("--model", help="folder, file or published name (default: the embedded voice)")
+    add("--data", type=Path, required=True, help="folder of NAME.wav with NAME.txt")
+    add("--codec", type=Path, help="mel codec, for a model without a trained encoder")
+    add("--voice", help="voice that leads every utterance: a name, file or recording")
+    add("--name", default="tuned", help="of the voice in the new folder")
+    add("--out", type=Path, required=True, help="new model folder, with the run in it")
+    add("--held-out", type=int, help="recordings to judge by, not trained on (default: a tenth)")
+    add("--steps", type=int, default=300, help="of training in all, earlier runs included")
+    add("--rate", type=float, default=2e-4, help="highest learning rate")
+    add("--rank", type=int, default=8, help="of the adapters")
+    add("--rows", type=int, default=8, help="recordings in a step")
+    add("--seed", type=int, default=0, help="of everything random")
     finetune(parser.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

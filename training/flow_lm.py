@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from training.command_line import command_parser, run_command
 from training.loop.devices import split_host
 
 
@@ -21,17 +22,21 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="train FlowLM on frozen latents")
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--frames", type=Path, required=True)
-    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser = command_parser(__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="configuration of the model")
+    parser.add_argument("--frames", type=Path, required=True, help="folder of frames")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="what the teacher read by")
     parser.add_argument("--codec", type=Path, required=True, help="mel codec, for its statistics")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--out", type=Path, required=True, help="the run: resumed if it is there")
+    parser.add_argument("--steps", type=int, default=20_000, help="in all, earlier runs included")
     parser.add_argument("--decay", type=int, default=1500, help="last steps, with a falling rate")
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--align", type=float, default=0.1)
-    parser.add_argument("--flow", type=float, help="0.25; 0 for heads that take no time")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
+    parser.add_argument("--align", type=float, default=0.1, help="weight of guided attention")
+    parser.add_argument(
+        "--flow",
+        type=float,
+        help="weight of that term (default: 0.25; 0 without times)",
+    )
     parser.add_argument(
         "--distill", type=float, default=0.0, help="on every fourth step that has no --own-history"
     )
@@ -43,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--own-from", type=int, default=0, help="first step of --own-history")
     parser.add_argument("--reload", type=int, default=500, help="steps between looks at the data")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("--devices", type=int, default=1, help="host devices, a core each")
     return parser
 
 
@@ -65,12 +70,12 @@ def train(args: argparse.Namespace) -> None:
 
     from pocket_tts_jax.config import load_config
     from pocket_tts_jax.weights.expected import under
-    from training.batches.lm_data import Examples
+    from training.batches.examples import Examples
     from training.loop.checkpoint import read_statistics
     from training.loop.initialise import initial_tensors
     from training.loop.log import TrainingLog
     from training.loop.trainer import Optimisation, Schedule, Trainer, run
-    from training.losses.lm_loss import LMObjective, lm_loss
+    from training.losses.flow_lm import LMObjective, lm_loss
 
     jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
     config, (mean, std) = load_config(args.config), read_statistics(args.codec)
@@ -116,4 +121,4 @@ def train(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -9,7 +9,6 @@ on the latent and a small L2 keep the latent space smooth (a VAE with a fixed va
 encoder sees one latent to either side; the decoder is causal, like Mimi's.
 """
 
-import argparse
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,59 +18,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import linen as nn
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float
 from safetensors.numpy import load_file, save_file
 
-from pocket_tts_jax.model.layers import Linear
-from training.frames import LATENT_DIM, FrameStream, claim_latents, open_streams
-from training.losses.features import FRAME, MEL_BINS, MELS_PER_FRAME, SAMPLE_RATE, log_mel
-
-NOISE = 0.3
-MARGIN = 1  # latents that the encoder sees to either side
-
-
-class MelEncoder(nn.Module):
-    width: int = 384
-
-    @nn.compact
-    def __call__(self, mel: Float[Array, "b t 80"]) -> Float[Array, "b n 32"]:
-        """Normalised log-mel of n + 2 frames to the latents of the inner n."""
-        x = mel.reshape(len(mel), -1, MELS_PER_FRAME * MEL_BINS)
-        x = jax.nn.silu(Linear(self.width, name="input")(x))
-        around = jnp.concatenate([x[:, :-2], x[:, 1:-1], x[:, 2:]], axis=-1)
-        x = x[:, 1:-1] + jax.nn.silu(Linear(self.width, name="context")(around))
-        x = x + jax.nn.silu(Linear(self.width, name="hidden")(x))
-        return Linear(LATENT_DIM, name="output")(x)
-
-
-class MelDecoder(nn.Module):
-    width: int = 384
-
-    @nn.compact
-    def __call__(self, latents: Float[Array, "b n 32"]) -> Float[Array, "b t 80"]:
-        past = jnp.pad(latents, ((0, 0), (2, 0), (0, 0)))
-        x = jnp.concatenate([past[:, :-2], past[:, 1:-1], past[:, 2:]], axis=-1)
-        x = jax.nn.silu(Linear(self.width, name="input")(x))
-        x = x + jax.nn.silu(Linear(self.width, name="hidden")(x))
-        x = Linear(MELS_PER_FRAME * MEL_BINS, name="output")(x)
-        return x.reshape(len(x), -1, MEL_BINS)
-
-
-class MelCodec(nn.Module):
-    def setup(self) -> None:
-        self.encoder, self.decoder = MelEncoder(), MelDecoder()
-
-    def encode(self, mel: Float[Array, "b t 80"]) -> Float[Array, "b n 32"]:
-        return self.encoder(mel)
-
-    def decode(self, latents: Float[Array, "b n 32"]) -> Float[Array, "b t 80"]:
-        return self.decoder(latents)
-
-    def __call__(self, mel: Float[Array, "b t 80"], noise: Float[Array, "b n 32"]) -> tuple:
-        latents = self.encoder(mel)
-        return latents, self.decoder(latents + NOISE * noise)
+from training.batches.mel_codec import MARGIN, MelCodec, encode_mels
+from training.command_line import Help, command_parser, run_command
+from training.data.spectra import FRAME, MEL_BINS, MELS_PER_FRAME, SAMPLE_RATE, log_mel
+from training.data.streams import LATENT_DIM, FrameStream, claim_latents, open_streams
+from training.errors import TrainingError
 
 
 def codec_loss(params: dict, mel: Array, key: Array) -> tuple[Array, Array]:
@@ -91,7 +46,7 @@ def train_mel_codec(
     of the mel (`mel.mean`, `mel.scale`) and of the latents (`latents.mean`, `latents.std`)."""
     span = (length + 2 * MARGIN) * MELS_PER_FRAME
     if len(mels) < span:
-        raise ValueError(
+        raise TrainingError(
             f"{len(mels) // MELS_PER_FRAME} frames of speech are too few to train on: it takes at "
             f"least {span // MELS_PER_FRAME}. Give more --hours, or add frames."
         )
@@ -125,23 +80,6 @@ def train_mel_codec(
     return flat | {"latents.mean": latents.mean(0), "latents.std": latents.std(0)}
 
 
-def encode_mels(
-    codec: dict[str, np.ndarray], mels: Float[np.ndarray, "t 80"], block: int = 512
-) -> Float[np.ndarray, "n 32"]:
-    """Latents of a stream; its ends are repeated where the encoder looks beyond them."""
-    params = unflatten_dict({k: v for k, v in codec.items() if k.startswith("params")}, sep="/")
-    encode = jax.jit(lambda mel: MelCodec().apply(params, mel, method="encode"))
-    normal = (mels - codec["mel.mean"]) / codec["mel.scale"]
-    count, edge = len(normal) // MELS_PER_FRAME, MELS_PER_FRAME
-    tail = -count % block + 1
-    normal = np.concatenate([normal[:edge], normal, np.tile(normal[-edge:], (tail, 1))])
-    latents = [
-        np.asarray(encode(normal[None, s * edge : (s + block + 2) * edge])[0])
-        for s in range(0, count, block)
-    ]
-    return np.concatenate(latents)[:count]
-
-
 def training_mels(
     streams: Sequence[FrameStream], hours: float
 ) -> Iterator[Float[np.ndarray, "t 80"]]:
@@ -170,15 +108,16 @@ def encode_stream(codec: dict[str, np.ndarray], stream: FrameStream, chunk: int 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="train the mel codec, or encode with it")
+    parser = command_parser(__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    train, encode = actions.add_parser("train"), actions.add_parser("encode")
+    train = actions.add_parser("train", help="fit the codec to speech", formatter_class=Help)
+    encode = actions.add_parser("encode", help="make latents with it", formatter_class=Help)
     for action in (train, encode):
-        action.add_argument("--frames", type=Path, required=True)
-    train.add_argument("--out", type=Path, required=True)
-    train.add_argument("--steps", type=int, default=4000)
+        action.add_argument("--frames", type=Path, required=True, help="folder of frames")
+    train.add_argument("--out", type=Path, required=True, help="new file for the codec")
+    train.add_argument("--steps", type=int, default=4000, help="of training")
     train.add_argument("--hours", type=float, default=2.0, help="of speech to train on")
-    encode.add_argument("--codec", type=Path, required=True)
+    encode.add_argument("--codec", type=Path, required=True, help="what train wrote")
     args = parser.parse_args()
     streams = open_streams(args.frames)
     if args.action == "train":
@@ -196,4 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -1,8 +1,9 @@
 """Plot the logs of runs: python -m training.plot run/flow_lm.jsonl run/mimi.jsonl --out loss.png"""
 
-import argparse
 import json
 from pathlib import Path
+
+from training.command_line import command_parser, run_command
 
 NOT_TERMS = {"step", "rate", "seconds_per_step", "cpu_minutes"}
 
@@ -38,13 +39,13 @@ def plot_logs(paths: list[Path], out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="plot training logs")
-    parser.add_argument("logs", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, default=Path("training.png"))
+    parser = command_parser(__doc__)
+    parser.add_argument("logs", type=Path, nargs="+", help="NAME.jsonl of runs")
+    parser.add_argument("--out", type=Path, default=Path("training.png"), help="picture")
     args = parser.parse_args()
     plot_logs(args.logs, args.out)
     print(args.out)
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -8,16 +8,16 @@ spelling is then not for the model to learn. Without one they are letters; case 
 digits and punctuation are covered whether the text has them or not.
 """
 
-import argparse
 import io
 import json
 import string
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from training.data.phonemes import IPA, MARKS, WORD_START, read_dictionary, rules
+from training.command_line import command_parser, run_command
+from training.data.phonemes import IPA, MARKS, read_dictionary, rules
 
 PUNCTUATION = ".,;:?!'\"-()&%$/"
 SPECIAL = 4  # unknown, begin, end, word start
@@ -64,18 +64,12 @@ def _code_points(text: str) -> str:
     return " ".join(f"{ord(character):X}" for character in text)
 
 
-def word_spans(pieces: Sequence[str]) -> list[tuple[int, int]]:
-    """First and one-past-last token of every word; a word starts at a token with a space."""
-    starts = [i for i, piece in enumerate(pieces) if piece.startswith(WORD_START)]
-    return list(zip(starts, [*starts[1:], len(pieces)], strict=True))
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description="make the tokenizer of an own voice")
+    parser = command_parser(__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--sentences", type=Path, help="letters, as these sentences need them")
     source.add_argument("--dictionary", type=Path, help="phonemes, by a file in CMUdict's form")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="new tokenizer")
     args = parser.parse_args()
     if args.dictionary:
         with open(args.dictionary, encoding="utf8") as lines:
@@ -87,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

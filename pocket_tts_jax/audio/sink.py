@@ -62,10 +62,9 @@ def _opened(path: Path, in_place: bool) -> Iterator[BinaryIO]:
 
 
 def _open(path: Path, in_place: bool) -> AbstractContextManager[BinaryIO]:
-    if path.exists() and not path.is_file():
-        # A device or a named pipe is written to, never read; no file can be renamed over it.
-        return open(path, "wb")
-    return open(path, "w+b") if in_place else atomic_file(path)
+    if in_place and (path.is_file() or not path.exists()):
+        return open(path, "w+b")
+    return atomic_file(path)  # devices and named pipes too
 
 
 def rewindable(file: BinaryIO) -> int | None:

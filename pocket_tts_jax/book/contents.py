@@ -202,7 +202,7 @@ def _check_open(archive: zipfile.ZipFile, names: Sequence[str], path: Path) -> N
 
 
 def _xml(archive: zipfile.ZipFile, name: str, path: Path) -> Any:
-    from lxml import etree
+    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
     if archive.getinfo(name).file_size > _LARGEST_DOCUMENT:
         raise ConfigError(f"{path}: {name} is too large to be a chapter of a book.")
@@ -231,7 +231,7 @@ def _entity(match: re.Match[bytes]) -> bytes:
 
 def _blocks(root: Any) -> Iterator[Block]:
     """Headings and paragraphs of a document, in reading order."""
-    from lxml import etree
+    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
     pending: list[str] = []
 

@@ -49,14 +49,14 @@ def _add_audio(archive: zipfile.ZipFile, name: str, recording: Recording) -> Non
 
 
 def _xml(root: Any, doctype: str | None = None) -> bytes:
-    from lxml import etree
+    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
     return etree.tostring(root, xml_declaration=True, encoding="utf-8", doctype=doctype)
 
 
 def _element(namespace: str, name: str, parent: Any = None, text: str = "", **about: str) -> Any:
     """An element of `namespace`; in the names of attributes `__` stands for a colon, `_` for -."""
-    from lxml import etree
+    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
     names = {None: namespace} | ({"epub": _EPUB} if namespace in (_XHTML, _SMIL) else {})
     names |= {"dc": _DC} if namespace == _OPF else {}

@@ -17,7 +17,6 @@ _BITS = 64_000  # a second: speech at 24 kHz, mono, needs no more
 def write_m4b(path: Path, book: Book, recordings: Sequence[Recording]) -> None:
     """All chapters one behind the other. Raises AudioError where that cannot be written."""
     import av
-    from av.error import FFmpegError
 
     rate = recordings[0].sample_rate
     with atomic_file(path) as file:
@@ -36,7 +35,7 @@ def write_m4b(path: Path, book: Book, recordings: Sequence[Recording]) -> None:
                         output.mux(stream.encode(frame))
                         passed += len(samples)
                 output.mux(stream.encode(None))
-        except FFmpegError as error:
+        except av.FFmpegError as error:  # pyright: ignore[reportPrivateImportUsage]
             raise AudioError(f"{path} cannot be written as an audio book: {error}") from error
 
 

@@ -1,7 +1,7 @@
 """How the commands talk: on stderr, one line per error, exit codes.
 
 0: done (also when the reader of a pipe has had enough). 1: something the user can mend, as one
-line. 2: wrong usage. 130: interrupted.
+line. 2: wrong usage. 130, 143 or 129: interrupted (see `cli.signals`).
 """
 
 import functools
@@ -30,6 +30,9 @@ def stderr() -> Console:
 
 def set_logging(quiet: bool) -> None:
     """Warnings, and notices of downloads, as lines on stderr; errors alone when `quiet`."""
+    if quiet:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        _silence_libraries()
     logger = logging.getLogger(_PACKAGE)
     handler = RichHandler(
         console=stderr(), show_time=False, show_path=False, show_level=True, markup=False
@@ -38,6 +41,18 @@ def set_logging(quiet: bool) -> None:
     logger.propagate = False
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)
     logging.getLogger(f"{_PACKAGE}.files.hub").setLevel(logging.ERROR if quiet else logging.INFO)
+
+
+def _silence_libraries() -> None:
+    """LiteRT's C code writes lines to the descriptor 2: keep that for Python's own messages."""
+    try:
+        if sys.stderr.fileno() != 2:
+            return
+    except (AttributeError, OSError, ValueError):  # closed, or a test's
+        return
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    _to_nothing(2)
 
 
 def say(text: str, *, quiet: bool = False) -> None:
@@ -73,6 +88,10 @@ def _forget_stdout() -> None:
         place = sys.stdout.fileno()
     except (OSError, ValueError):
         return
+    _to_nothing(place)
+
+
+def _to_nothing(descriptor: int) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, place)
+    os.dup2(nothing, descriptor)
     os.close(nothing)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from pocket_tts_jax.cli import options
 from pocket_tts_jax.cli.console import command, say, set_logging
+from pocket_tts_jax.cli.defaults import language_for
 from pocket_tts_jax.errors import ConfigError, VoiceError
 from pocket_tts_jax.files.hub import cached, is_remote, resolve
 from pocket_tts_jax.voice.published import PREDEFINED, PredefinedVoice, predefined_voice
@@ -99,14 +101,15 @@ def export_voice(
     from pocket_tts_jax.voice.state import write_voice
 
     set_logging(quiet)
-    jobs = _jobs(audio_path, export_path)
+    jobs, notice = _jobs(audio_path, export_path), partial(say, quiet=quiet)
+    language = language_for(jobs[0][0], language, (model, config), notice)
     tts_model = TTSModel.load_model(
         language,
         config,
         model=model,
         engine=engine,
         offline=offline,
-        on_notice=lambda line: say(line, quiet=quiet),
+        on_notice=notice,
     )
     for recording, place in jobs:
         source = fetch_voice(recording, offline)
@@ -123,7 +126,7 @@ def _jobs(audio_path: str, export_path: Path) -> list[tuple[str, Path]]:
     """Each recording with the file its voice goes to."""
     folder = Path(audio_path).expanduser()
     if is_remote(audio_path) or not folder.is_dir():
-        if export_path.is_dir() or export_path.suffix != ".safetensors":
+        if export_path.is_dir() or export_path.suffix not in (".safetensors", ""):
             raise VoiceError(f"{export_path}: the name of a voice file ends in .safetensors.")
         return [(audio_path, export_path)]
     recordings = sorted(path for path in folder.iterdir() if path.suffix.lower() in _RECORDINGS)

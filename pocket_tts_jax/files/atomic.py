@@ -12,22 +12,30 @@ from typing import BinaryIO
 _log = logging.getLogger(__name__)
 _ABANDONED = 3600.0
 """Seconds after which an unfinished file that nobody writes to belongs to a killed process."""
+_unfinished: set[Path] = set()
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_file(path: str | Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open a new binary file that replaces `path` when the block ends without an error.
 
     An error in the block (a full disk, a broken connection, Ctrl-C) removes what was written and
     leaves an older file at `path` as it was. The folder must exist. A killed process can leave a
-    hidden `.NAME.XXXXXXXX.part` beside `path`, never a part of `path` itself.
+    hidden `.NAME.XXXXXXXX.part` beside `path`, never a part of `path` itself. `private` makes it
+    readable by its owner only. A device or a named pipe is written to as it is: no file can be
+    renamed over it.
     """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with open(path, "wb") as file:
+            yield file
+        return
     # A link's target is replaced, not the link: users link model folders into place.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    _unfinished.add(temporary)
     try:
-        # "x" rather than a private temporary file: the result gets the user's usual permissions.
-        with open(temporary, "x+b") as file:
+        # "x" rather than a temporary file: unless `private`, it gets the user's usual permissions.
+        with open(temporary, "x+b", opener=_open_private if private else None) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -35,6 +43,18 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        _unfinished.discard(temporary)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder, if need be, that only its owner can look into."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
 
 
 def remove_if_possible(path: Path) -> None:
@@ -43,6 +63,12 @@ def remove_if_possible(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:  # Windows: another process reads it now
         _log.info("%s stays in the cache for now: %s", path, error)
+
+
+def remove_unfinished() -> None:
+    """Remove what this process is writing. Only for a process that ends at once."""
+    for temporary in list(_unfinished):
+        remove_if_possible(temporary)
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -3,12 +3,13 @@
 A source is written as
 
     path/to/file-or-folder
-    https://host/path                         (http:// too, as the reference allows)
+    https://host/path                         (http:// from this machine only)
     hf://owner/repository/path/in/it@revision (revision: commit, tag or branch; main by default)
 
 Web files are cached by address in the user's cache folder, Hub files in the Hub's own cache, which
 other programs share. A cached file is used without asking the network anything, so a branch
-stays at the commit it had when it was first fetched: name a commit to be exact.
+stays at the commit it had when it was first fetched: name a commit to be exact. A cached file that
+has not the contents it came with is removed and fetched again.
 """
 
 import errno
@@ -20,13 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pocket_tts_jax.errors import DownloadError
+from pocket_tts_jax.errors import DownloadError, SourceNotFound
+from pocket_tts_jax.files.atomic import remove_if_possible
 from pocket_tts_jax.files.cache import cache_folder
+from pocket_tts_jax.files.verify import damage, is_intact
 
 Notice = Callable[[str], None]
 
 _log = logging.getLogger(__name__)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# The Hub's cache names a file by its SHA-256, a small one by Git's SHA-1.
+_DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
 class GatedError(DownloadError):
@@ -84,14 +89,14 @@ def resolve(
 
     `what` names the file in messages ("the model's weights"). `offline` forbids the network;
     HF_HUB_OFFLINE=1 does so for `hf://` sources. `cache` replaces the folder for web files.
-    Raises DownloadError when there is no such file, when it is neither cached nor reachable, or
-    when the disk is full; GatedError when the server wants accepted terms. A failed download
-    leaves nothing behind that a later call could take for the file.
+    Raises SourceNotFound when there is no such file; DownloadError when it is neither cached nor
+    reachable, or when the disk is full; GatedError when the server wants accepted terms. A failed
+    download leaves nothing behind that a later call could take for the file.
     """
     if (found := cached(source, cache=cache)) is not None:
         return found
     if not is_remote(source):
-        raise DownloadError(_missing_locally(str(source), what))
+        raise SourceNotFound(_missing_locally(str(source), what))
     source = str(source)
     if source.startswith("hf://"):
         return _from_hub(HubFile.parse(source), what, offline, on_notice)
@@ -103,13 +108,45 @@ def cached(source: str | Path, *, cache: Path | None = None) -> Path | None:
     if not is_remote(source):
         path = Path(source).expanduser()
         return path if path.exists() else None
-    source = str(source)
+    place = _place(str(source), cache)
+    return place if place is not None and _is_whole(place, trust_stamp=True) else None
+
+
+def verify_cached(source: str) -> bool | None:
+    """Hash the file of an address that is in a cache: whether it was whole. A damaged one is
+    removed. None where there is no such file."""
+    place = _place(source, None)
+    return None if place is None else _is_whole(place, trust_stamp=False)
+
+
+def _place(source: str, cache: Path | None) -> Path | None:
+    """Where the file of an address is in its cache, if it is there."""
     if source.startswith("hf://"):
         return _in_hub_cache(HubFile.parse(source))
     if not source.startswith(("https://", "http://")):
         raise DownloadError(f"{source!r}: expected a path, an https:// or an hf:// address.")
     place = _web_cache_path(source, cache)
     return place if place.is_file() else None
+
+
+def _is_whole(place: Path, *, trust_stamp: bool) -> bool:
+    """Whether a cached file has the contents it came with; where not, it is removed."""
+    digest = place.resolve().name
+    if _DIGEST.fullmatch(digest):
+        if is_intact(place, digest, trust_stamp=trust_stamp):
+            return True
+        reason = f"{place} is damaged: its contents are not those on the Hub."
+    else:
+        reason = damage(place, trust_stamp=trust_stamp)
+    if reason is not None:
+        _remove_damaged(place, reason)
+    return reason is None
+
+
+def _remove_damaged(path: Path, reason: str) -> None:
+    _log.warning("%s It is removed from the cache.", reason)
+    for file in {path, path.resolve()}:  # the Hub's cache links to its files
+        remove_if_possible(file)
 
 
 def refusal(source: str, what: str, reason: str) -> str:
@@ -150,7 +187,7 @@ def _web_error(url: str, what: str, place: Path, error: Exception) -> DownloadEr
     if status in (401, 403):
         return GatedError(refusal(url, what, f"the server answered {status}"))
     if status in (404, 410):
-        return DownloadError(f"There is nothing at {url}: check the address of {what}.")
+        return SourceNotFound(f"There is nothing at {url}: check the address of {what}.")
     if _disk_full(error):
         return DownloadError(
             f"The disk is full: there is no room for {what} in {place.parent}. Free some space "
@@ -200,11 +237,15 @@ def _from_hub(file: HubFile, what: str, offline: bool, on_notice: Notice) -> Pat
     try:
         # Asks once, where the download would try again for half a minute before it gave up.
         get_hf_file_metadata(hf_hub_url(file.repository, file.path, revision=file.revision))
-        return Path(hf_hub_download(file.repository, file.path, revision=file.revision))
+        hf_hub_download(file.repository, file.path, revision=file.revision)
     except Exception as error:
         # Every kind: which errors come through depends on the HTTP client of the installed
         # huggingface_hub (requests, httpx, its own), and the user needs the same help for all.
         raise _hub_error(file, what, error) from error
+    path = _in_hub_cache(file)
+    if path is None or not _is_whole(path, trust_stamp=True):
+        raise DownloadError(_how_to_get(file.url, what, "it arrived damaged", file))
+    return path
 
 
 def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
@@ -219,7 +260,7 @@ def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
             "or point HF_HOME at a bigger disk, and run this again."
         )
     if status == 404:
-        return DownloadError(
+        return SourceNotFound(
             f"There is no {file.path!r} at revision {file.revision!r} of {file.page}. Check the "
             f"address of {what}."
         )

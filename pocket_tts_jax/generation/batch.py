@@ -5,6 +5,7 @@ the chunks of all texts form one list of jobs, which the engine speaks together.
 """
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,10 +49,12 @@ def speak_requests(engine: Engine, requests: Sequence[Request]) -> list[Audio]:
     return [np.concatenate([part for part in row if part is not None]) for row in parts]
 
 
-def speak_in_turn(engine: Engine, jobs: Sequence[Job]) -> list[Audio]:
-    """The samples of each job, one job after the other."""
-    spoken = []
-    for job in jobs:
+def speak_together(engine: Engine, jobs: Sequence[Job], streams: int) -> list[Audio]:
+    """The samples of each job, `streams` of them at the same time."""
+
+    def speak(job: Job) -> Audio:
         frames = stream(engine, job.voice, [job.prompt], job.sampling, first_chunk=job.chunk)
-        spoken.append(np.concatenate([np.empty(0, np.float32), *frames]))
-    return spoken
+        return np.concatenate([np.empty(0, np.float32), *frames])
+
+    with ThreadPoolExecutor(min(streams, len(jobs)) or 1, "pocket-tts batch") as pool:
+        return list(pool.map(speak, jobs))

@@ -37,6 +37,7 @@ from pocket_tts_jax.voice.state import VoiceState
 # before it covers the wait, on any machine that is a little faster than real time.
 SCHEDULE = (1, 1, 2, 4, 8)
 _QUEUE_FRAMES = 64
+_LONGEST_STEP = 0.5  # seconds
 _NOISE_FRAMES = 16  # drawn at once: one call for many frames is cheaper
 
 
@@ -72,7 +73,8 @@ def stream(
         while (item := producer.take()) is not None:
             if isinstance(item, Pause):
                 frames = _silent_frames(item.samples(mimi.sample_rate), mimi.frame_size, timer)
-            else:
+            else:  # a chunk begins with its job
+                assert isinstance(item, Job)
                 frames = _decode_chunk(item, next(decoders), mimi.sample_rate, producer, timer)
             for frame in frames:
                 if producer.stopped:
@@ -151,7 +153,7 @@ class _Producer:
         self._thread = threading.Thread(target=self._run, name="pocket-tts latents", daemon=True)
         self._thread.start()
         # For streams that nobody finishes: a thread inside XLA aborts a process that ends.
-        atexit.register(self.close)
+        atexit.register(self._end)
 
     @property
     def stopped(self) -> bool:
@@ -162,12 +164,19 @@ class _Producer:
         self._first_decoded.set()
 
     def close(self) -> None:
-        """Stop, and wait for the thread: no work goes on after the generator is closed."""
+        """Stop, and wait for the thread to end its step. XLA cannot be stopped while it compiles;
+        then the thread ends by itself, or the process waits for it before it ends."""
         if not self._ended:  # a second time may be when the process takes its modules apart
             self._closed.set()
-            self._thread.join()
-            atexit.unregister(self.close)
-            self._ended = True
+            self._thread.join(_LONGEST_STEP)
+            if not self._thread.is_alive():
+                atexit.unregister(self._end)
+                self._ended = True
+
+    def _end(self) -> None:
+        self._closed.set()
+        self._thread.join()
+        self._ended = True
 
     def take(self) -> Any:
         """What comes next; None at the end of a chunk (its `report` is set then), at the end of

@@ -38,8 +38,9 @@ def speak(engine: JaxEngine, jobs: Sequence[Job]) -> list[Audio]:
     """The samples of each job, at most `ROWS[-1]` of them, with the same number of flow steps."""
     rows = bucket(len(jobs), ROWS)
     padded = [*jobs, *[jobs[-1]] * (rows - len(jobs))]
-    latents = _latents(engine, padded)[: len(jobs)]
-    return _decode(engine, latents, rows)
+    with engine.process:
+        latents = _latents(engine, padded)[: len(jobs)]
+        return _decode(engine, latents, rows)
 
 
 def _prefilled(engine: JaxEngine, jobs: Sequence[Job]) -> FlowLMState:

@@ -5,6 +5,7 @@ decoder call, batch sizes), so that after a warm-up no usual text compiles anyth
 arguments of the compiled functions: all sessions of all threads share one copy.
 """
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial
@@ -13,11 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export as jax_export
 from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax.config import MAX_TOKENS, Config
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.generation.engine import Audio, Job, Step
+from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.jax_engine.sizes import (
     CAPACITY_STEP,
@@ -48,6 +51,7 @@ class Functions:
     def __init__(self, flow_lm_module: FlowLM, mimi_module: Mimi):
         self.flow_lm = flow_lm_module
         self.mimi = mimi_module
+        self.process = OwnProcess()
         self.read_text = jax.jit(self._read_text)
         self.read = jax.jit(self._read)
         self.embed_voice = jax.jit(self._embed_voice)
@@ -127,13 +131,15 @@ class JaxEngine:
         self.alignment = alignment or alignment_of(config)
         self.transformer_fingerprint = fingerprint(tensors, "flow_lm.transformer.")
         self.weights_fingerprint = fingerprint(tensors)
+        lm = FlowLM.of(config, alignment_heads=self.alignment.heads)
+        self.functions = compiled_functions(lm, Mimi(config.mimi))  # pyright: ignore
+        self.process = self.functions.process
         self._encoder = {n: t for n, t in tensors.items() if n.startswith(ENCODER)}
-        used = {n: _copied(t) for n, t in tensors.items() if n not in self._encoder}
+        with self.process:
+            used = {n: _copied(t) for n, t in tensors.items() if n not in self._encoder}
         tree = parameter_tree(used)
         self.config = config
         self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
-        lm = FlowLM.of(config, alignment_heads=self.alignment.heads)
-        self.functions = compiled_functions(lm, Mimi(config.mimi))  # pyright: ignore
         self._first_start = threading.Lock()  # is never released
 
     @cached_property
@@ -148,7 +154,8 @@ class JaxEngine:
             # Not a daemon, as the thread of a stream is: a process waits for it before it ends.
             name = "pocket-tts compiling"
             threading.Thread(target=self._warm_decoder, name=name, daemon=False).start()
-        return JaxLatents(self, voice, prompt.ids, flow_steps)
+        with self.process:
+            return JaxLatents(self, voice, prompt.ids, flow_steps)
 
     def check_flow_steps(self, flow_steps: int) -> None:
         """ConfigError for a number of steps that the head of this model would ignore."""
@@ -173,6 +180,10 @@ class JaxEngine:
 
     def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
         """Latents of a recording at the model's rate, as `embed_voice` reads them."""
+        with self.process:
+            return self._encode(audio)
+
+    def _encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
         frames = -(-audio.size // self.config.mimi.frame_size)
         calls = -(-frames // ENCODER_FRAMES)
         block = ENCODER_FRAMES * self.config.mimi.frame_size
@@ -188,12 +199,17 @@ class JaxEngine:
 
     def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState:
         """The attention cache that a recording's latents leave behind."""
-        embeddings = self.functions.embed_voice(self.flow_lm_params, encoded[None])
-        voice = self.voice_from_embeddings(np.asarray(embeddings)[0])
+        with self.process:
+            embeddings = self.functions.embed_voice(self.flow_lm_params, encoded[None])
+            voice = self.voice_from_embeddings(np.asarray(embeddings)[0])
         return VoiceState(voice.k, voice.v, latents=encoded)
 
     def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
         """The attention cache that a prefix of FlowLM's inputs leaves behind."""
+        with self.process:
+            return self._voice_from_embeddings(embeddings)
+
+    def _voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
         pieces = split_prefix(embeddings)
         capacity = capacity_for(sum(length for _, length in pieces))
         state = flow_lm.init_state(self.config.flow_lm, 1, capacity)
@@ -217,10 +233,12 @@ class JaxEngine:
         for capacity in range(CAPACITY_STEP, full + 1, CAPACITY_STEP):
             for length in PREFIX_LENGTHS if capacity <= read else ():
                 tokens, count = np.zeros((1, length), np.int32), np.full((1,), length, np.int32)
-                self.functions.prefill_text(params, fresh(capacity), tokens, count)
-            self.functions.step(params, fresh(capacity), latent, latent, flow_steps)
-            if capacity < full:
-                grow(fresh(capacity))
+                with self.process:
+                    self.functions.prefill_text(params, fresh(capacity), tokens, count)
+            with self.process:
+                self.functions.step(params, fresh(capacity), latent, latent, flow_steps)
+                if capacity < full:
+                    grow(fresh(capacity))
         self._first_start.acquire(blocking=False)  # nothing is left for it to compile
         self._warm_decoder()
 
@@ -243,6 +261,7 @@ class JaxLatents:
     def __init__(
         self, engine: JaxEngine, voice: VoiceState, tokens: Sequence[int], flow_steps: int
     ):
+        self._process = engine.process
         self._params = engine.flow_lm_params
         self._step: Callable = partial(engine.functions.step, flow_steps=flow_steps)
         self._position = voice.length + len(tokens)
@@ -260,6 +279,10 @@ class JaxLatents:
         self._latent = np.asarray(self._params["bos_emb"])[None]  # JAX would compile the [None]
 
     def step(self, noise: Float[np.ndarray, " z"]) -> Step:
+        with self._process:
+            return self._run(noise)
+
+    def _run(self, noise: Float[np.ndarray, " z"]) -> Step:
         if self._position == self._state.layers[0].k.shape[2]:
             self._state = grow(self._state)
         output, self._state = self._step(self._params, self._state, self._latent, noise[None])
@@ -274,26 +297,57 @@ class JaxDecoder:
 
     def __init__(self, engine: JaxEngine):
         self._params = engine.flow_lm_params, engine.mimi_params
+        self._process = engine.process
         self._decode = engine.functions.decode
-        self._state = mimi.init_decoder_state(engine.config.mimi, 1)
+        with self._process:
+            self._state = mimi.init_decoder_state(engine.config.mimi, 1)
 
     def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
-        audio, self._state = self._decode(*self._params, self._state, latents[None])
-        return np.asarray(audio)[0]
+        with self._process:
+            audio, self._state = self._decode(*self._params, self._state, latents[None])
+            return np.asarray(audio)[0]
 
 
 def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:
-    """A fresh state of batch 1 that begins with the voice."""
-    layers, kv_heads, _, head_dim = voice.k.shape
-    caches = []
-    for layer in range(layers):
-        pair = []
-        for rows in (voice.k[layer], voice.v[layer]):
-            slots = np.zeros((1, kv_heads, capacity, head_dim), np.float32)
-            slots[0, :, : voice.length] = rows
-            pair.append(jnp.asarray(slots))
-        caches.append(flow_lm.KVCache(*pair))
+    """A fresh state of batch 1 that begins with the voice.
+
+    Can be traced: `VoiceState` is a pytree, so that a voice can be an argument of a `jit`.
+    ConfigError where the voice is longer than `capacity`.
+    """
+    if voice.length > capacity:
+        raise ConfigError(f"The voice has {voice.length} positions: capacity is {capacity}.")
+    room = ((0, 0), (0, 0), (0, capacity - voice.length), (0, 0))
+    # NumPy for arrays: JAX would compile its padding again for every length of a voice.
+    pad = jnp.pad if isinstance(voice.k, jax.Array) else np.pad
+    k, v = (pad(rows, room) for rows in (voice.k, voice.v))
+    caches = (
+        flow_lm.KVCache(jnp.asarray(k[layer][None]), jnp.asarray(v[layer][None]))
+        for layer in range(voice.k.shape[0])
+    )
     return FlowLMState(tuple(caches), jnp.full((1,), voice.length, jnp.int32))
+
+
+def _flatten_voice(voice: VoiceState) -> tuple[tuple[Any, ...], tuple[tuple[str, str], ...]]:
+    return (voice.k, voice.v, voice.latents), tuple(sorted(voice.metadata.items()))
+
+
+def _unflatten_voice(metadata: tuple[tuple[str, str], ...], parts: Any) -> VoiceState:
+    """Without the checks of a voice that a user makes: parts may be tracers, or anything else
+    that JAX puts into trees."""
+    voice = object.__new__(VoiceState)
+    for name, value in zip(("k", "v", "latents"), parts, strict=True):
+        object.__setattr__(voice, name, value)
+    object.__setattr__(voice, "metadata", dict(metadata))
+    return voice
+
+
+jax.tree_util.register_pytree_node(VoiceState, _flatten_voice, _unflatten_voice)
+jax_export.register_pytree_node_serialization(
+    VoiceState,
+    serialized_name="pocket_tts_jax.VoiceState",
+    serialize_auxdata=lambda metadata: json.dumps(metadata).encode(),
+    deserialize_auxdata=lambda data: tuple((k, v) for k, v in json.loads(data.decode())),
+)
 
 
 @jax.jit

@@ -71,7 +71,14 @@ def library_path() -> Path:
 @functools.cache
 def library() -> Any:
     """The loaded C library; every function returns a status, 0 for success."""
-    return ctypes.CDLL(str(library_path()))
+    path = library_path()
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise GenerationError(
+            f"{path} cannot be loaded ({error}): install ai-edge-litert again, or raise this "
+            "process's limit of memory (ulimit -v)"
+        ) from error
 
 
 def call(name: str, *arguments: Any) -> None:
@@ -156,8 +163,7 @@ def count_of(name: str, *arguments: Any) -> int:
 
 def cpu_options(threads: int, weight_cache: str) -> ctypes.c_void_p:
     """Options of a compiled model: CPU, a thread count, and the file of packed weights."""
-    if '"' in weight_cache or "\n" in weight_cache:
-        raise GenerationError(f"the weight cache path {weight_cache!r} contains a quote or newline")
+    # Not quite TOML: a line's value is what stands between its first and its last quote, as it is.
     text = f'num_threads = {threads}\nweight_cache_file_path = "{weight_cache}"\n'
     payload = ctypes.create_string_buffer(text.encode())
     options = pointer("LiteRtCreateOptions")

@@ -4,7 +4,7 @@ Keys lie there with the two channels of a rotary pair half a head apart; voices,
 else in the package, have them side by side.
 """
 
-from collections import deque
+import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,53 +16,41 @@ from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voice.state import VoiceState, voice_shape
 
 Rows = Float[np.ndarray, "layers kv_heads t head_dim"]
+Arrays = dict[str, np.ndarray]
 
 
 class HostCache:
     """Keys and values of every layer, by name: `arrays["k_0"]` is [1, kv_heads, slots, head_dim].
 
-    Slots from `position` on are zero or stale; the graphs mask them.
+    Slots from `position` on are zero or stale; the graphs mask them. `block` and `row` say where
+    the cache lies, so that its neighbours can be computed with it.
     """
 
-    def __init__(self, config: Config, capacity: int) -> None:
+    def __init__(self, config: Config, arrays: Arrays, block: "CacheBlock", row: int) -> None:
         self._config = config
-        self.capacity = capacity
+        self.arrays = arrays
+        self.block, self.row = block, row
+        self.capacity = block.capacity
         self.position = 0
-        self._layers, kv_heads, head_dim = voice_shape(config)
-        shape = (1, kv_heads, capacity, head_dim)
-        self.arrays = {
-            f"{kind}_{i}": aligned_zeros(shape, np.dtype(np.float32))
-            for i in range(self._layers)
-            for kind in "kv"
-        }
 
-    def grown(self, positions: int, capacities: Sequence[int]) -> "HostCache":
-        """This cache, or a copy in the smallest capacity that holds `positions`.
+    def continue_from(self, smaller: "HostCache") -> None:
+        """Copy what another cache holds."""
+        self.position = smaller.position
+        for name, array in smaller.arrays.items():
+            self.arrays[name][:, :, : self.position] = array[:, :, : self.position]
 
-        Raises GenerationError where none does.
-        """
-        if positions <= self.capacity:
-            return self
-        capacity = min((c for c in capacities if c >= positions), default=None)
-        if capacity is None:
-            raise GenerationError(
-                f"voice, text and speech need {positions} positions, this export has "
-                f"{max(capacities)}: have long sentences cut between words (--cut-at-words), use a "
-                "shorter voice prompt, or export with a larger --max-frames"
-            )
-        larger = HostCache(self._config, capacity)
-        larger.position = self.position
-        for name, array in self.arrays.items():
-            larger.arrays[name][:, :, : self.position] = array[:, :, : self.position]
-        return larger
+    def clear(self) -> None:
+        """Zeros everywhere: what is stale is masked, but must be finite."""
+        for array in self.arrays.values():
+            array[...] = 0
 
-    def append(self, outputs: Mapping[str, np.ndarray], count: int) -> None:
-        """Keep the first `count` of the rows that a call returned."""
+    def append(self, outputs: Mapping[str, np.ndarray], count: int, row: int = 0) -> None:
+        """Keep the first `count` of the new positions that a call returned for one of its rows."""
         end = self.position + count
         if end > self.capacity:
             raise GenerationError(f"{end} positions do not fit a cache of {self.capacity}")
         for name, array in self.arrays.items():
-            array[:, :, self.position : end] = outputs[f"{name}_rows"][:, :, :count]
+            array[:, :, self.position : end] = outputs[f"{name}_rows"][row : row + 1, :, :count]
         self.position = end
 
     def append_voice(self, voice: VoiceState) -> None:
@@ -73,45 +61,92 @@ class HostCache:
                 f"{voice_shape(self._config)}; use a voice made for this model"
             )
         written = slice(self.position, self.position + voice.length)
-        for i in range(self._layers):
+        for i in range(len(voice.k)):
             self.arrays[f"k_{i}"][0, :, written] = to_halves(voice.k[i])
             self.arrays[f"v_{i}"][0, :, written] = voice.v[i]
         self.position = written.stop
 
     def rows(self) -> tuple[Rows, Rows]:
         """Copies of the keys and values written so far."""
+        layers = range(len(self.arrays) // 2)
         k, v = (
-            np.stack(
-                [self.arrays[f"{kind}_{i}"][0, :, : self.position] for i in range(self._layers)]
-            )
+            np.stack([self.arrays[f"{kind}_{i}"][0, :, : self.position] for i in layers])
             for kind in "kv"
         )
         return k, v
 
 
-class CachePool:
-    """Caches that were used and can be used again: to zero one takes as long as a step.
+class CacheBlock:
+    """Caches of one capacity side by side: `arrays["k_0"]` is [rows, kv_heads, slots, head_dim].
 
-    What is stale in one is masked, but it must be finite.
+    A row that was never used takes no memory: the system makes zeroed pages when they are written.
     """
 
-    def __init__(self, config: Config, capacity: int) -> None:
-        self._config, self._capacity = config, capacity
-        self._free: deque[HostCache] = deque(maxlen=1)  # what is used one after another
+    def __init__(self, config: Config, capacity: int, rows: int) -> None:
+        self.capacity = capacity
+        layers, kv_heads, head_dim = voice_shape(config)
+        shape = (rows, kv_heads, capacity, head_dim)
+        self.arrays: Arrays = {
+            f"{kind}_{i}": aligned_zeros(shape, np.dtype(np.float32))
+            for i in range(layers)
+            for kind in "kv"
+        }
+        self.caches = [
+            HostCache(config, {n: a[row : row + 1] for n, a in self.arrays.items()}, self, row)
+            for row in range(rows)
+        ]
 
-    def take(self) -> HostCache:
-        """A cache of the pool's capacity, at position 0."""
-        try:
-            cache = self._free.pop()
-        except IndexError:
-            return HostCache(self._config, self._capacity)
+
+class CachePool:
+    """Caches that were used and can be used again, in blocks of `rows`.
+
+    To zero a cache takes as long as a step, so what an earlier chunk wrote stays in it. The lowest
+    free row is taken, so that those in use lie together.
+    """
+
+    def __init__(self, config: Config, capacities: Sequence[int], rows: int) -> None:
+        self._config, self._capacities, self._rows = config, capacities, rows
+        self._caches: dict[int, list[HostCache]] = {capacity: [] for capacity in capacities}
+        self._used: set[HostCache] = set()
+        self._lock = threading.Lock()
+
+    def take(self, positions: int) -> HostCache:
+        """A cache of the smallest capacity that holds `positions`, at position 0.
+
+        Raises GenerationError where none does.
+        """
+        capacity = min((c for c in self._capacities if c >= positions), default=None)
+        if capacity is None:
+            raise GenerationError(
+                f"voice, text and speech need {positions} positions, this export has "
+                f"{max(self._capacities)}: have long sentences cut between words "
+                "(--cut-at-words), use a shorter voice prompt, or export with a larger "
+                "--max-frames"
+            )
+        with self._lock:
+            caches = self._caches[capacity]
+            cache = next((cache for cache in caches if cache not in self._used), None)
+            if cache is None:
+                block = CacheBlock(self._config, capacity, self._rows)
+                caches.extend(block.caches)
+                cache = block.caches[0]
+            self._used.add(cache)
         cache.position = 0
         return cache
 
     def give(self, cache: HostCache) -> None:
-        """Nobody uses this cache any more; one of another capacity is not kept."""
-        if cache.capacity == self._capacity:
-            self._free.append(cache)
+        """Nobody uses this cache any more."""
+        with self._lock:
+            self._used.discard(cache)
+
+    def grown(self, cache: HostCache, positions: int) -> HostCache:
+        """This cache, or a larger copy that holds `positions`; then this one is free again."""
+        if positions <= cache.capacity:
+            return cache
+        larger = self.take(positions)
+        larger.continue_from(cache)
+        self.give(cache)
+        return larger
 
 
 def to_halves(k: Float[np.ndarray, "*n d"]) -> Float[np.ndarray, "*n d"]:

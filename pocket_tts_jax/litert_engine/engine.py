@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from pocket_tts_jax.errors import ConfigError, VoiceCloningUnavailable
-from pocket_tts_jax.generation.batch import speak_in_turn
+from pocket_tts_jax.generation.batch import speak_together
 from pocket_tts_jax.generation.engine import Audio, Job
-from pocket_tts_jax.litert_engine import packed_weights
 from pocket_tts_jax.litert_engine.flow_lm import LiteRTFlowLM, LiteRTLatents
 from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
 from pocket_tts_jax.litert_engine.mimi import LiteRTDecoder, encode
+from pocket_tts_jax.litert_engine.packed_weights import packed_weights
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel
 from pocket_tts_jax.litert_engine.turns import Turns
 from pocket_tts_jax.shapes import Float
@@ -44,17 +44,17 @@ class LiteRTEngine:
 
     def __init__(
         self,
-        folder: ExportFolder | Path,
+        folder: ExportFolder | str | Path,
         *,
         threads: int = 2,
-        cache_folder: Path | None = None,
+        cache_folder: str | Path | None = None,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads must be 1 or more, got {threads}")
         self.folder = folder if isinstance(folder, ExportFolder) else open_folder(folder)
         self.config, self.precision = self.folder.config, self.folder.precision
         self.threads = threads
-        self._cache_folder = cache_folder
+        self._cache_folder = None if cache_folder is None else Path(cache_folder)
         self._turns = Turns()
         self.flow_lm = LiteRTFlowLM(self._load("flow_lm.tflite"), self.folder)
         self.mimi = self._load("mimi_decoder.tflite")
@@ -104,9 +104,15 @@ class LiteRTEngine:
     def decoder(self) -> LiteRTDecoder:
         return LiteRTDecoder(self.mimi, self.config)
 
+    @property
+    def batches(self) -> bool:
+        """Whether streams at the same time share the steps of FlowLM."""
+        return bool(self.folder.batches)
+
     def speak(self, jobs: Sequence[Job]) -> list[Audio]:
-        """The samples of every job, one after the other."""
-        return speak_in_turn(self, jobs)
+        """The samples of every job, as many at a time as the export has rows for."""
+        rows = max(self.folder.batches, default=1)
+        return speak_together(self, jobs, rows)
 
     def warmup(self, flow_steps: int, max_tokens: int) -> None:
         """Does nothing: loading has packed the weights of all signatures."""
@@ -143,17 +149,6 @@ class LiteRTEngine:
             return self._encoder
 
     def _load(self, name: str) -> LiteRTModel:
-        path = self.folder.file(name)
-
-        def load(cache: str) -> LiteRTModel:
-            if not Path(cache).is_file():  # nothing was packed from this file before
-                self.folder.verify(name)
-            return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)
-
-        return packed_weights.load_with_cache(
-            load,
-            LiteRTModel.close,
-            self.folder.sha256(name),
-            path.stat().st_size,
-            self._cache_folder,
-        )
+        path = self.folder.intact(name)
+        cache = packed_weights(path, self.folder.sha256(name), self._cache_folder)
+        return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)

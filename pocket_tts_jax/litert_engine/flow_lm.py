@@ -8,6 +8,7 @@ import numpy as np
 
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.generation.engine import Step
+from pocket_tts_jax.litert_engine.batcher import Batcher, StepRequest
 from pocket_tts_jax.litert_engine.caches import CachePool, HostCache, from_halves
 from pocket_tts_jax.litert_engine.folder import ExportFolder
 from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
@@ -16,6 +17,7 @@ from pocket_tts_jax.voice.state import VoiceState
 
 _PREFILL = re.compile(r"prefill_(\d+)_c(\d+)")
 _DECODE = re.compile(r"decode_(\d+)_c(\d+)")
+_BATCHED = re.compile(r"decode_(\d+)_c(\d+)_b(\d+)")
 # {capacity of the caches: {number in the name: name of the signature}}
 Sizes = dict[int, dict[int, str]]
 
@@ -26,11 +28,17 @@ class LiteRTFlowLM:
     def __init__(self, model: LiteRTModel, folder: ExportFolder) -> None:
         self.model, self.config = model, folder.config
         self.capacities = folder.capacities
-        self.caches = CachePool(self.config, self.capacities[0])
-        self.bos = folder.constant("bos")
+        self.caches = CachePool(self.config, self.capacities, max(folder.batches, default=1))
+        self.batcher = Batcher(model)
+        self.bos = np.asarray(folder.constant("bos"), np.float32)
         self._voice_start = folder.constant("voice_start")
         self._prefills = _by_capacity(model, _PREFILL)
         self._decodes = _by_capacity(model, _DECODE)
+        self._batched: dict[tuple[int, int], dict[int, str]] = {}
+        for name in model.signatures:
+            if match := _BATCHED.fullmatch(name):
+                steps, capacity, rows = map(int, match.groups())
+                self._batched.setdefault((capacity, steps), {})[rows] = name
 
     @property
     def flow_steps(self) -> tuple[int, ...]:
@@ -67,16 +75,17 @@ class LiteRTFlowLM:
 
     def voice(self, embeddings: Float[np.ndarray, "t d"], latents: np.ndarray | None) -> VoiceState:
         """The attention cache that embeddings leave behind."""
-        cache = self.prefill(HostCache(self.config, self.capacities[0]), embeddings)
+        cache = self.prefill(self.caches.take(len(embeddings)), embeddings)
         k, v = cache.rows()
+        self.caches.give(cache)
         return VoiceState(from_halves(k), v, latents=latents)
 
     def prefill(self, cache: HostCache, embeddings: Float[np.ndarray, "t d"]) -> HostCache:
         """Append embeddings to a cache, in as few calls as possible; returns a larger cache where
         they need one."""
-        cache = cache.grown(cache.position + len(embeddings), self.capacities)
+        cache = self.caches.grown(cache, cache.position + len(embeddings))
         while not self._prefills.get(cache.capacity):
-            cache = cache.grown(cache.capacity + 1, self.capacities)
+            cache = self.caches.grown(cache, cache.capacity + 1)
         names, begin = self._prefills[cache.capacity], 0
         while begin < len(embeddings):
             left = len(embeddings) - begin
@@ -89,9 +98,13 @@ class LiteRTFlowLM:
     def bind_step(self, cache: HostCache, flow_steps: int) -> tuple[HostCache, Call]:
         """The step over a cache, or over the next larger one that has such a step."""
         while flow_steps not in self._decodes.get(cache.capacity, {}):
-            cache = cache.grown(cache.capacity + 1, self.capacities)
+            cache = self.caches.grown(cache, cache.capacity + 1)
         name = self._decodes[cache.capacity][flow_steps]
         return cache, self.model.bind(name, cache.arrays)
+
+    def batched_steps(self, capacity: int, flow_steps: int) -> dict[int, str]:
+        """{rows: name} of the signatures that step several caches of this capacity at once."""
+        return self._batched.get((capacity, flow_steps), {})
 
 
 class LiteRTLatents:
@@ -105,33 +118,43 @@ class LiteRTLatents:
         flow_steps: int,
     ) -> None:
         self._flow_lm, self._flow_steps = flow_lm, flow_steps
-        cache = flow_lm.caches.take()
         before = 0 if voice is None else voice.length
-        cache = cache.grown(before + len(tokens) + 1, flow_lm.capacities)
-        if voice is not None:
-            cache.append_voice(voice)
-        cache = flow_lm.prefill(cache, flow_lm.embed_text(tokens))
-        self._cache, self._call = flow_lm.bind_step(cache, flow_steps)
+        cache = flow_lm.caches.take(before + len(tokens) + 1)
+        try:
+            if voice is not None:
+                cache.append_voice(voice)
+            cache = flow_lm.prefill(cache, flow_lm.embed_text(tokens))
+            self._bind(cache)
+        except BaseException:
+            flow_lm.caches.give(cache)
+            raise
         self._latent = flow_lm.bos
         self._text = slice(before, before + len(tokens))
-        self._done = weakref.finalize(self, flow_lm.caches.give, self._cache)
 
     def step(self, noise: Float[np.ndarray, " z"]) -> Step:
+        caches = self._flow_lm.caches
         if self._cache.position == self._cache.capacity:
-            cache = self._cache.grown(self._cache.position + 1, self._flow_lm.capacities)
-            self._cache, self._call = self._flow_lm.bind_step(cache, self._flow_steps)
-            self._done()
-        call = self._call
-        call.inputs["latent"][0] = self._latent
-        call.inputs["noise"][0] = noise
-        call.inputs["position"][0] = self._cache.position
-        call()
-        self._cache.append(call.outputs, 1)
-        self._latent, eos_logit = call.outputs["next_latent"][0].copy(), call.outputs["eos_logit"]
-        if not np.isfinite(eos_logit).all():
-            self._done.detach()  # this cache must not be used again
-        attention = call.outputs["attention"][0, :, self._text].copy()
-        return Step(self._latent, float(eos_logit[0, 0]), attention)
+            self._done.detach()
+            self._flow_lm.batcher.leave(self._cache)
+            self._bind(caches.grown(self._cache, self._cache.position + 1))
+        cache = self._cache
+        batched = self._flow_lm.batched_steps(cache.capacity, self._flow_steps)
+        request = StepRequest(cache, self._latent, noise, self._text, self._call, batched)
+        step = self._flow_lm.batcher.step(request)
+        if not np.isfinite(step.eos_logit):
+            cache.clear()
+        self._latent = step.latent
+        return step
+
+    def _bind(self, cache: HostCache) -> None:
+        """Go on in this cache, or in a larger one that has such a step."""
+        self._cache, self._call = self._flow_lm.bind_step(cache, self._flow_steps)
+        self._done = weakref.finalize(self, _give_back, self._flow_lm, self._cache)
+
+
+def _give_back(flow_lm: LiteRTFlowLM, cache: HostCache) -> None:
+    flow_lm.batcher.leave(cache)
+    flow_lm.caches.give(cache)
 
 
 def _run_prefill(model: LiteRTModel, name: str, cache: HostCache, piece: np.ndarray) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from pocket_tts_jax.errors import GenerationError
+from pocket_tts_jax.files.read import check_regular
+from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.litert_engine import c_api as litert_c
+from pocket_tts_jax.litert_engine.greeting import without_greeting
 from pocket_tts_jax.litert_engine.turns import Turns
 
 
@@ -41,7 +44,7 @@ class LiteRTModel:
         threads: how many threads a run uses, the calling one included.
         turns: held during a run; models that share it run one at a time.
         weight_cache: file of packed weights, written when it is missing and memory-mapped
-            afterwards, or `weight_cache.IN_MEMORY`. Without one of them every signature would
+            afterwards, or `packed_weights.IN_MEMORY`. Without one of them every signature would
             pack its own copy.
 
     Raises:
@@ -54,6 +57,7 @@ class LiteRTModel:
         if threads < 1:
             raise GenerationError(f"got threads={threads}, expected 1 or more")
         self.path = path
+        self._process = OwnProcess()
         self._turns = turns or Turns()
         self._compiled: ctypes.c_void_p | None = None
         self._file = _map(path)
@@ -68,9 +72,10 @@ class LiteRTModel:
         self._destroy = weakref.finalize(self, _destroy, handles)
         options = litert_c.cpu_options(threads, weight_cache)
         try:
-            self._compiled = litert_c.pointer(
-                "LiteRtCreateCompiledModel", litert_c.environment(), model, options
-            )
+            with without_greeting():
+                self._compiled = litert_c.pointer(
+                    "LiteRtCreateCompiledModel", litert_c.environment(), model, options
+                )
             handles.insert(0, ("LiteRtDestroyCompiledModel", self._compiled))
         finally:
             litert_c.destroy_options(options)
@@ -109,15 +114,9 @@ class LiteRTModel:
             found |= {t.name: t for t in spec.inputs if t.name in names}
         return {t.name: litert_c.aligned_zeros(t.shape, t.dtype) for t in found.values()}
 
-    def fully_delegated(self) -> bool:
-        """Whether every node of every signature runs in XNNPACK."""
-        answer = ctypes.c_bool()
-        litert_c.call("LiteRtCompiledModelIsFullyAccelerated", self._handle(), ctypes.byref(answer))
-        return answer.value
-
     def run(self, index: int, inputs: ctypes.Array, outputs: ctypes.Array) -> None:
         """Run one signature; calls from several threads take turns."""
-        with self._turns:
+        with self._process, self._turns:
             litert_c.call(
                 "LiteRtRunCompiledModel",
                 self._handle(),
@@ -175,6 +174,7 @@ class Call:
 
 def _map(path: Path) -> np.memmap:
     try:
+        check_regular(path)
         return np.memmap(path, np.uint8, "r")
     except (OSError, ValueError) as error:
         raise GenerationError(f"{path} cannot be read ({error}); export the model again") from error

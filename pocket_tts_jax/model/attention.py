@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import export
 from jaxtyping import Array, Bool, Float, Int
 
 from pocket_tts_jax.model.layers import Linear
@@ -24,6 +25,9 @@ class KVCache(NamedTuple):
 
     k: Float[Array, "b kv_heads slots head_dim"]
     v: Float[Array, "b kv_heads slots head_dim"]
+
+
+export.register_namedtuple_serialization(KVCache, serialized_name="pocket_tts_jax.KVCache")
 
 
 class Mask(NamedTuple):

@@ -10,10 +10,14 @@ a few heads comes out too: it says which tokens a frame speaks.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jax import export
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax.config import Config, FlowLMConfig, LookupTableConfig
+from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.model.attention import KVCache, append_rows, init_cache, linear_mask
 from pocket_tts_jax.model.flow_head import FlowNet, sample
 from pocket_tts_jax.model.layers import LayerNorm, Linear, contract
@@ -198,7 +202,7 @@ class FlowLM(nn.Module):
     ) -> FlowLMState:
         """Read a prefix of which the first `length` positions of each row count.
 
-        The state must have room for `t` more positions, padding included.
+        The state must have room for `t` more positions, padding included: see `append`.
         """
         _, rows = self.forward(embeddings, state)
         return append(state, rows, length)
@@ -225,7 +229,8 @@ class FlowLM(nn.Module):
         flow_steps: int = 1,
     ) -> tuple[StepOutput, FlowLMState]:
         """One frame: the previous latent in, the next one out. `noise` has the temperature in it:
-        its standard deviation is √temperature."""
+        its standard deviation is √temperature. The state must have room for one more position:
+        see `append`."""
         output, rows = self.propose(state, latent, noise, flow_steps)
         return output, append(state, rows, jnp.ones_like(state.position))
 
@@ -246,11 +251,31 @@ class FlowLM(nn.Module):
 def append(state: FlowLMState, rows: tuple[KVCache, ...], length: Int[Array, " b"]) -> FlowLMState:
     """Write new rows, of which the first `length` of each batch entry count.
 
+    The caches must have room for all the rows. Where the position is a number, ConfigError says
+    that they have not; inside `jit`, `scan` or `vmap` it is not known, and rows beyond the
+    capacity overwrite the last ones without a word: choose a capacity of voice + text + frames.
+
     Compiled by itself with `state` donated it writes in place. In one function with the reads of
     `forward` it does not: XLA then copies every cache, once a frame.
     """
+    if not isinstance(state.position, Tracer):
+        _check_room(state, rows)
     layers = tuple(
         append_rows(cache, new, state.position)
         for cache, new in zip(state.layers, rows, strict=True)
     )
     return FlowLMState(layers, state.position + length)
+
+
+def _check_room(state: FlowLMState, rows: tuple[KVCache, ...]) -> None:
+    capacity, count = state.layers[0].k.shape[2], rows[0].k.shape[2]
+    position = int(np.max(state.position))
+    if position + count > capacity:
+        raise ConfigError(
+            f"The state has room for {capacity} positions: {count} more do not fit behind "
+            f"{position}. Begin with a larger capacity."
+        )
+
+
+export.register_namedtuple_serialization(FlowLMState, serialized_name="pocket_tts_jax.FlowLMState")
+export.register_namedtuple_serialization(StepOutput, serialized_name="pocket_tts_jax.StepOutput")

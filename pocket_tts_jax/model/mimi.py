@@ -9,6 +9,7 @@ Both are step functions: frames in, frames out, the state an argument and a resu
 from typing import NamedTuple
 
 from flax import linen as nn
+from jax import export
 from jaxtyping import Array, Float
 
 from pocket_tts_jax.config import MimiConfig
@@ -30,6 +31,12 @@ class EncoderState(NamedTuple):
     seanet: seanet.State
     transformer: WindowState
     downsample: Float[Array, "b history c"]
+
+
+for _state in (DecoderState, EncoderState):
+    export.register_namedtuple_serialization(
+        _state, serialized_name=f"pocket_tts_jax.{_state.__name__}"
+    )
 
 
 class PointwiseConv(nn.Module):

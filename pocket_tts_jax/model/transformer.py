@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import export
 from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax.config import MimiTransformerConfig
@@ -57,6 +58,9 @@ class WindowState(NamedTuple):
 
     layers: tuple[KVCache, ...]
     position: Int[Array, " b"]
+
+
+export.register_namedtuple_serialization(WindowState, serialized_name="pocket_tts_jax.WindowState")
 
 
 def init_window(config: MimiTransformerConfig, batch: int) -> WindowState:

@@ -44,6 +44,7 @@ from pocket_tts_jax.pocket_engine.types import (
     translated_errors,
 )
 from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.text.pipeline import TextOptions
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.state import VoiceState
@@ -70,11 +71,19 @@ class PocketTTSEngine:
     Args:
         model_path: an exported folder, or a phone folder; without one, the voice in this package.
         threads: how many threads a call computes with.
+        text: reading of numbers, a lexicon, pauses; by default what the model asks for.
 
     Raises ModelLoadFailed, IoError.
     """
 
-    def __init__(self, model_path: str | Path = EMBEDDED, *, threads: int = 2) -> None:
+    def __init__(
+        self,
+        model_path: str | Path = EMBEDDED,
+        *,
+        threads: int = 2,
+        text: TextOptions | None = None,
+    ) -> None:
+        self._text = text
         self._path = Path(model_path).expanduser()
         self._lock = threading.Lock()
         self._running: set[threading.Event] = set()
@@ -247,7 +256,7 @@ class PocketTTSEngine:
                 name = self._voice_name(config.voice_index)
                 voice = model.get_state_for_audio_prompt(name)
         with translated_errors(InferenceFailed):
-            items = list(model.prompts(text))
+            items = list(model.prompts(text, options=self._text))
             if not any(isinstance(item, Prompt) for item in items):
                 raise TokenizationFailed("There is nothing to speak in the text.")
             stretch, spoken = TimeStretch(config.speed, model.sample_rate), []
@@ -285,7 +294,6 @@ def _sampling(model: TTSModel, config: TTSConfig) -> Sampling:
         temperature=config.temperature,
         eos_threshold=model.eos_threshold,
         noise_clamp=clamp,
-        frames_after_eos=model.config.model_recommended_frames_after_eos,
         flow_steps=config.consistency_steps,
     )
 

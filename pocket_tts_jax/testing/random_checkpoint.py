@@ -113,10 +113,10 @@ def _gain(name: str) -> float:
     return 1.0
 
 
-def write_checkpoint(config_name: str, path: Path, seed: int = 0) -> Path:
+def write_checkpoint(config_name: str, path: str | Path, seed: int = 0) -> Path:
     """Write the random checkpoint of a packaged configuration."""
     save_file(random_tensors(load_config(packaged_config(config_name)), seed), path)
-    return path
+    return Path(path)
 
 
 def main() -> None:

@@ -250,11 +250,14 @@ def _cut_between_words(chunk: str, tokenizer: Tokenizer, max_tokens: int) -> Ite
     counts = [len(tokenizer.encode(f" {word}")) - overhead for word in words]
     room = max(1, max_tokens - overhead)
     enough = sum(counts) / math.ceil(sum(counts) / room)
-    part, used = [], 0
-    for word, count in zip(words, counts, strict=True):
-        if part and (used + count > room or used >= enough):
-            yield " ".join(part)
-            part, used = [], 0
-        part.append(word)
-        used += count
-    yield " ".join(part)
+    start = 0
+    while start < len(words):
+        end, used = start + 1, counts[start]
+        while end < len(words) and used + counts[end] <= room and used < enough:
+            used += counts[end]
+            end += 1
+        # Words can take more tokens together than each by itself.
+        while end - start > 1 and len(tokenizer.encode(" ".join(words[start:end]))) > max_tokens:
+            end -= 1
+        yield " ".join(words[start:end])
+        start = end

@@ -41,6 +41,11 @@ class Pause:
         return round(self.seconds * sample_rate)
 
 
+def has_pauses(text: str) -> bool:
+    """Whether there are pause marks in `text`; other elements in angle brackets are none."""
+    return any(mark["other"] is None for mark in _MARK.finditer(text))
+
+
 def split_pauses(text: str) -> list[str | Pause]:
     """Take the pause marks out of `text`: what is spoken and what is silent, in order.
 

@@ -79,8 +79,9 @@ class Prompt:
     """One chunk as the model is fed it. `text` is for people: `ids` are what counts.
 
     `words` are those of the user's text that it says, where they were asked for.
-    `frames_after_eos` is for callers and configurations that do not set it themselves (3 or 5);
-    `max_frames` is where generation stops for want of an end.
+    `frames_after_eos` is what every engine uses unless the caller chose another number: the
+    configuration's, or else 3 or 5 by the length of the text. `max_frames` is where generation
+    stops for want of an end.
     """
 
     text: str
@@ -151,15 +152,21 @@ def iter_chunks(
 
 
 def make_prompt(
-    chunk: str, tokenizer: Tokenizer, rules: TextRules, frame_rate: float = 12.5
+    chunk: str,
+    tokenizer: Tokenizer,
+    rules: TextRules,
+    frame_rate: float = 12.5,
+    frames_after_eos: int | None = None,
 ) -> Prompt:
     """What the model is fed for one chunk of `iter_chunks`: the chunk, prepared on its own.
 
-    `frame_rate` is the codec's, in Hz.
+    `frame_rate` is the codec's, in Hz; `frames_after_eos` the configuration's number
+    (`model_recommended_frames_after_eos`), None where it leaves it to the text.
     """
     prepared = prepare_text(chunk, rules)
     ids = tuple(tokenizer.encode(str(prepared.text)))
-    frames_after_eos = prepared.frames_after_eos_guess + _EXTRA_FRAMES
+    if frames_after_eos is None:
+        frames_after_eos = prepared.frames_after_eos_guess + _EXTRA_FRAMES
     return Prompt(prepared.text, ids, frames_after_eos, max_frames(len(ids), frame_rate))
 
 

@@ -9,10 +9,10 @@ plain string, whose trace is lost.
 
 import re
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from itertools import pairwise
-from typing import Any, overload
+from typing import Any, cast
 
 Speak = str | Callable[[re.Match[str]], str]
 Span = tuple[int, int]
@@ -75,13 +75,15 @@ class Traced(str):
         return self[len(prefix) :] if self.startswith(prefix) else self
 
     def replace(self, old: str, new: str, count: Any = -1) -> "Traced":
-        return sub(re.compile(re.escape(old)), lambda match: new, self, max(count, 0))
+        pattern = re.compile(re.escape(old))
+        return cast(Traced, sub(pattern, lambda match: new, self, max(count, 0)))
 
     def translate(self, table: Mapping[int, Any]) -> "Traced":  # pyright: ignore
-        return map_characters(self, lambda character: character.translate(table))
+        changed = map_characters(self, lambda character: character.translate(table))
+        return cast(Traced, changed)
 
     def upper(self) -> "Traced":
-        return map_characters(self, str.upper)
+        return cast(Traced, map_characters(self, str.upper))
 
 
 def joined(parts: list[str]) -> Traced:
@@ -99,10 +101,6 @@ def joined(parts: list[str]) -> Traced:
     return Traced("".join(map(str, parts)), starts, ends)
 
 
-@overload
-def map_characters(text: Traced, change: Callable[[str], str]) -> Traced: ...
-@overload
-def map_characters(text: str, change: Callable[[str], str]) -> str: ...
 def map_characters(text: str, change: Callable[[str], str]) -> str:
     """`text` with each character replaced by what `change` makes of it, of any length."""
     changed = [change(character) for character in str(text)]
@@ -115,37 +113,42 @@ def map_characters(text: str, change: Callable[[str], str]) -> str:
     return Traced("".join(changed), starts, ends)
 
 
-@overload
-def sub(pattern: re.Pattern[str], speak: Speak, text: Traced, count: int = 0) -> Traced: ...
-@overload
-def sub(pattern: re.Pattern[str], speak: Speak, text: str, count: int = 0) -> str: ...
 def sub(pattern: re.Pattern[str], speak: Speak, text: str, count: int = 0) -> str:
-    """`pattern.sub(speak, text)`, which keeps the trace of a `Traced` text.
+    """`pattern.sub(speak, text)`, which keeps the trace of a `Traced` text."""
+    if not isinstance(text, Traced):
+        return pattern.sub(speak, text, count)
+    found = []
+    for number, match in enumerate(pattern.finditer(str(text)), 1):
+        new = match.expand(speak) if isinstance(speak, str) else speak(match)
+        found.append((*match.span(), new))
+        if number == count:
+            break
+    return replace_spans(text, found)
+
+
+def replace_spans(text: str, found: Iterable[tuple[int, int, str]]) -> str:
+    """`text` with each of `found` (start, end, replacement), which are in order and apart.
 
     A replacement stands for what it replaces; where that is several words, each of them for its
     share (see `shares`).
     """
-    if not isinstance(text, Traced):
-        return pattern.sub(speak, text, count)
     plain, done = str(text), 0
     pieces, starts, ends = [], array("q"), array("q")
-    for number, match in enumerate(pattern.finditer(plain), 1):
-        start, end = match.span()
-        pieces.append(plain[done:start])
-        starts.extend(text.starts[done:start])
-        ends.extend(text.ends[done:start])
-        new = match.expand(speak) if isinstance(speak, str) else speak(match)
-        pieces.append(new)
-        for first, last, length in shares(match[0], new):
-            span = text.span(start + first, start + last)
-            starts.extend([span[0]] * length)
-            ends.extend([span[1]] * length)
+    for start, end, new in found:
+        pieces += [plain[done:start], new]
+        if isinstance(text, Traced):
+            starts.extend(text.starts[done:start])
+            ends.extend(text.ends[done:start])
+            for first, last, length in shares(plain[start:end], new):
+                span = text.span(start + first, start + last)
+                starts.extend([span[0]] * length)
+                ends.extend([span[1]] * length)
         done = end
-        if number == count:
-            break
     if not pieces:
         return text
     pieces.append(plain[done:])
+    if not isinstance(text, Traced):
+        return "".join(pieces)
     starts.extend(text.starts[done:])
     ends.extend(text.ends[done:])
     return Traced("".join(pieces), starts, ends)

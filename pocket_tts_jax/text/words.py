@@ -61,7 +61,7 @@ class WordFinder:
         self._spans = [written.span(*span) for span in word_spans(written)]
         self._ends = [end for _, end in self._spans]
         self._texts = [str(written)[start:end] for start, end in word_spans(written)]
-        self._rest = sub(_SPACE, "", _decoded(prepared, tokenizer))
+        self._rest = _without_spaces(_decoded(prepared, tokenizer))
         self._done = 0  # characters of `_rest` that chunks have been made of
 
     def trace(self, chunk: str) -> Traced:
@@ -169,6 +169,12 @@ def _standing_for(text: str, start: int, end: int) -> Traced:
     for i in range(len(text)):
         whole.starts[i], whole.ends[i] = start, end
     return whole
+
+
+def _without_spaces(text: Traced) -> Traced:
+    result = sub(_SPACE, "", text)
+    assert isinstance(result, Traced)
+    return result
 
 
 def _to_step(letters: str, i: int, plain: str, done: int) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 Encoding a recording costs seconds; its state is kept in the user's cache folder under a name made
 of the samples, the model's weights and the options. Any number of processes may share the folder:
-files appear whole, and a file that is damaged or gone is simply encoded again.
+files appear whole, and a file that is damaged or gone is simply encoded again. Voices are personal:
+only their owner can read them.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pocket_tts_jax.errors import VoiceError
-from pocket_tts_jax.files.atomic import remove_abandoned, remove_if_possible
+from pocket_tts_jax.files.atomic import private_folder, remove_abandoned, remove_if_possible
 from pocket_tts_jax.files.cache import cache_folder
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voice.state import VoiceState, read_voice, write_voice
@@ -38,9 +39,13 @@ class PromptCache:
     Switched off by `enabled=False`: then nothing is read, written or created.
     """
 
-    folder: Path
+    folder: str | Path = ""
     max_bytes: int = 512 << 20
     enabled: bool = True
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.folder)
 
     def get(self, key: str) -> VoiceState | None:
         """The state kept under `key`, or None. A damaged file is removed, with a log entry."""
@@ -68,20 +73,20 @@ class PromptCache:
         if not self.enabled:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_voice(self._path(key), voice)
+            private_folder(self._folder)
+            write_voice(self._path(key), voice, private=True)
         except (OSError, VoiceError) as error:
             _log.warning("The encoded voice is not cached: %s", error)
             return
         self._evict()
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.safetensors"
+        return self._folder / f"{key}.safetensors"
 
     def _entries(self) -> list[tuple[float, int, Path]]:
         """(last use, size, path) of every cached voice, the oldest first."""
         entries = []
-        for path in self.folder.glob("*.safetensors"):
+        for path in self._folder.glob("*.safetensors"):
             try:
                 status = path.stat()
             except OSError:
@@ -97,10 +102,10 @@ class PromptCache:
                 break
             remove_if_possible(path)
             excess -= size
-        remove_abandoned(self.folder)
+        remove_abandoned(self._folder)
 
 
 def default_cache() -> PromptCache:
     """The cache in the user's folder; one that is switched off where there is no home for it."""
     folder = cache_folder("voices")
-    return PromptCache(Path(), enabled=False) if folder is None else PromptCache(folder)
+    return PromptCache(enabled=False) if folder is None else PromptCache(folder)

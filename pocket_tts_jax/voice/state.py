@@ -26,8 +26,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pocket_tts_jax.config import Config
-from pocket_tts_jax.errors import VoiceError
+from pocket_tts_jax.errors import VoiceError, VoiceNotFound
 from pocket_tts_jax.files.atomic import atomic_file
+from pocket_tts_jax.files.read import check_regular
+from pocket_tts_jax.files.verify import damage
 from pocket_tts_jax.shapes import Float
 
 FORMAT = "pocket-tts-jax voice"
@@ -135,8 +137,9 @@ def read_latents(path: str | Path) -> Float[np.ndarray, "frames latent"] | None:
     return None if latents is None else _latents(path, latents)
 
 
-def write_voice(path: str | Path, voice: VoiceState) -> None:
-    """Write a voice file, whole or not at all; the reference reads it too.
+def write_voice(path: str | Path, voice: VoiceState, *, private: bool = False) -> None:
+    """Write a voice file, whole or not at all; the reference reads it too. `private` makes it
+    readable by its owner only.
 
     Usual keys of `voice.metadata`, all optional: `model` and `fingerprint` (which weights it is
     for), `source` (where the recording is from), `seconds` (of the prompt), `licence`. Raises
@@ -155,7 +158,7 @@ def write_voice(path: str | Path, voice: VoiceState) -> None:
     metadata = {str(key): str(value) for key, value in voice.metadata.items()}
     metadata |= {"format": FORMAT, "format_version": FORMAT_VERSION, "crc32": _checksum(tensors)}
     try:
-        with atomic_file(path) as file:
+        with atomic_file(path, private=private) as file:
             file.write(_serialised(tensors, metadata))
     except OSError as error:
         raise VoiceError(
@@ -176,12 +179,17 @@ def _serialised(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) 
 def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """All tensors and the metadata of a safetensors file, whose checksum, if any, is right."""
     try:
+        check_regular(path)
+        if (reason := damage(path)) is not None:
+            raise VoiceError(f"{reason} Download or export the voice again.")
         with safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise VoiceError(f"There is no voice file at {path}. Check the path.") from None
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise VoiceNotFound(f"There is no voice file at {path}. Check the path.") from None
+    except VoiceError:
+        raise
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise VoiceError(
             f"The voice file {path} is damaged or not a safetensors file ({error}). Download or "
             "export it again."

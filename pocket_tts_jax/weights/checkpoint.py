@@ -6,18 +6,19 @@ fit the configuration is one error that names every missing, unexpected and mis-
 """
 
 import hashlib
-import json
+import math
 import mmap
-import os
 import re
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound
+from pocket_tts_jax.files.content import read_safetensors_header
+from pocket_tts_jax.files.read import check_regular
+from pocket_tts_jax.files.verify import damage
 from pocket_tts_jax.weights.expected import Shape
 
 Tensors = dict[str, np.ndarray]
@@ -35,6 +36,7 @@ _DTYPES = {
     "BOOL": np.bool_,
 }
 _NAMES_SHOWN = 12
+_PYTORCH = (".pt", ".pth", ".ckpt", ".bin")
 
 
 class MappedTensor:
@@ -56,44 +58,47 @@ class MappedTensor:
 
 
 def map_safetensors(path: Path) -> dict[str, MappedTensor]:
-    """Every tensor of a safetensors file, mapped. CheckpointError where the file is damaged.
-
-    The format: https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header,
-    the data).
-    """
+    """Every tensor of a safetensors file, mapped. CheckpointError where the file is damaged, also
+    where it has not the checksum in `SHA256SUMS` beside it."""
+    if path.suffix in _PYTORCH:
+        raise CheckpointError(_how_to_convert(path))
     try:
-        size = os.path.getsize(path)
+        check_regular(path)
+        if (reason := damage(path)) is not None:
+            raise CheckpointError(f"{reason} Download or copy it again.")
         with open(path, "rb") as file:
-            (header_size,) = struct.unpack("<Q", _read(file.read(8), 8))
-            header = json.loads(_read(file.read(min(header_size, size)), header_size))
-        data = np.memmap(path, np.uint8, "r")[8 + header_size :]
-        header.pop("__metadata__", None)
-        tensors = {name: _map_tensor(data, entry) for name, entry in header.items()}
-        stored = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        if stored != data.size:
-            raise ValueError(f"{stored} bytes of tensors were promised, {data.size} are there")
-        return tensors
+            header, start = read_safetensors_header(file)
+        data = np.memmap(path, np.uint8, "r")[start:]
+        return {name: _map_tensor(data, entry) for name, entry in header.items()}
+    except CheckpointError:
+        raise
+    except FileNotFoundError:
+        raise CheckpointNotFound(f"There is no weight file at {path}. Check the path.") from None
     except OSError as error:
         raise CheckpointError(f"The weight file {path} cannot be read: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(
             f"The weight file {path} is damaged or not a safetensors file ({error}). "
             "Delete it and download or copy it again."
         ) from error
 
 
-def _read(data: bytes, size: int) -> bytes:
-    if len(data) != size:
-        raise ValueError("it is shorter than its own header says")
-    return data
+def _how_to_convert(path: Path) -> str:
+    return (
+        f"{path} is a PyTorch checkpoint. Only PyTorch can read it, and reading it can run code "
+        "that it brings along. Convert it to safetensors where pocket-tts is installed; "
+        "docs/migrating.md has the four lines that do it."
+    )
 
 
 def _map_tensor(data: np.ndarray, entry: Mapping) -> MappedTensor:
     start, end = entry["data_offsets"]
     dtype = np.dtype(_DTYPES[entry["dtype"]])
     shape = tuple(entry["shape"])
-    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if not 0 <= start <= end <= data.size or end - start != expected:
+    if any(type(size) is not int or size < 0 for size in (*shape, start, end)):
+        raise ValueError("a size in its header is no whole number")
+    expected = math.prod(shape) * dtype.itemsize
+    if not start <= end <= data.size or end - start != expected:
         raise ValueError("the place of a tensor does not fit the file")
     return MappedTensor(data[start:end].view(dtype).reshape(shape), entry["dtype"])
 

@@ -22,7 +22,7 @@ from pocket_tts_jax.config import (
     load_config,
     packaged_config,
 )
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import ConfigError, ConfigNotFound
 from pocket_tts_jax.files.fallback import resolve_with_fallback
 from pocket_tts_jax.files.hub import is_remote, resolve
 from pocket_tts_jax.weights.alignment import Alignment, alignment_of
@@ -140,7 +140,7 @@ def _from_folder(path: Path, on_notice: Notice) -> ModelSource:
                 "This installation has no embedded voice. Name a model: --model FOLDER for one on "
                 "this machine, or --language english for Kyutai's."
             )
-        raise ConfigError(
+        raise ConfigNotFound(
             f"There is no model at {path}: expected a folder with {WEIGHTS}, a tokenizer and "
             "voices, or the path of such a weight file."
         )

@@ -56,14 +56,14 @@ def test_a_cache_is_used_again_unless_it_is_damaged(engine: LiteRTEngine) -> Non
     voice, noise = tiny_voice(engine.config), np.zeros(engine.config.latent_dim, np.float32)
     first, again = speak(engine, voice), speak(engine, voice)
     np.testing.assert_array_equal(first, again)
-    used = engine.flow_lm.caches.take()
+    used = engine.flow_lm.caches.take(1)
     assert used.position == 0 and np.any(used.arrays["k_0"])
     engine.flow_lm.caches.give(used)
     latents = engine.start(voice, PROMPT, 1)
     eos_logit = latents.step(np.full_like(noise, np.nan)).eos_logit
     assert not np.isfinite(eos_logit) or not np.isfinite(latents.step(noise)[1])
     del latents
-    assert not np.any(engine.flow_lm.caches.take().arrays["k_0"])
+    assert not np.any(engine.flow_lm.caches.take(1).arrays["k_0"])
 
 
 def test_same_voice_from_a_recording_as_jax(engine: LiteRTEngine, reference: JaxEngine) -> None:

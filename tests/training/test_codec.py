@@ -9,24 +9,19 @@ import pytest
 
 from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.weights.expected import under
-from tests.training_setup import tiny_config
+from tests.training.setup import tiny_config
 from training.batches.crops import Batch, Crops
-from training.codec import DECODER, ENCODER, started
+from training.batches.encoder import Encoder
+from training.batches.mel_codec import encode_mels
+from training.codec import started
+from training.data.spectra import FRAME, log_mel, magnitudes, mel_filters
+from training.data.streams import LATENT_DIM, claim_latents, open_streams
 from training.encode import encode_stream as encode_stream_by_mimi
 from training.encode import latent_statistics
-from training.encoder import Encoder
-from training.frames import LATENT_DIM, claim_latents, open_streams
-from training.loop.initialise import initial_tensors
+from training.loop.initialise import DECODER, DISCRIMINATOR, ENCODER, initial_tensors
 from training.loop.trainer import Optimisation, Schedule, Trainer
-from training.losses.codec_loss import (
-    DISCRIMINATOR,
-    codec_loss,
-    discriminator_tensors,
-    part_loss,
-    spectral_terms,
-)
-from training.losses.features import FRAME, log_mel, magnitudes, mel_filters
-from training.mel_codec import encode_mels, encode_stream, train_mel_codec, training_mels
+from training.losses.codec import codec_loss, discriminator_tensors, part_loss, spectral_terms
+from training.mel_codec import encode_stream, train_mel_codec, training_mels
 
 CONFIG = tiny_config()
 

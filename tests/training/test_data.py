@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training_setup import phoneme_tokenizer
-from training.batches.lm_data import BUCKETS, Bucket, Example, collate, frame_tokens, join
+from tests.training.setup import phoneme_tokenizer
+from training.batches.examples import BUCKETS, Bucket, Example, collate, frame_tokens, join
 from training.data.everyday import everyday_sentences
-from training.data.phonemes import IPA, MARKS, read_dictionary, spell, teacher_symbols
+from training.data.phonemes import IPA, MARKS, read_dictionary, spell, teacher_symbols, word_spans
 from training.data.sentences import clean, is_readable, split_sentences
 from training.data.teacher import check_tokens, on_grid
-from training.judging.judge import plain_words
-from training.tokens import train_tokenizer, word_spans
+from training.judging.recognition import plain_words
+from training.tokens import train_tokenizer
 
 
 def test_cleaning_and_filtering():

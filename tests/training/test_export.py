@@ -11,9 +11,8 @@ from pocket_tts_jax.testing.tiny_model import TOKENIZER, write_model
 from pocket_tts_jax.weights.checkpoint import load_checkpoint
 from pocket_tts_jax.weights.expected import parameter_shapes, under
 from training import export
-from training.codec import DECODER, ENCODER
 from training.loop.checkpoint import write_training
-from training.loop.initialise import initial_tensors
+from training.loop.initialise import DECODER, ENCODER, initial_tensors
 
 TEXT = "One two three."
 

@@ -1,7 +1,6 @@
 """FlowLM's objective and the training loop, on synthetic data and a tiny model."""
 
 import os
-import signal
 import subprocess
 import sys
 
@@ -9,23 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from pocket_tts_jax.errors import CheckpointError
 from pocket_tts_jax.model.attention import KVCache
 from pocket_tts_jax.weights.expected import under
-from tests.training_setup import synthetic_batch, tiny_config
-from training.adapters import UP, merge_adapters, new_adapters
-from training.codec import ENCODER
-from training.export import gather_tensors, start_voice
+from tests.training.setup import synthetic_batch, tiny_config
 from training.flow_lm import is_hidden
 from training.judging.speak import speak_latents
-from training.loop.checkpoint import read_ema, read_statistics
-from training.loop.initialise import initial_tensors
+from training.loop.adapters import UP, merge_adapters, new_adapters
+from training.loop.initialise import ENCODER, initial_tensors
 from training.loop.log import TrainingLog
+from training.loop.published import gather_tensors, start_voice
 from training.loop.trainer import Optimisation, Schedule, Trainer, run
-from training.losses.lm_loss import LMObjective, corrupt_history, lm_loss
-from training.plot import read_log
+from training.losses.flow_lm import LMObjective, corrupt_history, lm_loss
 
 CONFIG = tiny_config()
 OBJECTIVE = LMObjective(align_layers=(0, 1))
@@ -73,63 +68,6 @@ def test_resumed_run_is_the_uninterrupted_run(tmp_path):
         resumed.advance(synthetic_batch(step), "plain")
     for a, b in zip(jax.tree.leaves(whole.state), jax.tree.leaves(resumed.state), strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-
-
-def test_checkpoint_of_another_model_is_refused(tmp_path):
-    trainer = make_trainer(2)
-    trainer.save(tmp_path / "run.safetensors", {})
-    trainer.state = trainer.state._replace(tensors={"other": jnp.zeros(3)})
-    with pytest.raises(CheckpointError, match="belongs to another model"):
-        trainer.resume(tmp_path / "run.safetensors")
-
-
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
-    path = tmp_path / "other.safetensors"
-    save_file({"w": np.zeros(3, np.float32)}, path)
-    with pytest.raises(CheckpointError, match="not written by a training run"):
-        make_trainer(2).resume(path)
-    with pytest.raises(CheckpointError, match="no training checkpoint"):
-        read_ema(path)
-    with pytest.raises(CheckpointError, match="lacks latents.mean, latents.std"):
-        read_statistics(path)
-    path.write_text("not tensors")
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        read_ema(path)
-
-
-def test_sigterm_ends_a_run_after_the_step_with_everything_saved(tmp_path):
-    def interrupted(step: int):
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return next_batch(step)
-
-    before, trainer = signal.getsignal(signal.SIGTERM), make_trainer(8)
-    try:
-        run(trainer, interrupted, tmp_path / "run", TrainingLog(tmp_path / "log", every=2), {})
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    resumed = make_trainer(8)
-    resumed.resume(tmp_path / "run")
-    assert trainer.step == resumed.step == 3
-    assert [row["step"] for row in read_log(tmp_path / "log")] == [2, 3]
-
-
-def test_a_diverged_run_leaves_its_checkpoint(tmp_path):
-    path, log = tmp_path / "run", TrainingLog(tmp_path / "log", every=50)
-    trainer = make_trainer(3)
-    trainer.save(path, {})
-    before = path.read_bytes()
-
-    def broken(step: int):
-        batch = synthetic_batch(step)
-        batch.latents[:] = np.nan
-        return "plain", batch
-
-    with pytest.raises(FloatingPointError, match="not finite at step 1. Resume"):
-        run(trainer, broken, path, log, {}, save_seconds=0.0)
-    with pytest.raises(FloatingPointError, match="left as it was"):
-        trainer.save(path, {})
-    assert path.read_bytes() == before
 
 
 def test_more_devices_than_there_are_are_refused():

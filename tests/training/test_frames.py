@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training_setup import phoneme_tokenizer
+from tests.training.setup import phoneme_tokenizer
 from training import frames
-from training.batches.lm_data import BUCKETS, Examples
+from training.batches.examples import BUCKETS, Examples
 from training.data.phonemes import spell
+from training.data.spectra import FRAME
+from training.data.streams import LATENT_DIM, TAIL, open_streams
 from training.data.teacher import read_shard, write_shard
-from training.frames import LATENT_DIM, TAIL, append_shard, open_streams
-from training.losses.features import FRAME
+from training.errors import TrainingError
+from training.frames import append_shard
 from training.tokens import train_tokenizer
 
 
@@ -147,3 +149,20 @@ def test_the_teacher_goes_on_behind_the_last_whole_line(shard):
     rows = read_shard(shard)
     assert [row["text"] for row in rows] == ["One two.", "One two.", "2 one", "3 one"]
     assert shard.with_suffix(".i16").stat().st_size == 2 * sum(row["samples"] for row in rows)
+
+
+def test_own_data_that_lacks_a_key_or_is_no_json_is_refused(tmp_path):
+    good = {"text": "Ah.", "source": "me", "held_out": False, "offset": 0, "samples": 10}
+    np.zeros(20, np.int16).tofile(tmp_path / "part0.i16")
+    index = tmp_path / "part0.jsonl"
+    bad = {key: value for key, value in good.items() if key not in ("source", "held_out")}
+    index.write_text(f"{json.dumps(good)}\n{json.dumps(bad)}\n")
+    with pytest.raises(TrainingError, match="Line 2 of .* lacks source, held_out"):
+        read_shard(tmp_path / "part0")
+    index.write_text(f"nothing\n{json.dumps(good)}\n")
+    with pytest.raises(TrainingError, match="Line 1 of .* is no JSON"):
+        read_shard(tmp_path / "part0")
+    index.write_text(json.dumps(good) + "\n")
+    assert append_shard(tmp_path / "part0", tmp_path / "frames") == 1
+    (utterance,) = open_streams(tmp_path / "frames")[0].utterances
+    assert utterance.ends is None and utterance.pieces is None

@@ -12,15 +12,16 @@ from safetensors.numpy import save_file
 from pocket_tts_jax.config import load_config
 from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.weights.expected import under
-from tests.training_setup import tiny_config
+from tests.training.setup import tiny_config
 from training import codec, evaluate, mel_codec
-from training.codec import DECODER
-from training.frames import Utterance
-from training.judging.diagnosis import forced_latents
+from training.data.spectra import FRAME
+from training.data.streams import Utterance
+from training.errors import TrainingError
+from training.judging import subjects
+from training.judging.forced import forced_latents
 from training.judging.speak import waveform_decoder
 from training.loop.checkpoint import write_training
-from training.loop.initialise import initial_tensors
-from training.losses.features import FRAME
+from training.loop.initialise import DECODER, initial_tensors
 
 CONFIG = tiny_config()
 CODEC = {"latents.mean": np.zeros(32, np.float32), "latents.std": np.ones(32, np.float32)}
@@ -38,6 +39,8 @@ PARTS = ["--config", "c", "--flow-lm", "f", "--mimi", "m", "--codec", "s", "--to
         (["--what", "codec", "--config", "c", "--mimi", "m"], None),
         (["--what", "forced", "--model", "m", "--codec", "s", "--history-noise", "1"], None),
         (["--what", "engine", "--voice", "v"], None),
+        (["--what", "plain", "--tokenizer", "t"], None),
+        (["--what", "reading"], "needs --tokenizer"),
         ([], "needs --codec, --config, --flow-lm, --mimi, --tokenizer, or --model"),
         (["--model", "m", "--last"], "with --model does not read --last"),
         (["--what", "forced", "--model", "m"], "with --model needs --codec"),
@@ -53,7 +56,7 @@ def test_evaluation_reads_what_it_accepts(options, wrong, monkeypatch, capsys):
     def held_out(*_):
         raise Reached
 
-    monkeypatch.setattr(evaluate, "held_out", held_out)
+    monkeypatch.setattr(subjects, "held_out", held_out)
     monkeypatch.setattr(sys, "argv", ["evaluate", "--frames", "frames", *options])
     with pytest.raises(SystemExit if wrong else Reached):
         evaluate.main()
@@ -69,9 +72,19 @@ def write_frames(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("what", ["codec", "forced", "teacher"])
+def test_what_judges_recordings_needs_them(what, monkeypatch, capsys):
+    needed = {"codec": PARTS[:2] + PARTS[4:6], "forced": PARTS, "teacher": []}[what]
+    arguments = ["evaluate", "--list", "new", "--what", what, *needed]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit):
+        evaluate.main()
+    assert "needs --frames: it judges recordings" in capsys.readouterr().err
+
+
 def test_evaluation_says_that_nothing_is_held_out(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no sentence out"):
-        evaluate.held_out(write_frames(tmp_path), 3)
+    with pytest.raises(TrainingError, match="holds no sentence out"):
+        subjects.held_out(write_frames(tmp_path), 3)
 
 
 def test_the_codec_is_judged_without_a_flow_lm(tmp_path):
@@ -82,7 +95,7 @@ def test_the_codec_is_judged_without_a_flow_lm(tmp_path):
     args = SimpleNamespace(
         what="codec", model=None, config=path, mimi=tmp_path / "mimi.safetensors"
     )
-    decode = waveform_decoder(*evaluate.load_tensors(args))  # pyright: ignore
+    decode = waveform_decoder(*subjects.load_tensors(args))  # pyright: ignore
     assert decode(np.zeros((3, 32), np.float32)).shape == (3 * FRAME,)
 
 

@@ -1,14 +1,15 @@
 """What people look at: logs and their plot, the sample page, the data card."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from training.data.card import data_card
-from training.frames import FrameStream
-from training.judging.judge import Verdict
-from training.loop.log import TrainingLog
+from training.data.streams import FrameStream
+from training.judging.recognition import Verdict
+from training.loop.log import TrainingLog, clock
 from training.loop.trainer import Schedule
 from training.plot import plot_logs, read_log
 
@@ -20,6 +21,17 @@ def test_log_averages_and_a_resumed_run_replaces_its_steps(tmp_path):
             log.add(step, 1e-3, {"map": step + offset})
     rows = read_log(tmp_path / "run.jsonl")
     assert [(row["step"], row["map"]) for row in rows] == [(2, 10.5), (4, 12.5)]
+
+
+def test_progress_says_step_total_and_time_left(tmp_path, capsys):
+    log = TrainingLog(tmp_path / "run.jsonl", every=2)
+    log.begin(0, 1000)
+    log.add(0, 1e-3, {"map": 1.0})
+    first = capsys.readouterr().out
+    assert "step 0 of 1000" in first and "1/1000" in first and "map 1.0" in first
+    log.add(1, 1e-3, {"map": 1.0})
+    assert re.search(r"2/1000 .* s a step, \d+:\d\d:\d\d left", capsys.readouterr().out)
+    assert clock(3723.4) == "1:02:03"
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):

@@ -12,12 +12,12 @@ from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.model.flow_lm import FlowLM
 from pocket_tts_jax.weights.checkpoint import parameter_tree
 from pocket_tts_jax.weights.expected import under
-from tests.training_setup import synthetic_batch, tiny_config
-from training.batches.lm_data import Batch
+from tests.training.setup import synthetic_batch, tiny_config
+from training.batches.examples import Batch
 from training.finetune import OBJECTIVES, make_loss
 from training.loop.initialise import initial_tensors
+from training.losses.flow_lm import LMObjective, lm_loss, predict_means
 from training.losses.head_terms import distill_term, energy_score
-from training.losses.lm_loss import LMObjective, lm_loss, predict_means
 
 CONFIG = tiny_config()
 QUIET = LMObjective(align=0.0, history_noise=(0.0, 0.0), history_dropout=0.0)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training_setup import tiny_config
+from tests.training.setup import tiny_config
 from training.batches.crops import OPENINGS, Crops
-from training.frames import LATENT_DIM, open_streams
+from training.data.streams import LATENT_DIM, open_streams
 from training.judging.speak import speak_latents
 from training.judging.variance import lacking_spread
 from training.loop.initialise import initial_tensors

@@ -66,7 +66,7 @@ def test_listeners_would_not_mind(speech):
 @pytest.mark.slow
 def test_it_is_understood(speech):
     pytest.importorskip("faster_whisper", reason="pip install -r requirements/judge.txt")
-    from training.judging.judge import Judge
+    from training.judging.recognition import Judge
 
     verdict = Judge(threads=2).verdict(speech, SENTENCES)
     pairs = list(zip(verdict.references, verdict.heard, strict=True))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from training.frames import LATENT_DIM, FrameStream, open_streams
+from training.data.streams import LATENT_DIM, FrameStream, open_streams
 
 FRAMES = 14  # of one training crop
 # Of the crops, how many begin where an utterance does: there all speech begins, from a fresh state.
@@ -29,7 +29,7 @@ class Crops:
         self.reload()
 
     def reload(self) -> int:
-        """Takes in what has been added; returns the number of frames there are now."""
+        """Read the folder again; returns the number of frames it has now."""
         self.streams = open_streams(self.folder)
         self.latents = [s.latents if self.with_latents else _nothing(s) for s in self.streams]
         pairs = zip(self.streams, self.latents, strict=True)

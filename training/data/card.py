@@ -1,11 +1,11 @@
 """The data card of a folder of frames: python -m training.data.card --frames frames/ > CARD.md"""
 
-import argparse
 from collections import Counter
 from pathlib import Path
 
-from training.frames import TAIL, FrameStream, open_streams
-from training.losses.features import FRAME, SAMPLE_RATE
+from training.command_line import command_parser, run_command
+from training.data.spectra import FRAME, SAMPLE_RATE
+from training.data.streams import TAIL, FrameStream, open_streams
 
 SOURCES = {
     "sotu": (
@@ -50,10 +50,10 @@ def data_card(streams: list[FrameStream]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="write the data card of training frames")
-    parser.add_argument("--frames", type=Path, required=True)
+    parser = command_parser(__doc__)
+    parser.add_argument("--frames", type=Path, required=True, help="folder of frames")
     print(data_card(open_streams(parser.parse_args().frames)), end="")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

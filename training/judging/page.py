@@ -10,8 +10,8 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from training.judging.judge import Verdict
-from training.losses.features import MEL_HOP, SAMPLE_RATE, log_mel
+from training.data.spectra import MEL_HOP, SAMPLE_RATE, log_mel
+from training.judging.recognition import Verdict
 
 STYLE = """body{font:15px sans-serif;max-width:60em;margin:2em auto;color:#222}
 article{border-top:1px solid #ccc;padding:1em 0}img{width:100%;height:140px;display:block}

@@ -1,7 +1,8 @@
 """Speech for many texts at once, straight from tensors: what evaluation and training need.
 
-One batch advances in step, so that the cost of a step is shared; sampling is the package's own
-(`FlowLM.step`, `Mimi.decode_step`). For one text in real time use `pocket_tts_jax` itself.
+One batch advances in step, so that the cost of a step is shared; the step and its ending are the
+package's own (`FlowLM.step`, `EndOfSpeech`, `Mimi.decode_step`). For one text in real time use
+`pocket_tts_jax` itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pocket_tts_jax.config import Config
+from pocket_tts_jax.generation.ending import EndOfSpeech, fade_in
 from pocket_tts_jax.model.flow_lm import FlowLM, init_state
 from pocket_tts_jax.model.mimi import Mimi, init_decoder_state
 from pocket_tts_jax.weights.checkpoint import parameter_tree
@@ -59,22 +61,22 @@ def speak_latents(
     state, draw = prefill(variables), np.random.default_rng(seed)
     bos = np.asarray(tensors["flow_lm.bos_emb"])
     latent = jnp.broadcast_to(bos, (batch, len(bos)))
-    history, end = [], np.full(batch, -1)
+    history, rules = [], [EndOfSpeech(threshold, frames_after_end) for _ in tokens]
     for i in range(max_frames):
         noise = draw.standard_normal((batch, len(bos)), np.float32) * temperature**0.5
         output, state = step(variables, state, latent, noise)
+        logits = np.asarray(output.eos_logit).tolist()
+        reached = [rule.reached(i, logit) for rule, logit in zip(rules, logits, strict=True)]
+        if all(reached):
+            break
         latent = output.latent
         history.append(np.asarray(latent))
-        fired = (np.asarray(output.eos_logit) > threshold) & (end < 0) & (i >= 6)
-        end = np.where(fired, i + 1, end)
-        if (end > 0).all() and i + 1 >= end.max() + frames_after_end:
-            break
     latents = np.stack(history, 1) * tensors["flow_lm.emb_std"] + tensors["flow_lm.emb_mean"]
     spoken = []
-    for row, stop in zip(latents, end, strict=True):
-        ended = bool(stop > 0)
-        last = int(stop) + frames_after_end if ended else len(row)
-        spoken.append(Spoken(row[:last], ended, int(stop) if ended else len(row)))
+    for row, rule in zip(latents, rules, strict=True):
+        end = len(row) if rule.eos_frame is None else rule.eos_frame
+        last = min(len(row), end + frames_after_end)
+        spoken.append(Spoken(row[:last], rule.eos_frame is not None, end))
     return spoken
 
 
@@ -91,6 +93,7 @@ def waveform_decoder(
         count = len(latents)
         padded = np.pad(latents, ((0, -count % 32), (0, 0)), mode="edge")
         audio, _ = decode(variables, padded[None])  # pyright: ignore
-        return np.asarray(audio)[0, : count * config.mimi.frame_size]
+        spoken = np.asarray(audio)[0, : count * config.mimi.frame_size]
+        return fade_in(spoken, config.mimi.sample_rate)
 
     return decoder

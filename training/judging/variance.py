@@ -1,9 +1,9 @@
-"""The spread that a model's latents lack.
+"""Factors that give a model's latents the spread of real ones.
 
-A model that predicts means says everything a little too evenly: its latents spread less than real
-ones, and sound muffled. Scaling them about their mean gives the spread back ("global variance",
-Toda and Tokuda 2007, https://doi.org/10.1093/ietisy/e90-d.5.816). The factors become part of
-`emb_std`, which only stands between FlowLM and Mimi, so every engine has them for nothing.
+A model that predicts means speaks too evenly: its latents spread less than real ones and sound
+muffled. Scaling them about their mean restores the spread ("global variance", Toda and Tokuda 2007,
+https://doi.org/10.1093/ietisy/e90-d.5.816). The factors become part of `emb_std`, which is used
+between FlowLM and Mimi only, so they cost nothing in any engine.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from jaxtyping import Float
 from sentencepiece import SentencePieceProcessor
 
 from pocket_tts_jax.config import Config
-from training.batches.lm_data import spoken_tokens
-from training.frames import open_streams
+from training.batches.examples import spoken_tokens
+from training.data.streams import open_streams
 from training.judging.speak import speak_latents
 
 BATCH = 16

@@ -8,6 +8,11 @@ import numpy as np
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.weights.expected import Shape, parameter_shapes
 
+# How the names of Mimi's tensors begin, without "mimi.".
+DECODER = ("decoder.", "decoder_transformer.", "upsample.", "quantizer.")
+ENCODER = ("encoder.", "encoder_transformer.", "downsample.")
+# Names of the discriminator's tensors start so; they are trained along and never exported.
+DISCRIMINATOR = "discriminator/"
 # Depth-scaled residual outputs and nearly-zero modulations start every block near the identity.
 RESIDUAL_GAIN = 0.5
 MODULATION_GAIN = 0.1

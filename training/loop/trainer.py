@@ -6,10 +6,12 @@ as no data is added, a run that was killed and resumed from its last checkpoint 
 not killed.
 """
 
+import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +23,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from training.errors import TrainingError
 from training.loop.checkpoint import read_training, write_training
 from training.loop.log import TrainingLog
 
@@ -90,7 +93,7 @@ class Trainer:
     ) -> None:
         found = jax.devices()
         if devices > len(found):
-            raise ValueError(
+            raise TrainingError(
                 f"There are {len(found)} devices ({found[0].platform}), not {devices}. Give "
                 "--devices fewer, or set JAX_PLATFORMS=cpu to split the processor."
             )
@@ -151,7 +154,7 @@ class Trainer:
         write_training(path, self.state._asdict(), note)
 
     def resume(self, path: Path) -> dict[str, Any]:
-        """Takes up the state of `path`; returns the note that was saved with it."""
+        """Load the state of `path`; returns the note that was saved with it."""
         state, note = read_training(path, self.state._asdict())
         self.state = jax.device_put(TrainState(**state), self._whole)
         return note
@@ -187,21 +190,52 @@ def run(
     log: TrainingLog,
     note: dict[str, Any],
     save_seconds: float = 180.0,
-) -> None:
-    """Trains until the schedule's end; saves to `path` now and then, and at the end. SIGTERM
-    ends the run after the current step, saved too."""
-    saved, steps = time.monotonic(), trainer.optimisation.schedule.steps
-    asked_to_stop = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
-    while trainer.step < steps and not asked_to_stop.is_set():
-        step = trainer.step
-        loss, batch = next_batch(step)
-        terms = trainer.advance(batch, loss)
-        log.add(step, trainer.optimisation.schedule.rate(step), terms._asdict())
-        if time.monotonic() - saved > save_seconds:
-            log.flush()  # raises where the run has diverged: the good checkpoint stays
-            trainer.save(path, note)
-            saved = time.monotonic()
-    log.flush()
-    trainer.save(path, note)
+) -> bool:
+    """Trains until the schedule's end; saves to `path` now and then, and at the end. SIGTERM or
+    Ctrl-C ends the run after the current step, saved too. Returns whether the end was reached."""
+    steps = trainer.optimisation.schedule.steps
+    if trainer.step >= steps:
+        print(
+            f"{path} is at step {trainer.step} already, so there is nothing to train for --steps "
+            f"{steps}. Give more --steps to go on, or another --out to start anew.",
+            flush=True,
+        )
+        return True
+    log.begin(trainer.step, steps)
+    saved = time.monotonic()
+    with stop_signals() as asked_to_stop:
+        while trainer.step < steps and not asked_to_stop.is_set():
+            step = trainer.step
+            loss, batch = next_batch(step)
+            terms = trainer.advance(batch, loss)
+            log.add(step, trainer.optimisation.schedule.rate(step), terms._asdict())
+            if time.monotonic() - saved > save_seconds:
+                log.flush()  # raises where the run has diverged: the good checkpoint stays
+                trainer.save(path, note)
+                saved = time.monotonic()
+        log.flush()
+        trainer.save(path, note)
+    print(f"saved at {trainer.step} of {steps}: {path}", flush=True)
+    return trainer.step >= steps
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set. A second Ctrl-C interrupts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # only the main thread can handle signals
+        return
+
+    def ask(number: int, _: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # Not print: its buffer may be in use where the signal arrives.
+        os.write(2, b"stopping after this step; Ctrl-C again stops at once, unsaved\n")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from pocket_tts_jax.model.layers import Linear
-from training.losses.features import FLOOR, magnitudes
+from training.data.spectra import FLOOR, magnitudes
 
 WINDOWS = (1024, 512, 256)
 

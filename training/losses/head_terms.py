@@ -1,4 +1,4 @@
-"""What the head that turns noise into a latent is trained by: see `training.losses.lm_loss`.
+"""The terms that train the head, which turns noise into a latent: see `training.losses.flow_lm`.
 
 Each term is a mean over the audio positions, from the hidden states there, the target latents and
 a weight that is zero on padding.

