@@ -1,4 +1,4 @@
-"""The errors a user of pocket_tts_jax can meet. Each message says what to do next."""
+"""The errors that pocket_tts_jax raises. Each message says what to do next."""
 
 
 class TTSError(Exception):
@@ -6,15 +6,15 @@ class TTSError(Exception):
 
 
 class ConfigError(TTSError, ValueError):
-    """A configuration is unknown, incomplete, or contradicts itself or the caller's arguments."""
+    """A configuration or an option is unknown, incomplete or contradictory."""
 
 
 class CheckpointError(TTSError, ValueError):
-    """A weight file is damaged, or does not hold the tensors its configuration asks for."""
+    """A weight file is damaged, or its tensors do not match the configuration."""
 
 
 class TextError(TTSError, ValueError):
-    """There is nothing to speak in a text, or a text mark cannot be understood."""
+    """A text has nothing to speak, or a mark in it cannot be understood."""
 
 
 class VoiceError(TTSError, ValueError):

@@ -1,4 +1,4 @@
-"""Speech out: WAV and raw PCM as it is made, and FLAC, OGG, Opus and MP3 through soundfile."""
+"""Writes speech: WAV and raw PCM as it is made, FLAC, OGG, Opus and MP3 through soundfile."""
 
 import io
 import struct
@@ -30,7 +30,7 @@ _ENCODED_AT_ONCE = 1 << 16  # libsndfile's Vorbis encoder puts a whole write on 
 
 
 class Writer(ABC):
-    """Mono samples into an open file."""
+    """Writes mono samples to an open file."""
 
     def __init__(self, file: BinaryIO, rate: int):
         self._file = file
@@ -38,18 +38,18 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, samples: Float[np.ndarray, " n"]) -> None:
-        """Append samples, ±1 full scale (limited to it). AudioError when there is no room."""
+        """Append samples in [-1, 1]; larger ones are clipped. Raises AudioError on a full disk."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Write what the format wants at its end. The file stays open."""
+        """Write the end of the format. The file stays open."""
 
     def _emit(self, data: bytes) -> None:
         try:
             self._file.write(data)
             self._file.flush()
         except BrokenPipeError:
-            raise  # the reader has had enough: no error of ours
+            raise  # the reader closed the pipe; the caller exits quietly
         except OSError as error:
             raise AudioError(
                 f"The audio cannot be written: {error}. Check that there is room."
@@ -69,8 +69,8 @@ class RawWriter(Writer):
 class WavWriter(RawWriter):
     """16-bit WAV with one header, sent before the first sample.
 
-    Its two sizes are filled in by `finish` where the file can be rewound, and say "unknown"
-    (0xFFFFFFFF) in a pipe, which players take for a stream.
+    `finish` fills in its two sizes if the file can be rewound. In a pipe they stay "unknown"
+    (0xFFFFFFFF), which players treat as a stream.
     """
 
     def __init__(self, file: BinaryIO, rate: int, tags: Tags | None = None):
@@ -91,7 +91,7 @@ class WavWriter(RawWriter):
 
 
 class CompressedWriter(Writer):
-    """FLAC, OGG, Opus or MP3. A target without a file descriptor gets its bytes at the end."""
+    """FLAC, OGG, Opus or MP3. A target without a file descriptor is written at the end."""
 
     def __init__(self, file: BinaryIO, rate: int, name: str, tags: Tags | None = None):
         import soundfile
@@ -101,8 +101,8 @@ class CompressedWriter(Writer):
         self._lossless = name == "flac"
         self._memory = None if is_disk_file(file) else io.BytesIO()
         try:
-            # libsndfile writes by itself where it can: it could not report a full disk through
-            # Python's file objects.
+            # libsndfile writes to the descriptor itself if there is one: through a Python file it
+            # could not report a full disk.
             self._encoder = soundfile.SoundFile(
                 file.fileno() if self._memory is None else self._memory,
                 mode="w",
@@ -149,7 +149,7 @@ class CompressedWriter(Writer):
 
 
 def to_int16(samples: Float[np.ndarray, " n"]) -> Int16[np.ndarray, " n"]:
-    """±1 to ±32767, limited, rounded towards zero: the reference's conversion."""
+    """[-1, 1] to [-32767, 32767], clipped and rounded towards zero, as the reference does."""
     return (np.clip(_finite(samples), -1, 1) * np.float32(32767)).astype(np.int16)
 
 
@@ -203,7 +203,7 @@ def open_writer(
             yield writer
             writer.write(np.zeros(round(tail_seconds * rate), np.float32))
         except BaseException:
-            # Whoever plays it meanwhile keeps a readable file; an atomic one is thrown away.
+            # Leave a readable file for a player; an atomic one is discarded.
             with suppress(AudioError, OSError):
                 writer.finish()
             raise

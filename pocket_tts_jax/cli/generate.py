@@ -157,7 +157,7 @@ def _piped() -> str:
     if sys.stdin is None:
         raise TextError("Standard input is closed: write the text, or name a file with --file.")
     try:
-        # As --file reads; the locale's encoding may be another one.
+        # The encoding of --file; the locale's may be another one.
         cast(TextIOWrapper, sys.stdin).reconfigure(encoding="utf-8-sig")
         said = sys.stdin.read()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""One text spoken into files, pipes and loudspeakers, with progress and a report."""
+"""Speaks a text to a file, pipe or loudspeaker, with progress and a report."""
 
 import json
 import time
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from pocket_tts_jax.text.pipeline import TextOptions
     from pocket_tts_jax.tts_model import TTSModel
 
-TAIL_SECONDS = 0.2  # of silence: some players swallow the end of a file; the reference adds it too
+TAIL_SECONDS = 0.2  # silence at the end, which some players cut off; the reference adds it too
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Where speech goes: a path or "-" with its format, a player, or both; its report, subtitles
-    and word times."""
+    """The targets of speech: a path or "-" with its format, a player, or both; its report,
+    subtitles and word times."""
 
     path: str | None
     format: str | None
@@ -53,7 +53,7 @@ def targets(
     report: Path | None = None,
     captions: Captions | None = None,
 ) -> Targets:
-    """The targets of a command line. ConfigError for a format or a file without a place."""
+    """The targets of a command line. Raises ConfigError for a format or file without a path."""
     if path is None and not play:
         path = f"{default.removesuffix('.wav')}.{format}" if format else default
     if path is None and format is not None:
@@ -68,7 +68,7 @@ def targets(
 
 @dataclass
 class Speech:
-    """A text with everything that decides how it sounds. `run` speaks it."""
+    """A text with all its options. `run` speaks it."""
 
     model: "TTSModel"
     text: str
@@ -87,7 +87,7 @@ class Speech:
     samples: int = field(default=0, init=False)  # at speed 1
 
     def run(self, where: Targets, *, quiet: bool = False) -> None:
-        """Speak into `where`; report and captions are written also when it was interrupted."""
+        """Speak to `where`. Report and captions are written after an interruption too."""
         stretch = TimeStretch(self.speed, self.model.sample_rate)
         name, state = self._voice()
         tags = self.model.tags(name)
@@ -97,7 +97,7 @@ class Speech:
         # Before an old file is touched: the text may be refused.
         frames = self._frames(state, timed)
         try:
-            # The player's end is waited for, and an error of it told, when the file is whole.
+            # Wait for the player, and raise its error, after the file is complete.
             with self._player(where) as player:
                 try:
                     pieces = self._pieces(frames, stretch, quiet)
@@ -198,7 +198,7 @@ class Speech:
     def _file(self, where: Targets, tags: Tags) -> AbstractContextManager[Writer | None]:
         if where.path is None:
             return nullcontext()
-        # In place: a long text can be listened to, and is kept, while it grows.
+        # In place, so that a long text can be played while it grows, and is kept after an error.
         return open_writer(
             where.path,
             self.model.sample_rate,
@@ -214,7 +214,7 @@ class Speech:
         return playing(where.player, self.model.sample_rate)
 
     def _add_chunk(self, report: ChunkReport) -> None:
-        # Pauses lie between chunks: a chunk's own frames end where the samples end now.
+        # Pauses are between chunks, so the chunk ends at the current sample.
         begin = self.samples - report.frames * self.model.frame_size
         times = {"start": self._seconds(begin), "end": self._seconds(self.samples)}
         self.chunks.append(asdict(report) | times)
@@ -266,7 +266,7 @@ class Speech:
 
 
 def _played(player: Writer, samples: np.ndarray) -> bool:
-    """Whether the player still takes samples. Where not, its exit status is told at the end."""
+    """Whether the player still takes samples. If not, its exit status is reported at the end."""
     try:
         player.write(samples)
     except BrokenPipeError:
@@ -299,7 +299,7 @@ def _bar(quiet: bool) -> Iterator[Progress | None]:
 
 
 def _progress(frames: Iterator[np.ndarray], speech: Speech, quiet: bool) -> Iterator[np.ndarray]:
-    """The frames, with a line about them at a terminal."""
+    """Yield the frames, with a progress line at a terminal."""
     with _bar(quiet) as progress:
         task = progress.add_task("Speaking") if progress else None
         start = time.perf_counter()

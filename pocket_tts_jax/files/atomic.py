@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then renamed into it."""
+"""Atomic files: written beside their place, then renamed into it."""
 
 import logging
 import os
@@ -58,7 +58,7 @@ def private_folder(path: Path) -> None:
 
 
 def remove_if_possible(path: Path) -> None:
-    """Remove a cached file, or leave it for another time."""
+    """Remove a cached file if the system allows it now."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:  # Windows: another process reads it now
@@ -72,10 +72,10 @@ def remove_unfinished() -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes left unfinished in a folder that only `atomic_file` writes."""
+    """Remove unfinished files of killed processes from a folder that only `atomic_file` writes."""
     for part in folder.glob(".*.part"):
         try:
             if time.time() - part.stat().st_mtime > _ABANDONED:
                 part.unlink()
         except OSError:
-            continue  # another process was faster, or still has it open
+            continue  # another process removed it first, or still has it open

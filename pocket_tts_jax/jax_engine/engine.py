@@ -1,8 +1,8 @@
 """The JAX engine: FlowLM and Mimi compiled for streaming, behind `Engine`.
 
-Everything compiled has a shape from a short list (prefix lengths, cache capacities, frames per
-decoder call, batch sizes), so that after a warm-up no usual text compiles anything new. Weights are
-arguments of the compiled functions: all sessions of all threads share one copy.
+All shapes come from short lists (prefix lengths, cache capacities, frames per decoder call, batch
+sizes), so that usual texts compile nothing after a warm-up. Weights are arguments of the compiled
+functions: all sessions of all threads share one copy.
 """
 
 import json
@@ -66,19 +66,19 @@ class Functions:
     def prefill_text(
         self, params: Params, state: FlowLMState, tokens: np.ndarray, length: np.ndarray
     ) -> FlowLMState:
-        """Read [b, t] tokens of which the first `length` count. Uses `state` up."""
+        """Read [b, t] tokens, the first `length` of which count. `state` is donated."""
         return self.append(state, self.read_text(params, state, tokens), length)
 
     def prefill(
         self, params: Params, state: FlowLMState, embeddings: np.ndarray, length: np.ndarray
     ) -> FlowLMState:
-        """Read [b, t, d] embeddings of which the first `length` count. Uses `state` up."""
+        """Read [b, t, d] embeddings, the first `length` of which count. `state` is donated."""
         return self.append(state, self.read(params, state, embeddings), length)
 
     def step(
         self, params: Params, state: FlowLMState, latent: Any, noise: Any, flow_steps: int
     ) -> tuple[StepOutput, FlowLMState]:
-        """One frame. Uses `state` up."""
+        """One frame. `state` is donated."""
         output, rows = self.propose(params, state, latent, noise, flow_steps=flow_steps)
         return output, self.append(state, rows, np.ones(noise.shape[0], np.int32))
 
@@ -115,12 +115,12 @@ class Functions:
 
 @lru_cache(maxsize=8)
 def compiled_functions(flow_lm_module: FlowLM, mimi_module: Mimi) -> Functions:
-    """Models of one architecture share what has been compiled for it."""
+    """The functions of one architecture, shared by its models: they are compiled once."""
     return Functions(flow_lm_module, mimi_module)
 
 
 class JaxEngine:
-    """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
+    """One model in memory. Thread-safe: sessions have their own state, and weights never change."""
 
     name, precision = "jax", "fp32"
 
@@ -144,21 +144,20 @@ class JaxEngine:
 
     @cached_property
     def encoder_params(self) -> Params:
-        """Mimi's encoder, a tenth of the model. It stays in the file until there is a recording:
-        ready-made voices do without."""
+        """Mimi's encoder, a tenth of the model. It is read when the first recording is encoded."""
         return parameter_tree({n: _copied(t) for n, t in self._encoder.items()})["mimi"]
 
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "JaxLatents":
         self.check_flow_steps(flow_steps)
         if self._first_start.acquire(blocking=False):
-            # Not a daemon, as the thread of a stream is: a process waits for it before it ends.
+            # Not a daemon: the process waits for it before it ends, so that the code is kept.
             name = "pocket-tts compiling"
             threading.Thread(target=self._warm_decoder, name=name, daemon=False).start()
         with self.process:
             return JaxLatents(self, voice, prompt.ids, flow_steps)
 
     def check_flow_steps(self, flow_steps: int) -> None:
-        """ConfigError for a number of steps that the head of this model would ignore."""
+        """Raise ConfigError for a number of steps that this model's head would ignore."""
         kind = self.config.flow_lm.flow.type
         if kind in ("drifting", "pointwise") and flow_steps != 1:
             raise ConfigError(
@@ -170,7 +169,7 @@ class JaxEngine:
         return JaxDecoder(self)
 
     def speak(self, jobs: Sequence[Job]) -> list[Audio]:
-        """The samples of every job, many at a time: see `jax_engine.batch`."""
+        """The samples of every job, computed in batches (`jax_engine.batch`)."""
         from pocket_tts_jax.jax_engine.batch import speak_sorted
 
         return speak_sorted(self, jobs)
@@ -243,20 +242,20 @@ class JaxEngine:
         self._warm_decoder()
 
     def _warm_decoder(self) -> None:
-        """Compile Mimi's decoder. The first text has this done beside FlowLM's compilation."""
+        """Compile Mimi's decoder; for the first text, in parallel with FlowLM."""
         for frames in sorted(set(SCHEDULE)):
             self.decoder().decode(np.zeros((frames, self.config.latent_dim), np.float32))
 
 
 def _copied(tensor: np.ndarray) -> Any:
-    """On the device, and no longer in the pages of the file."""
+    """A copy on the device; the pages of the file are released."""
     array = jax.device_put(np.array(tensor))  # jnp.array would compile a copy for every shape
     release(tensor)
     return array
 
 
 class JaxLatents:
-    """FlowLM at one place of one chunk: `Latents`."""
+    """The latents of one chunk (`generation.engine.Latents`)."""
 
     def __init__(
         self, engine: JaxEngine, voice: VoiceState, tokens: Sequence[int], flow_steps: int
@@ -293,7 +292,7 @@ class JaxLatents:
 
 
 class JaxDecoder:
-    """Mimi's decoder at one place of one chunk: `Decoder`."""
+    """Mimi's decoder within one chunk (`generation.engine.Decoder`)."""
 
     def __init__(self, engine: JaxEngine):
         self._params = engine.flow_lm_params, engine.mimi_params
@@ -352,7 +351,7 @@ jax_export.register_pytree_node_serialization(
 
 @jax.jit
 def grow(state: FlowLMState) -> FlowLMState:
-    """Room for `CAPACITY_STEP` more positions."""
+    """Add room for `CAPACITY_STEP` positions."""
     room = ((0, 0), (0, 0), (0, CAPACITY_STEP), (0, 0))
     layers = jax.tree.map(lambda slots: jnp.pad(slots, room), state.layers)
     return FlowLMState(layers, state.position)

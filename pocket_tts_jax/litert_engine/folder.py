@@ -1,4 +1,4 @@
-"""A folder that `python -m exporters.tflite` made: what is in it, and whether it is whole."""
+"""Opens and verifies a folder made by `python -m exporters.tflite`."""
 
 import re
 from dataclasses import dataclass
@@ -26,6 +26,13 @@ _TYPES = {
     "fingerprint": str,
     "config": str,
     "signatures": dict,
+    "batch": list,
+    "alignment": dict,
+    "alignment.heads": list,
+    "generation": dict,
+    "text": dict,
+    "voices": dict,
+    "voices.names": list,
     "tokenizer.kind": str,
     "tokenizer.path": str,
     "cache.capacities": list,
@@ -74,7 +81,7 @@ class ExportFolder:
 
     @property
     def capacities(self) -> tuple[int, ...]:
-        """Slots of the caches that there are signatures for, smallest first."""
+        """Slots of the caches with signatures, smallest first."""
         return tuple(self.manifest["cache"]["capacities"])
 
     @property
@@ -97,7 +104,7 @@ class ExportFolder:
         return self.path / name
 
     def sha256(self, name: str) -> str:
-        """What the manifest says about a file."""
+        """The SHA-256 of a file in the manifest."""
         return self.manifest["files"][name]["sha256"]
 
     def tokenizer(self) -> tuple[str, Path]:
@@ -112,7 +119,7 @@ class ExportFolder:
 
     @staticmethod
     def files_in_manifest(folder: Path) -> list[str]:
-        """Names of the files that a manifest lists, before they are all there."""
+        """Names of the files that a manifest lists, which need not exist yet."""
         files = _read_manifest(folder).get("files")
         return sorted(files) if isinstance(files, dict) else []
 

@@ -1,4 +1,4 @@
-"""A model folder of a few thousand random parameters, complete down to tokenizer and voice."""
+"""A complete model folder (with tokenizer and voice) of a few thousand random parameters."""
 
 import dataclasses
 import json

@@ -1,10 +1,10 @@
-"""From a user's text to what the model is fed: the opt-in steps, in their order, then chunks.
+"""Turns a user's text into prompts: the opt-in steps, in their order, then chunks.
 
 1. Pause marks split the text (`pauses`).
 2. The user's lexicon replaces terms (`lexicon`), so that its readings are read like other text.
 3. Typographic characters become plain ones (`typography`).
 4. Numbers, dates and abbreviations are written as words (`normalize`).
-5. The text is cut into chunks (`text`), short ones glued to a neighbour if asked for (`chunks`).
+5. The text is cut into chunks (`prepare`); short ones are joined to a neighbour on request.
 
 Without options the result is the reference's.
 """
@@ -62,9 +62,9 @@ class TextOptions:
 
 
 def language_of(source: ModelSource) -> str:
-    """The language of a model by its name, English where that does not say."""
+    """The language code that a model's name implies; "en" if it implies none."""
     from pocket_tts_jax.text.numbers.normalize import (
-        CODES,  # 30 ms, which most texts can do without
+        CODES,  # imported late: it takes 30 ms, and most texts do not need it
     )
 
     return next((code for name, code in CODES.items() if name in source.name), "en")
@@ -82,9 +82,9 @@ def iter_prompts(
 ) -> Iterator[Item]:
     """The prompts of `text` from chunk `first_chunk` on, and the pauses between them.
 
-    `max_tokens` None takes the model's. The first prompt is made at once, so that TextError for a
-    text with nothing to speak is raised here; the others as they are asked for. Pauses alone are
-    something to speak. With `words` the prompts have the words of `text` that they say.
+    `max_tokens` None takes the model's. The first prompt is made at once, the others on demand.
+    Raises TextError for a text with nothing to speak; pauses alone count as something to speak.
+    With `words` the prompts have the words of `text` that they say.
     """
     cutter = Cutter(tokenizer, source, options, max_tokens)
     if not cutter.options.pauses and has_pauses(text):
@@ -203,7 +203,7 @@ def first_clause(text: str) -> int | None:
 
 
 def has_own_letters(tokenizer: Tokenizer) -> bool:
-    """Whether tokens decode to something else than they were made of, such as phonemes."""
+    """Whether tokens decode to other characters than the text had, such as phonemes."""
     return tokenizer.decode(tokenizer.encode(_SAMPLE)).split() != _SAMPLE.split()
 
 
@@ -216,7 +216,7 @@ def _rewritten(text: str, source: ModelSource, options: TextOptions) -> str:
         from pocket_tts_jax.text.numbers.normalize import normalize
 
         language = options.language or language_of(source)
-        # A model that wants words for numbers has no characters for the rest either.
+        # A model that needs numbers as words has tokens for ASCII letters only.
         text = normalize(text, language, ascii_only=source.settings.normalize)
     return text
 
@@ -226,7 +226,7 @@ def _is_normalized(source: ModelSource, options: TextOptions) -> bool:
 
 
 def _check_language(source: ModelSource, options: TextOptions) -> None:
-    """Refuse a language that is unknown, that nothing would use, or that the model cannot read."""
+    """Refuse a language that is unknown, has no effect, or that the model cannot read."""
     if options.language is None:
         return
     from pocket_tts_jax.text.numbers.normalize import language_code

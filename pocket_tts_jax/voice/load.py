@@ -1,4 +1,4 @@
-"""From what a user calls a voice (a name, a file, a recording) to the state that speaks with it."""
+"""Loads a voice from its name, a voice file or a recording."""
 
 import logging
 import re
@@ -35,10 +35,10 @@ _LOOKS_LIKE_PATH = re.compile(r"[/\\.]")
 
 
 class VoiceMaker(Protocol):
-    """What makes voices: the part of an engine that cloning needs.
+    """The part of an engine that makes voices.
 
-    `transformer_fingerprint` names the weights of FlowLM's transformer, which a voice state must
-    have been made with; `weights_fingerprint` all weights that make a voice from a recording.
+    `transformer_fingerprint` identifies the weights of FlowLM's transformer, which a voice state
+    belongs to. `weights_fingerprint` identifies all weights that turn a recording into a voice.
     """
 
     @property
@@ -79,12 +79,12 @@ class VoiceLoader:
         self._source, self._engine = source, engine
 
     def names(self) -> list[str]:
-        """Voices that need no path: those in the model's folder, and Kyutai's for its own."""
+        """Names of voices: those in the model's folder and, for a published model, Kyutai's."""
         published = sorted(PREDEFINED) if self._source.published else []
         return self._source.voice_names() + published
 
     def default(self) -> str:
-        """The voice to use where the user chose none; VoiceError where there is none."""
+        """The voice used if the user names none. Raises VoiceError if the model has no voice."""
         source, names = self._source, self._source.voice_names()
         if source.settings.default_voice is not None:
             return source.settings.default_voice
@@ -118,12 +118,12 @@ class VoiceLoader:
         return self._clone(_without_torch(voice), truncate, cache or default_cache())
 
     def check(self, voice: VoiceState) -> None:
-        """VoiceError for a voice of another model."""
+        """Raise VoiceError for a voice of another model."""
         fingerprint = self._engine.transformer_fingerprint
         check_voice(voice, self._source.config, self._source.name, fingerprint)
 
     def _known(self, name: str) -> Path | None:
-        """The file of a voice that goes by this name, for these weights."""
+        """The file of the voice `name` for these weights; None for an unknown name."""
         path = self._source.voice_file(name)
         if path is not None or name not in PREDEFINED:
             return path
@@ -211,7 +211,7 @@ def _without_torch(voice: Any) -> Any:
 
 
 def _without_revision(source: str | Path) -> str:
-    """The address without `@revision` or query, to look at its ending."""
+    """The address without `@revision` and query, so that its ending can be checked."""
     text = str(source)
     if text.startswith("hf://"):
         return text.rsplit("@", 1)[0]
