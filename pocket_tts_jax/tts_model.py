@@ -1,26 +1,38 @@
-"""`TTSModel`: a model that speaks, over whichever engine computes.
+"""`TTSModel`: a model that speaks, with the JAX or the LiteRT engine.
 
-Names and arguments are those of the reference's Python interface. NumPy arrays take the place of
-tensors, and a `VoiceState` that of the state dictionary. Generation never changes a voice.
+Names and arguments are those of the reference's Python interface. Audio is NumPy arrays instead of
+tensors, and a voice is a `VoiceState` instead of a dictionary. Generation never changes a voice.
 """
 
 import logging
 import secrets
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
 from pocket_tts_jax.alignment.spoken import SpokenWord
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.audio.tags import Tags
+from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.generation.batch import Request, speak_requests
 from pocket_tts_jax.generation.engine import Audio, Engine
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import OnChunk, OnWord, stream
+from pocket_tts_jax.generation.threaded import speak_pieces
 from pocket_tts_jax.open_model import ModelOptions, open_model
-from pocket_tts_jax.text.pipeline import Item, TextOptions, iter_prompts
+from pocket_tts_jax.text.pipeline import Cutter, Item, TextOptions, iter_prompts
+from pocket_tts_jax.text.stream import iter_pieces
 from pocket_tts_jax.text.tokenizer import load_tokenizer
 from pocket_tts_jax.voice.cache import PromptCache
 from pocket_tts_jax.voice.load import VoiceLoader, VoiceSource
@@ -84,24 +96,26 @@ class TTSModel:
         compilation_cache: bool = True,
         on_notice: Callable[[str], None] = _log.warning,
     ) -> "TTSModel":
-        """Load a model; without `language`, `config` or `model` the voice in this package.
+        """Load a model: without `language`, `config` or `model`, the voice in this package.
 
         language: name of a published model ("english", "french_24l"), fetched from the Hub once.
         config: path, `https://` or `hf://` address of a YAML file.
         temp, sampler_decode_steps, noise_clamp, eos_threshold: see `TTSModel`.
         quantize: insist on a model in int8 or less, which is exported now if it was not before.
-        checkpoint: weights to use instead of those that `config` or `language` names.
+        checkpoint: weights to use instead of those that `config` or `language` names; alone, of
+            "english".
         model: a folder of a model or of an export, the weight file in it, or the `hf://` address
             of an export.
         engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
         device: only "cpu".
-        threads: how many threads compute; None is 2 with LiteRT and all processors with JAX.
+        threads: number of threads that compute; None is 2 with LiteRT, all processors with JAX.
         offline: never use the network.
         compilation_cache: keep compiled code or packed weights in the user's cache folder, for
             the next process.
-        on_notice: gets lines for the user, such as what is fetched.
+        on_notice: called with lines for the user, such as the file that is fetched.
 
-        Raises ConfigError, CheckpointError or DownloadError, each saying what to do.
+        Raises ConfigError, CheckpointError or DownloadError, each saying what to do; where
+        something is not there, the error is a `FileNotFoundError` too.
         """
         if lsd_decode_steps is not None:
             warnings.warn(
@@ -137,6 +151,17 @@ class TTSModel:
         """Platform that computes: "cpu"."""
         return "cpu"
 
+    def to(self, device: object) -> "TTSModel":
+        """The model itself, for code that was written for PyTorch. ConfigError for another device
+        than "cpu"."""
+        if str(device) != "cpu":
+            raise ConfigError(f"This model computes on the CPU: leave .to({str(device)!r}) out.")
+        return self
+
+    def eval(self) -> "TTSModel":
+        """The model itself, for code that was written for PyTorch: it is always ready to speak."""
+        return self
+
     @property
     def sample_rate(self) -> int:
         """Samples per second of all audio in and out of the model (24,000)."""
@@ -153,11 +178,11 @@ class TTSModel:
         return self.source.has_voice_cloning
 
     def voice_names(self) -> list[str]:
-        """Names that `get_state_for_audio_prompt` knows without a path."""
+        """Names of voices for `get_state_for_audio_prompt`."""
         return self._voices.names()
 
     def default_voice(self) -> str:
-        """The voice of this model where the user chose none."""
+        """The name of this model's default voice. Raises VoiceError if it has no voice."""
         return self._voices.default()
 
     def get_state_for_audio_prompt(
@@ -171,21 +196,33 @@ class TTSModel:
 
         `audio_conditioning` is the name of a voice (of the model, or one of Kyutai's), a voice
         file (`.safetensors`), a recording (path, `https://`, `hf://`, bytes, or an array with its
-        rate, or [channels, samples] at the model's rate). `truncate` keeps the first 30 s of a
-        recording. What was encoded is kept on disk by content; pass
-        `PromptCache(folder, enabled=False)` for not.
+        rate, or an array or `torch.Tensor` [channels, samples] at the model's rate). `truncate`
+        keeps the first 30 s of a recording. What was encoded is kept on disk by content; pass
+        `PromptCache(enabled=False)` for not.
 
         Raises VoiceError; VoiceCloningUnavailable for a recording where the model has no encoder.
+        Errors for files that are not there are `FileNotFoundError`s too.
         """
         return self._voices.load(audio_conditioning, truncate=truncate, cache=cache)
 
+    def tags(self, voice: str) -> Tags:
+        """What a file of this model's speech should say about itself: give it to `write_audio`.
+        `voice` is what the user calls the voice; of a path, only the name of the file is kept."""
+        return Tags(
+            model=self.source.name,
+            voice=Path(voice).name,
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            fingerprint=self.engine.transformer_fingerprint,
+        )
+
     def check_voice(self, voice: VoiceState) -> None:
-        """VoiceError for a voice that was made for another model."""
+        """Raise VoiceError for a voice that was made for another model."""
         self._voices.check(voice)
 
     def prompts(
         self,
-        text: str,
+        text: str | Iterable[str],
         max_tokens: int | None = None,
         options: TextOptions | None = None,
         first_chunk: int = 0,
@@ -193,15 +230,20 @@ class TTSModel:
         words: bool = False,
     ) -> Iterator[Item]:
         """The chunks that the model is fed for `text`, each with its tokens and limits (and with
-        `words` the words of `text` that it says), and the pauses between them."""
-        return iter_prompts(
-            *(text, self.tokenizer, self.source, options, max_tokens, first_chunk), words=words
-        )
+        `words` the words of `text` that it says), and the pauses between them. Of a text in
+        pieces, each as soon as it is complete."""
+        if isinstance(text, str):
+            return iter_prompts(
+                *(text, self.tokenizer, self.source, options, max_tokens, first_chunk), words=words
+            )
+        if first_chunk:
+            raise TextError("A text in pieces is spoken from its beginning: leave first_chunk out.")
+        cutter = Cutter(self.tokenizer, self.source, options, max_tokens)
+        return iter_pieces(text, cutter, words=words)
 
     def sampling(self, seed: int | None = None, frames_after_eos: int | None = None) -> Sampling:
-        """The model's sampling options for one generation; `seed` None draws one."""
-        if frames_after_eos is None:
-            frames_after_eos = self.config.model_recommended_frames_after_eos
+        """The model's sampling options for one generation; `seed` None draws one,
+        `frames_after_eos` None takes what each prompt says."""
         return Sampling(
             seed=secrets.randbits(63) if seed is None else seed,
             temperature=self.temp,
@@ -212,13 +254,13 @@ class TTSModel:
         )
 
     def warmup(self) -> None:
-        """Make ready all that generation runs, so that no request waits for it."""
+        """Compile or load all that generation needs, so that no request waits for it."""
         self.engine.warmup(self.sampler_decode_steps, self.source.settings.max_tokens)
 
     def generate_audio(
         self,
         model_state: VoiceState,
-        text_to_generate: str,
+        text_to_generate: str | Iterable[str],
         max_tokens: int | None = None,
         frames_after_eos: int | None = None,
         copy_state: bool = True,
@@ -226,8 +268,10 @@ class TTSModel:
         seed: int | None = None,
         text: TextOptions | None = None,
     ) -> Audio:
-        """Speak a text: all samples at once, [samples] float32. Same arguments, and the same
-        samples for a seed, as `generate_audio_stream`."""
+        """Speak a text. Returns all samples, [samples] float32 in [-1, 1].
+
+        Arguments, errors and the samples for a seed are those of `generate_audio_stream`.
+        """
         frames = self.generate_audio_stream(
             *(model_state, text_to_generate, max_tokens, frames_after_eos, copy_state),
             seed=seed,
@@ -255,10 +299,11 @@ class TTSModel:
         )
         return np.concatenate([np.empty(0, np.float32), *frames]), words
 
+    @overload
     def generate_audio_stream(
         self,
         model_state: VoiceState,
-        text_to_generate: str,
+        text_to_generate: str | Iterable[str],
         max_tokens: int | None = None,
         frames_after_eos: int | None = None,
         copy_state: bool = True,
@@ -269,24 +314,82 @@ class TTSModel:
         first_chunk: int = 0,
         on_chunk: OnChunk | None = None,
         on_word: OnWord | None = None,
-    ) -> Generator[Audio, None, None]:
+    ) -> Generator[Audio, None, None]: ...
+
+    @overload
+    def generate_audio_stream(
+        self,
+        model_state: VoiceState,
+        text_to_generate: AsyncIterable[str],
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        copy_state: bool = True,
+        stop: threading.Event | None = None,
+        *,
+        seed: int | None = None,
+        text: TextOptions | None = None,
+        first_chunk: int = 0,
+        on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
+    ) -> AsyncGenerator[Audio, None]: ...
+
+    def generate_audio_stream(
+        self,
+        model_state: VoiceState,
+        text_to_generate: str | Iterable[str] | AsyncIterable[str],
+        max_tokens: int | None = None,
+        frames_after_eos: int | None = None,
+        copy_state: bool = True,
+        stop: threading.Event | None = None,
+        *,
+        seed: int | None = None,
+        text: TextOptions | None = None,
+        first_chunk: int = 0,
+        on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
+    ) -> Generator[Audio, None, None] | AsyncGenerator[Audio, None]:
         """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
+
+        The text may also come in pieces, such as a language model's answer: from an iterator, of
+        which a thread takes the next piece when it needs more text, or from an async iterator,
+        whose audio is an async generator. Where pieces begin and end changes no sample; a chunk is
+        spoken when it is complete, the first one sooner with `TextOptions(early_start=True)`.
+        Closing the generator waits for a piece that the thread is waiting for.
 
         max_tokens: longest chunk that a text is cut into (50, or what the model says).
         frames_after_eos: frames spoken after the model's end; None leaves it to the text's length.
-        copy_state: either value gives the same result: a voice is never changed.
+        copy_state: accepted from code for the reference; speaking never changes a voice here,
+            so that there is nothing to copy.
         stop: set it to end the stream within two frames; closing the generator does the same.
-        seed: same seed, same bytes; None draws one.
+        seed: 0 to 2**64 - 1; the same seed gives the same bytes. None draws one.
         text: reading of numbers, a lexicon, pauses (see `TextOptions`); by default what the model
-            asks for, which for Kyutai's is nothing.
-        first_chunk: skip as many chunks, to resume a long text; the rest is as in the whole.
+            asks for, which is nothing for Kyutai's.
+        first_chunk: number of chunks to skip, to resume a long text; the rest does not change.
         on_chunk: called with a `ChunkReport` after each chunk.
         on_word: called with a `SpokenWord` for each word of the text, at most 0.5 s of audio after
             the word's end; words that the model has no sound for are left out.
 
-        Raises TextError at once where there is nothing to speak, and VoiceError for a voice of
-        another model.
+        Raises at the call TextError for a text with nothing to speak and VoiceError for a voice of
+        another model, and GenerationError during generation.
         """
+        if isinstance(text_to_generate, AsyncIterable):
+
+            def speak(pieces: Iterator[str], closing: threading.Event) -> Iterator[Audio]:
+                return self.generate_audio_stream(
+                    model_state,
+                    pieces,
+                    max_tokens,
+                    frames_after_eos,
+                    copy_state,
+                    closing,
+                    seed=seed,
+                    text=text,
+                    first_chunk=first_chunk,
+                    on_chunk=on_chunk,
+                    on_word=on_word,
+                )
+
+            return speak_pieces(text_to_generate, speak, stop)
         self.check_voice(model_state)
         words = on_word is not None
         prompts = self.prompts(text_to_generate, max_tokens, text, first_chunk, words=words)
@@ -312,8 +415,8 @@ class TTSModel:
     ) -> list[Audio]:
         """Speak many texts at once: `texts[i]` with `voices[i]` and `seeds[i]`.
 
-        Row i equals a single run with its seed, up to rounding. Raises ConfigError where the
-        numbers of texts, voices and seeds differ.
+        Returns one array [samples] for each text. Row i equals a single run with its seed, up to
+        rounding. Raises ConfigError if the numbers of texts, voices and seeds differ.
         """
         seeds = [secrets.randbits(63) for _ in texts] if seeds is None else list(seeds)
         if not len(texts) == len(voices) == len(seeds):
@@ -331,5 +434,5 @@ class TTSModel:
 
 
 def export_model_state(model_state: VoiceState, dest: str | Path) -> None:
-    """Write a voice to a `.safetensors` file, which the reference reads back too."""
+    """Write a voice to a `.safetensors` file, which the reference can read. Raises VoiceError."""
     write_voice(dest, model_state)

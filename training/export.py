@@ -18,6 +18,7 @@ import numpy as np
 from sentencepiece import SentencePieceProcessor
 
 from pocket_tts_jax.config import load_config
+from pocket_tts_jax.files.verify import sums_of, write_sums
 from pocket_tts_jax.voice.state import write_voice
 from pocket_tts_jax.weights.settings import ModelSettings
 from training.command_line import command_parser, run_command
@@ -77,6 +78,7 @@ def main() -> None:
     voice = start_voice(config, as_stored(tensors, args.half), about)
     write_voice(args.out / "voices" / f"{args.voice}.safetensors", voice)
     write_about(args.out, replace(TRAINED_HERE, default_voice=args.voice))
+    write_sums(args.out, sums_of(args.out))
     size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
     print(f"{args.out}: {size / 1e6:.1f} MB")
 

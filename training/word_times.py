@@ -29,9 +29,9 @@ from sentencepiece import SentencePieceProcessor
 from pocket_tts_jax import SpokenWord, TTSModel
 from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.prepare import Prompt
+from training.data.spectra import SAMPLE_RATE
 from training.data.teacher import Teacher
 from training.judging.aligner import PhonemeAligner, fitted, is_phoneme
-from training.losses.features import SAMPLE_RATE
 
 PACES = (0.8, 1.25)  # between which the teacher's words are stretched to measure the fit
 

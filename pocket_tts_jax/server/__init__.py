@@ -1,0 +1,1 @@
+"""Speech over HTTP, WebSocket and Wyoming: `pocket-tts-jax serve`. Needs the extra `[serve]`."""

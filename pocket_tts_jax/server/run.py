@@ -1,0 +1,152 @@
+"""The server as a process: it listens, ends in order at SIGTERM, and leaves nothing running."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.server.app import create_app
+from pocket_tts_jax.server.models import ModelShelf
+from pocket_tts_jax.server.service import Service
+from pocket_tts_jax.server.settings import ServerSettings
+
+_MORE_CONNECTIONS = 200  # beside those that speak or wait: pages, checks, idle ones
+_LARGEST_MESSAGE = 1 << 16  # bytes of a WebSocket message: a piece of text
+_IDLE_SECONDS = 15  # for which a connection may ask nothing
+
+
+class Stop:
+    """Asks a server to end: once in order, twice at once. Set from the server's event loop."""
+
+    def __init__(self) -> None:
+        self.in_order, self.at_once = asyncio.Event(), asyncio.Event()
+
+    def set(self) -> None:
+        (self.at_once if self.in_order.is_set() else self.in_order).set()
+
+
+def serve(
+    settings: ServerSettings,
+    make_shelf: Callable[[], ModelShelf],
+    on_ready: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; streams that run then may finish, a second signal ends them.
+
+    `on_ready` gets the address. Raises ConfigError where it cannot listen, and the errors of
+    loading the first model and voice.
+    """
+
+    async def main() -> None:
+        stop = Stop()
+        with _signals(stop.set):
+            await run_server(settings, make_shelf, stop, on_ready)
+
+    asyncio.run(main())
+
+
+async def run_server(
+    settings: ServerSettings,
+    make_shelf: Callable[[], ModelShelf],
+    stop: Stop,
+    on_ready: Callable[[str], None] = lambda address: None,
+) -> None:
+    """`serve` in a running event loop, until `stop` is set."""
+    app = create_app(settings, make_shelf)
+    with _listen(settings.host, settings.port) as listener:
+        async with app.router.lifespan_context(app):
+            server = _Server(_config(app, settings))
+            serving = asyncio.create_task(server.serve([listener]))
+            on_ready(_address(listener))
+            asked = asyncio.create_task(stop.in_order.wait())
+            await asyncio.wait((serving, asked), return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            await _drain(app.state.service, stop.at_once)
+            server.should_exit, server.force_exit = True, stop.at_once.is_set()
+            await serving
+
+
+async def _drain(service: Service, at_once: asyncio.Event) -> None:
+    """Let streams finish while new requests are refused with 503; or end them `at_once`."""
+    draining = asyncio.create_task(service.drain())
+    hurry = asyncio.create_task(at_once.wait())
+    await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
+    hurry.cancel()
+    if not draining.done():
+        draining.cancel()
+        await service.stop()
+
+
+def _config(app: Callable, settings: ServerSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_Connection,
+        ws="websockets-sansio",
+        ws_max_size=_LARGEST_MESSAGE,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=10,
+        limit_concurrency=settings.max_streams + settings.max_waiting + _MORE_CONNECTIONS,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `serve`: uvicorn ends its process by the signal, not with exit code 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Connection(H11Protocol):
+    """Closes connections on which no request comes; uvicorn does so only after the first one."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_request()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is None and self in self.connections:
+            self._expect_request()
+
+    def _expect_request(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+
+@contextlib.contextmanager
+def _signals(handle: Callable[[], None]) -> Iterator[None]:
+    """Call `handle` in the event loop for each SIGTERM or SIGINT."""
+    loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(one, lambda *_: loop.call_soon_threadsafe(handle)) for one in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=256)
+    except OSError as error:
+        raise ConfigError(
+            f"The server cannot listen at {host}:{port} ({error.strerror or error}): choose "
+            "another --port, or another --host."
+        ) from error
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,59 @@
+"""Which voice a client means. Names alone: no path and no address of a client is ever opened."""
+
+from collections.abc import Mapping
+
+from pocket_tts_jax.server.problems import Problem
+from pocket_tts_jax.server.settings import OPENAI_VOICES, ServerSettings
+from pocket_tts_jax.tts_model import TTSModel
+from pocket_tts_jax.voice.published import PREDEFINED
+
+# Addresses of recordings, with and without the revision that is meant.
+_CATALOGUE = {voice.recording.split("@")[0]: name for name, voice in PREDEFINED.items()}
+_CATALOGUE |= {voice.recording: name for name, voice in PREDEFINED.items()}
+
+
+def voice_names(model: TTSModel, settings: ServerSettings) -> dict[str, str]:
+    """Every name that `find_voice` knows for a model, with the voice behind it."""
+    default = default_voice(model, settings)
+    names = {name: name for name in model.voice_names()}
+    if default is not None:
+        names.setdefault(default, default)
+    for name, target in settings.aliases.items():
+        target = target or default
+        if target is not None and target in names:
+            others = OPENAI_VOICES if name == "openai" else (name,)
+            names |= {other: target for other in others if other not in names}
+    return names
+
+
+def default_voice(model: TTSModel, settings: ServerSettings) -> str | None:
+    """The voice of requests that name none, if there is one."""
+    if settings.voice is not None:
+        return settings.voice
+    names = model.voice_names()
+    return model.default_voice() if names else None
+
+
+def find_voice(asked: str | None, model: TTSModel, settings: ServerSettings) -> str:
+    """The voice to load for a name, or for an address of the published catalogue.
+
+    Problem 400 for everything else.
+    """
+    if asked is None:
+        default = default_voice(model, settings)
+        if default is None:
+            raise Problem(400, "This model has no default voice: name one.", "voice", "no_voice")
+        return default
+    names = voice_names(model, settings)
+    found = names.get(_CATALOGUE.get(asked, asked))
+    if found is None:
+        raise Problem(400, _unknown(asked, names), "voice", "voice_not_found")
+    return found
+
+
+def _unknown(asked: str, names: Mapping[str, str]) -> str:
+    known = ", ".join(names) or "none"
+    line = f"There is no voice {asked[:80]!r} here. This model's voices are: {known}."
+    if asked in OPENAI_VOICES:
+        line += " Start the server with --alias openai to let OpenAI's names mean the default one."
+    return line

@@ -1,0 +1,257 @@
+"""Places to speak, queues, turns, clients that leave or do not read, and the end."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from pocket_tts_jax.server.admission import Admission
+from pocket_tts_jax.server.problems import Problem
+from pocket_tts_jax.server.scheduler import Together, Turns, scheduler_for
+from pocket_tts_jax.server.settings import ServerSettings
+from tests.folders import ROOT
+from tests.server.running import Running, running
+from tests.server.stub import StubEngine, stub_model
+from tests.server.test_websocket import wait_until_idle
+
+TEXT = "The train was late again, so we walked home. Nobody minded that at all. "
+
+
+def ask(server: Running, text: str = TEXT, **options) -> httpx.Response:
+    body = {"input": text, "response_format": "pcm", "seed": 1} | options
+    return httpx.post(f"{server.address}/v1/audio/speech", json=body, timeout=60)
+
+
+def test_too_many_are_told_to_come_again():
+    with running(ServerSettings(port=0, max_streams=2, max_waiting=2), delay=0.01) as server:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: ask(server), range(8)))
+        statuses = sorted(answer.status_code for answer in answers)
+        assert statuses.count(200) >= 4 and statuses.count(200) + statuses.count(429) == 8
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert refused
+        for answer in refused:
+            assert int(answer.headers["retry-after"]) >= 1
+            assert answer.json()["error"]["type"] == "rate_limit_error"
+        whole = {answer.content for answer in answers if answer.status_code == 200}
+        assert len(whole) == 1  # who waited hears the same
+        assert ask(server).status_code == 200
+
+
+def test_places_are_given_in_order():
+    async def run() -> None:
+        places = Admission(1, 2)
+        await places.enter()
+        order: list[str] = []
+
+        async def wait(name: str) -> None:
+            await places.enter()
+            order.append(name)
+
+        first = asyncio.create_task(wait("first"))
+        second = asyncio.create_task(wait("second"))
+        await asyncio.sleep(0)
+        with pytest.raises(Problem) as caught:
+            await places.enter()
+        assert caught.value.status == 429 and caught.value.retry_after
+        first.cancel()  # it has left the queue
+        await asyncio.sleep(0)
+        places.leave(1.0)
+        await second
+        assert order == ["second"] and (places.running, places.waiting) == (1, 0)
+        places.leave()
+        assert places.running == 0
+        places.draining = True
+        with pytest.raises(Problem) as caught:
+            await places.enter()
+        assert caught.value.status == 503
+
+    asyncio.run(run())
+
+
+def test_who_leaves_while_waiting_frees_the_queue():
+    with running(ServerSettings(port=0, max_streams=1, max_waiting=1), delay=0.02) as server:
+        with httpx.stream(
+            "POST", f"{server.address}/v1/audio/speech", json={"input": TEXT * 10}
+        ) as first:
+            assert first.status_code == 200
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{server.address}/v1/audio/speech", json={"input": "x"}, timeout=0.3)
+        wait_until_idle(server)
+        assert ask(server, "Yes.").status_code == 200
+
+
+@pytest.mark.parametrize("format", ["pcm", "mp3", "flac"])
+def test_who_leaves_ends_the_generation(format: str):
+    with running(delay=0.01) as server:
+        body = {"input": TEXT * 30, "response_format": format}
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            data = json.dumps(body).encode()
+            head = "POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\n"
+            head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+            client.sendall(head.encode() + data)
+            if format == "flac":  # sent whole: nothing comes before the end
+                while server.engine.steps < 20:
+                    time.sleep(0.005)
+            else:
+                client.recv(1000)
+        left = time.monotonic()
+        wait_until_idle(server)
+        steps = server.engine.steps
+        time.sleep(0.1)
+        assert server.engine.steps == steps
+        assert steps < 1000 and time.monotonic() - left < 5
+
+
+def test_who_reads_nothing_is_given_up():
+    with running(ServerSettings(port=0, patience=0.5)) as server:
+        text = TEXT * 60
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            data = json.dumps({"input": text, "response_format": "wav"}).encode()
+            head = "POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\n"
+            head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+            client.sendall(head.encode() + data)
+            wait_until_idle(server)
+
+
+def test_requests_have_a_limit_of_time():
+    with running(ServerSettings(port=0, max_seconds=0.3), delay=0.02) as server:
+        answer = ask(server, TEXT * 10, stream=False)
+        assert answer.status_code == 500 and "0.3 seconds" in answer.json()["error"]["message"]
+        with pytest.raises(httpx.RemoteProtocolError):
+            ask(server, TEXT * 10)  # what was sent before is no whole answer
+
+
+def test_a_short_request_is_not_stuck_behind_books():
+    with running(delay=0.004) as server:
+        alone = timed(server, "Yes, of course.")
+        stop = threading.Event()
+        readers = [threading.Thread(target=listen, args=(server, stop)) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        while server.engine.steps < 100:
+            time.sleep(0.01)
+        before = server.engine.steps
+        beside = timed(server, "Yes, of course.")
+        steps = server.engine.steps - before
+        stop.set()
+        for reader in readers:
+            reader.join()
+        assert alone.size == beside.size
+        # 25 tokens, as many steps of others in between as there are, and a few on their way
+        assert steps < 25 * 5 + 60
+
+
+def timed(server: Running, text: str):
+    import numpy as np
+
+    return np.frombuffer(ask(server, text).content, "<i2")
+
+
+def listen(server: Running, stop: threading.Event) -> None:
+    body = {"input": TEXT * 40, "response_format": "pcm"}
+    with httpx.stream("POST", f"{server.address}/v1/audio/speech", json=body) as answer:
+        for _ in answer.iter_raw():
+            if stop.is_set():
+                return
+
+
+def test_turns_go_to_who_has_heard_nothing_yet():
+    model = stub_model()
+    now = [0.0]
+    turns = Turns(model.engine, clock=lambda: now[0])
+    old, new = turns.open(), turns.open()
+    assert isinstance(old, type(new)) and old.config is model.config
+    voice = model.get_state_for_audio_prompt("joe")
+    prompt = next(iter(model.prompts("Yes.")))
+    order: list[str] = []
+    latents = old.start(voice, prompt, 1)  # type: ignore[arg-type]
+    decoder = old.decoder()
+
+    import numpy as np
+
+    decoder.decode(np.zeros((8, model.config.latent_dim), np.float32))
+    entered, leave = threading.Event(), threading.Event()
+    model.engine.step = lambda: (entered.set(), leave.wait(5))  # type: ignore[attr-defined]
+    holding = threading.Thread(target=latents.step, args=(np.zeros(64, np.float32),))
+    holding.start()
+    entered.wait(5)
+
+    def wait_for(engine, name: str) -> None:
+        engine.start(voice, prompt, 1)
+        order.append(name)
+
+    behind = threading.Thread(target=wait_for, args=(old, "old"))
+    behind.start()
+    while len(turns._waiting) < 1:
+        time.sleep(0.001)
+    first = threading.Thread(target=wait_for, args=(new, "new"))
+    first.start()
+    while len(turns._waiting) < 2:
+        time.sleep(0.001)
+    leave.set()
+    for thread in (holding, behind, first):
+        thread.join(5)
+    assert order == ["new", "old"]
+
+
+def test_an_engine_that_batches_gets_all_calls():
+    model = stub_model()
+    assert isinstance(scheduler_for(model.engine), Turns)
+    engine = StubEngine(model.config)
+    engine.batches = True  # type: ignore[attr-defined]
+    assert isinstance(scheduler_for(engine), Together)  # type: ignore[arg-type]
+    assert scheduler_for(engine).open() is engine  # type: ignore[arg-type]
+
+
+def test_at_the_end_streams_finish_and_new_ones_are_refused():
+    with running(delay=0.01) as server:
+        url = f"{server.address}/v1/audio/speech"
+        body = {"input": TEXT, "response_format": "pcm", "seed": 1}
+        wanted = ask(server).content
+        with httpx.Client() as other, httpx.stream("POST", url, json=body) as answer:
+            parts = answer.iter_raw()
+            got = next(parts)
+            server.ask_to_stop()
+            while (late := other.post(url, json=body)).status_code == 200:
+                pass
+            assert late.status_code == 503 and late.json()["error"]["code"] == "draining"
+            assert other.get(f"{server.address}/health").status_code == 503
+            got += b"".join(parts)
+        assert got == wanted
+        server.thread.join(10)
+        assert not server.thread.is_alive()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
+def test_sigterm_ends_with_code_0(tmp_path):
+    script = (
+        "from tests.server.stub import stub_model\n"
+        "from pocket_tts_jax.server.models import ModelShelf\n"
+        "from pocket_tts_jax.server.run import serve\n"
+        "from pocket_tts_jax.server.settings import ServerSettings\n"
+        "model = stub_model(0.01)\n"
+        "serve(ServerSettings(port=0), lambda: ModelShelf({'embedded': lambda: model}),\n"
+        "      lambda address: print(address, flush=True))\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        body = {"input": TEXT, "response_format": "pcm"}
+        with httpx.stream("POST", f"{address}/v1/audio/speech", json=body) as answer:
+            parts = answer.iter_raw()
+            next(parts)
+            os.kill(process.pid, signal.SIGTERM)
+            assert sum(map(len, parts)) > 100_000
+        assert process.wait(20) == 0

@@ -1,0 +1,210 @@
+"""The page in a headless Chromium: it types, hears, cancels, sees errors. Its screenshots can be
+looked at: PAGE_SCREENSHOTS names a folder for them."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pocket_tts_jax.server.settings import ServerSettings
+from tests.server.running import Running, running
+from tests.server.test_websocket import wait_until_idle
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+TEXT = "The train was late again, so we walked home. Nobody minded that at all. "
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Running]:
+    with running(ServerSettings(port=0, max_text=2000, aliases={"narrator": "joe"})) as server:
+        yield server
+
+
+def open_page(browser: Any, server: Running, **options: Any) -> Any:
+    """The page, ready; what it asks of other servers, and its errors, fail the test."""
+    context = browser.new_context(**options)
+    page = context.new_page()
+    page.problems = []
+    page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((server.address, "blob:", "data:"))
+            else page.problems.append(request.url)
+        ),
+    )
+    page.goto(server.address)
+    page.wait_for_function("() => document.querySelector('#status').textContent === 'Ready'")
+    return page
+
+
+def picture(page: Any, name: str, tmp_path: Path) -> None:
+    folder = Path(os.environ.get("PAGE_SCREENSHOTS", tmp_path))
+    page.screenshot(path=folder / f"{name}.png", full_page=True)
+    assert (folder / f"{name}.png").stat().st_size > 10_000
+
+
+def state(page: Any) -> str:
+    return page.evaluate("document.body.dataset.state")
+
+
+def wait_for_state(page: Any, *names: str) -> None:
+    page.wait_for_function(
+        "names => names.includes(document.body.dataset.state)", arg=list(names), timeout=20_000
+    )
+
+
+def test_it_speaks(browser: Any, place: Running, tmp_path: Path):
+    place.engine.delay = 0.02
+    try:
+        page = open_page(browser, place, viewport={"width": 1000, "height": 760})
+        assert "embedded" in page.text_content("#facts")
+        assert page.locator("#voice option").all_text_contents() == ["joe", "narrator"]
+        assert not page.is_visible("#key-field") and not page.is_visible("#recording-field")
+        page.fill("#text", TEXT * 3)
+        page.click("#speak")
+        wait_for_state(page, "speaking")
+        page.wait_for_function("() => document.querySelector('#length').textContent > '1.5 s'")
+        picture(page, "speaking", tmp_path)
+        wait_for_state(page, "playing", "done")
+        # The first samples were heard before the last ones were made.
+        assert float(page.evaluate("document.body.dataset.playedWhenMade")) > 0.2
+        assert page.text_content("#first").endswith(" ms")
+        assert float(page.text_content("#factor").removesuffix(" ×")) > 1
+        with page.expect_download() as download:
+            page.click("#download")
+        import soundfile
+
+        samples, rate = soundfile.read(download.value.path())
+        shown = float(page.text_content("#length").removesuffix(" s"))
+        assert rate == 24000 and samples.size / rate == pytest.approx(shown, abs=0.06)
+        assert page.problems == []
+    finally:
+        place.engine.delay = 0.0
+
+
+def test_it_plays_to_the_end(browser: Any, place: Running, tmp_path: Path):
+    page = open_page(browser, place, color_scheme="dark", viewport={"width": 1000, "height": 760})
+    page.fill("#text", "Yes, of course.")
+    page.click("#speak")
+    wait_for_state(page, "done")
+    assert page.text_content("#status") == "Done" and page.is_disabled("#stop")
+    picture(page, "dark", tmp_path)
+    assert page.problems == []
+
+
+def test_keys_speak_and_stop(browser: Any, place: Running):
+    place.engine.delay = 0.02
+    try:
+        page = open_page(browser, place)
+        page.fill("#text", TEXT * 10)
+        page.press("#text", "Control+Enter")
+        wait_for_state(page, "speaking")
+        page.keyboard.press("Escape")
+        wait_for_state(page, "stopped")
+        wait_until_idle(place)
+        steps = place.engine.steps
+        wait_until_idle(place)
+        assert place.engine.steps == steps
+        order = []
+        page.focus("#text")
+        for _ in range(4):
+            page.keyboard.press("Tab")
+            order.append(page.evaluate("document.activeElement.id"))
+        assert order == ["voice", "speed", "speak", "download"] or order[:3] == [
+            "voice",
+            "speed",
+            "speak",
+        ]
+        assert page.problems == []
+    finally:
+        place.engine.delay = 0.0
+
+
+def test_speed_and_voice_are_sent(browser: Any, place: Running):
+    page = open_page(browser, place)
+    page.select_option("#voice", "narrator")
+    page.fill("#speed", "2")
+    assert page.text_content("#speed-value") == "2.0 ×"
+    with page.expect_request("**/v1/audio/speech") as request:
+        page.click("#speak")
+    body = request.value.post_data_json
+    assert (body["voice"], body["speed"]) == ("narrator", 2)
+    wait_for_state(page, "playing", "done")
+
+
+def test_errors_are_seen(browser: Any, place: Running, tmp_path: Path):
+    page = open_page(browser, place, viewport={"width": 1000, "height": 760})
+    page.fill("#text", "日本")
+    page.click("#speak")
+    wait_for_state(page, "error")
+    assert "nothing to speak" in page.text_content("#error") and page.is_visible("#error")
+    picture(page, "error", tmp_path)
+    page.fill("#text", "x" * 2001)
+    page.click("#speak")
+    assert page.evaluate("document.querySelector('#text').validity.customError")
+    page.fill("#text", "Yes, of course.")
+    page.click("#speak")
+    wait_for_state(page, "playing", "done")
+    assert not page.is_visible("#error")
+
+
+def test_it_asks_for_the_key(browser: Any):
+    with running(ServerSettings(port=0, api_key="secret")) as server:
+        page = browser.new_page()
+        page.goto(server.address)
+        page.wait_for_selector("#key-field:visible")
+        page.fill("#key", "secret")
+        page.press("#key", "Tab")
+        page.wait_for_function("() => document.querySelector('#status').textContent === 'Ready'")
+        page.click("#speak")
+        wait_for_state(page, "playing", "done")
+
+
+def test_phone(browser: Any, place: Running, tmp_path: Path):
+    page = open_page(
+        browser,
+        place,
+        viewport={"width": 360, "height": 740},
+        device_scale_factor=2,
+        is_mobile=True,
+        has_touch=True,
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for control in ("#speak", "#stop", "#voice", "#speed"):
+        assert page.locator(control).bounding_box()["height"] >= 44
+    page.tap("#speak")
+    wait_for_state(page, "playing", "done")
+    picture(page, "phone", tmp_path)
+    assert page.problems == []
+
+
+def test_documentation(browser: Any, place: Running, tmp_path: Path):
+    page = browser.new_page(viewport={"width": 1000, "height": 760})
+    page.goto(f"{place.address}/docs")
+    page.wait_for_function("() => document.querySelectorAll('section').length > 5")
+    text = page.text_content("main")
+    assert "/v1/audio/speech" in text and "response_format" in text and "/v1/audio/stream" in text
+    picture(page, "docs", tmp_path)
