@@ -139,7 +139,7 @@ final class VectorsTests: XCTestCase {
     private func check(_ one: Text, _ model: LoadedModel) throws {
         var options = TextOptions()
         options.maxTokens = one.options.maxTokens
-        options.normalize = one.options.normalize
+        options.normalize = one.options.normalize ?? false  // docs/contract.md: not read
         options.pauses = one.options.pauses ?? false
         options.plainTypography = one.options.plainTypography ?? false
         options.glueShortChunks = one.options.glueShortChunks ?? false
