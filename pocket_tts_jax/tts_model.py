@@ -101,7 +101,7 @@ class TTSModel:
         language: name of a published model ("english", "french_24l"), fetched from the Hub once.
         config: path, `https://` or `hf://` address of a YAML file.
         temp, sampler_decode_steps, noise_clamp, eos_threshold: see `TTSModel`.
-        quantize: insist on a model in int8 or less, which is exported now if it was not before.
+        quantize: require a model in int8 or less; it is exported now if there is no export yet.
         checkpoint: weights to use instead of those that `config` or `language` names; alone, of
             "english".
         model: a folder of a model or of an export, the weight file in it, or the `hf://` address
@@ -348,7 +348,7 @@ class TTSModel:
         on_chunk: OnChunk | None = None,
         on_word: OnWord | None = None,
     ) -> Generator[Audio, None, None] | AsyncGenerator[Audio, None]:
-        """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
+        """Speak a text. Yields each 80 ms frame (1920 samples, float32) as soon as it is made.
 
         The text may also come in pieces, such as a language model's answer: from an iterator, of
         which a thread takes the next piece when it needs more text, or from an async iterator,
