@@ -110,7 +110,7 @@ def _with_single_spaces(text: str) -> tuple[str, list[int]]:
     """`text` with one space for each run of white space, and where each of its characters (and
     its end) was."""
     characters, places = [], []
-    for place, character in enumerate(text):
+    for place, character in enumerate(str(text)):
         space = character.isspace()
         if space and characters and characters[-1] == " ":
             continue
