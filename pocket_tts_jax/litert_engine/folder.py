@@ -37,11 +37,8 @@ _TYPES = {
     "tokenizer.path": str,
     "cache.capacities": list,
     "constants.bos": list,
-    "alignment.heads": list,
-    "batch": list,
     "generation.max_tokens": int,
     "text.normalize": bool,
-    "voices.names": list,
 }
 _AGAIN = "Export the model again (python -m exporters.tflite) or copy the folder again."
 
