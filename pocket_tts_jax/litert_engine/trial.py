@@ -1,7 +1,7 @@
-"""A first opening of a `.tflite` file in a process of its own, which may die of it.
+"""Opens a `.tflite` file for the first time in a separate process.
 
-LiteRT and XNNPACK end the process on some malformed graphs and where packed weights cannot be
-written (a full disk, a quota, a limit of file sizes). No user's process may end that way.
+LiteRT and XNNPACK end the process on some malformed graphs, and when packed weights cannot be
+written (a full disk, a quota, a limit of file sizes). That must not happen in the user's process.
 """
 
 import logging
@@ -19,9 +19,9 @@ _RAISED = 1  # Python's exit code after an error
 
 
 def survives(model: Path, weight_cache: str) -> bool | None:
-    """Whether another process lived on after it opened `model`, packed its weights into
-    `weight_cache` and ran every signature once. None where that process gave no answer: this
-    program has no interpreter to start, or an error was raised, which an opening here raises too.
+    """Whether a separate process could open `model`, pack its weights into `weight_cache` and run
+    every signature once. None if it gave no answer: this program has no interpreter to start, or
+    an error was raised, which opening the file here raises too.
     """
     executable = multiprocessing.spawn.get_executable()
     if not executable or getattr(sys, "frozen", False):
@@ -50,7 +50,7 @@ def _wait(command: list[str], environment: dict[str, str]) -> int:
             while time.monotonic() < end:
                 try:
                     return child.wait(_POLL)
-                except subprocess.TimeoutExpired:  # a place for KeyboardInterrupt to be raised
+                except subprocess.TimeoutExpired:  # lets KeyboardInterrupt be raised in between
                     continue
         finally:
             child.kill()
