@@ -1,4 +1,4 @@
-"""The engines that are compared, behind one interface. Imports nothing heavy before it is asked.
+"""The engines that are compared, behind one interface. Heavy imports happen inside functions.
 
 An engine is opened with `open_engine`, which returns a function from a text to its audio in
 pieces, as they are made. No engine may end a text by itself (see `workload`).
@@ -89,7 +89,7 @@ NOT_COMPARABLE = {
 
 
 def import_engine(name: str) -> None:
-    """Import what `open_engine` needs, so that the two can be timed apart."""
+    """Import what `open_engine` needs, so that import and loading can be timed separately."""
     if name == "pocket_tts_jax.litert":
         import pocket_tts_jax.litert_engine.engine
         import pocket_tts_jax.tts_model
@@ -104,7 +104,7 @@ def import_engine(name: str) -> None:
 
 def open_engine(name: str, precision: str, threads: int, folder: Path) -> Speak:
     """Load the model and the voice of the workload in `folder`."""
-    logging.disable(logging.WARNING)  # every text runs into its limit here, on purpose
+    logging.disable(logging.WARNING)  # every text reaches its limit here, on purpose
     openers = {
         "pocket_tts_jax.litert": _open_litert,
         "pocket_tts_jax.jax": _open_jax,
@@ -115,7 +115,7 @@ def open_engine(name: str, precision: str, threads: int, folder: Path) -> Speak:
 
 
 def open_batch(folder: Path, rows: int) -> Callable[[str], list[np.ndarray]]:
-    """The JAX engine on `rows` equal texts at once; only the whole result can be had."""
+    """The JAX engine on `rows` equal texts at once; it returns the whole result."""
     from pocket_tts_jax.tts_model import TTSModel
 
     logging.disable(logging.WARNING)
@@ -157,7 +157,7 @@ def _open_reference(precision: str, threads: int, folder: Path) -> Speak:
 
     torch.set_num_threads(threads)  # of each operation; its model and decoder run in two threads
     torch.manual_seed(SEED)
-    # Where torchao is installed its int8 products are preferred, and much slower than torch's own.
+    # pocket-tts prefers torchao's int8 products if installed; they are much slower than torch's.
     sys.modules["torchao"] = None  # type: ignore[assignment]
     model = TTSModel.load_model(
         config=folder / "config.yaml", quantize=precision == "int8", eos_threshold=NEVER_ENDS

@@ -1,8 +1,8 @@
-"""Make the export of the voice in this package again, beside its weights:
+"""Makes the export of the voice in this package, beside its weights:
 
     python -m exporters.embedded
 
-What a port needs to check itself (vectors, the report) and the documents stay out of the package.
+Test vectors, the report and the documents are left out of the package.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`manifest.json`: what an exported folder holds, for apps and for the LiteRT engine.
+"""Writes `manifest.json`, which describes an exported folder to apps and the LiteRT engine.
 
 `docs/contract.md` describes every field.
 """
@@ -40,7 +40,7 @@ def write_manifest(
     weights: Tree,
     signatures: dict[str, list[Signature]],
 ) -> None:
-    """Describe every file in `folder`. The constants are what a caller needs beside the graphs."""
+    """Describe every file in `folder`, and the constants that a caller needs besides the graphs."""
     start = weights["voice_start"]
     manifest = {
         "format": FORMAT,
@@ -89,7 +89,7 @@ def _voices(folder: Path, source: ModelSource) -> dict[str, Any]:
 
 
 def _text(source: ModelSource) -> dict[str, Any]:
-    """The vocabulary, and how the model wants its text."""
+    """The vocabulary, and the model's rules for its text."""
     size, kind = source.config.flow_lm.lookup_table.n_bins, source.tokenizer_kind
     tokenizer = load_tokenizer(kind, source.tokenizer, size)
     rules = asdict(TextRules.from_config(source.config))
@@ -97,7 +97,7 @@ def _text(source: ModelSource) -> dict[str, Any]:
     return {
         "tokenizer": {"kind": kind, "path": f"tokenizer{source.tokenizer.suffix}", "size": size},
         "text": rules
-        # A model that wants words for numbers has no characters for the rest either.
+        # A model that needs numbers as words has tokens for ASCII letters only.
         | {"normalize": normalize, "ascii_only": normalize}
         | {"own_letters": has_own_letters(tokenizer)},
     }

@@ -1,9 +1,8 @@
 """The YAML configuration of a model, as frozen dataclasses.
 
-The fields are those of the published files (27 of them ship in `configs/`), read strictly: every
-unknown, missing or mistyped key is named in one `ConfigError`. Widths that the model derives
-(head sizes, frame sizes, key/value widths) are properties here, so that no other file repeats
-the arithmetic.
+The fields are those of the published files (27 of them are in `configs/`). They are read strictly:
+one `ConfigError` names every unknown, missing and mistyped key. Derived widths (heads, frames,
+keys and values) are properties here, so that no other file repeats the arithmetic.
 """
 
 import dataclasses
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import ConfigError, ConfigNotFound
 from pocket_tts_jax.files.read import LARGEST_YAML, parse_yaml, read_text
 from pocket_tts_jax.files.verify import damage
 
@@ -43,7 +42,7 @@ FlowType = Literal["lsd", "flow_matching", "drifting", "pointwise"]
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """The head that turns noise into a latent. `type` decides how many times condition it."""
+    """The head that turns noise into a latent. `type` sets the number of its time inputs."""
 
     dim: int
     depth: int
@@ -102,7 +101,7 @@ class SEANetConfig:
 
     @property
     def hop_length(self) -> int:
-        """Samples per step of the SEANet's inner side."""
+        """Samples per step of the SEANet's inner rate."""
         return math.prod(self.ratios)
 
 
@@ -230,11 +229,11 @@ def available_configs() -> list[str]:
 
 
 def packaged_config(name: str) -> Path:
-    """Path of the packaged configuration `name`; ConfigError lists the names there are."""
+    """Path of the packaged configuration `name`. Raises ConfigError, which lists the names."""
     path = CONFIGS / f"{name}.yaml"
     if name not in available_configs():
         known = ", ".join(available_configs())
-        raise ConfigError(f"There is no model called {name!r}. Choose one of: {known}.")
+        raise ConfigNotFound(f"There is no model called {name!r}. Choose one of: {known}.")
     return path
 
 
@@ -245,7 +244,7 @@ def load_config(path: str | Path) -> Config:
         raw = parse_yaml(read_text(path, LARGEST_YAML))
         reason = damage(path)
     except FileNotFoundError:
-        raise ConfigError(f"There is no configuration file at {path}.") from None
+        raise ConfigNotFound(f"There is no configuration file at {path}.") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"The configuration file {path} cannot be read: {error}") from error
     if reason is not None:
@@ -257,7 +256,7 @@ def load_config(path: str | Path) -> Config:
 
 
 def parse_config(raw: Any) -> Config:
-    """Build a `Config` from the mapping that a YAML file holds."""
+    """Build a `Config` from the mapping in a YAML file. Raises ConfigError as `load_config`."""
     mistakes: list[str] = []
     config = _build(Config, raw, "", mistakes)
     if mistakes:
@@ -268,7 +267,7 @@ def parse_config(raw: Any) -> Config:
 
 
 def _build(cls: type, raw: Any, where: str, mistakes: list[str]) -> Any:
-    """One dataclass from one mapping; what is wrong goes into `mistakes`."""
+    """Build one dataclass from one mapping; append what is wrong to `mistakes`."""
     if not isinstance(raw, Mapping):
         mistakes.append(f"{where or 'the file'}: expected a mapping, got {type(raw).__name__}")
         return None
@@ -286,7 +285,7 @@ def _build(cls: type, raw: Any, where: str, mistakes: list[str]) -> Any:
 
 
 def _convert(hint: Any, value: Any, where: str, mistakes: list[str]) -> Any:
-    """`value` as the type that `hint` asks for: nothing is coerced but int to float."""
+    """`value` as the type of `hint`. Only int is converted, to float."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         if value is None:

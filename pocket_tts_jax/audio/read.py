@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pocket_tts_jax.errors import AudioError
+from pocket_tts_jax.errors import AudioError, AudioNotFound
 from pocket_tts_jax.shapes import Float
 
 AudioSource = str | Path | bytes | BinaryIO | tuple[np.ndarray, int]
@@ -146,10 +146,12 @@ def _existing(given: Path) -> Path:
         path = given.expanduser()
         if path.exists() and not path.is_dir():
             return path
-        what = "is a folder" if path.is_dir() else "does not exist"
-    except (OSError, RuntimeError) as error:  # a name that is too long, a ~user that is unknown
-        what = f"cannot be opened ({error})"
-    raise AudioError(f"{given} {what}: give the path of a recording ({_FORMATS}).")
+        error, what = AudioNotFound, "does not exist"
+        if path.is_dir():
+            error, what = AudioError, "is a folder"
+    except (OSError, RuntimeError) as cause:  # a name that is too long, a ~user that is unknown
+        error, what = AudioError, f"cannot be opened ({cause})"
+    raise error(f"{given} {what}: give the path of a recording ({_FORMATS}).")
 
 
 def _is_whole(rate: object) -> bool:

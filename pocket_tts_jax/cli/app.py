@@ -1,4 +1,4 @@
-"""`pocket-tts-jax`: the commands. Nothing heavy is imported before a command needs it."""
+"""`pocket-tts-jax`: the commands. Heavy imports happen inside the command that needs them."""
 
 from typing import Annotated
 

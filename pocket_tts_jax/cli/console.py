@@ -1,4 +1,4 @@
-"""How the commands talk: on stderr, one line per error, exit codes.
+"""Messages and exit codes of the commands: on stderr, one line per error.
 
 0: done (also when the reader of a pipe has had enough). 1: something the user can mend, as one
 line. 2: wrong usage. 130, 143 or 129: interrupted (see `cli.signals`).
@@ -24,7 +24,7 @@ _PACKAGE = "pocket_tts_jax"
 
 
 def stderr() -> Console:
-    """A console on the present stderr; made anew because tests and shells exchange it."""
+    """A console on the current stderr; a new one each time, because tests and shells replace it."""
     return Console(stderr=True, highlight=False)
 
 
@@ -62,7 +62,7 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as a command: what goes wrong becomes a line on stderr and an exit code."""
+    """Make a function a command: its errors become a line on stderr and an exit code."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -81,7 +81,7 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _forget_stdout() -> None:
-    """Keep Python from complaining at exit that nobody reads what it still holds."""
+    """Prevent Python's error message at exit about a closed pipe."""
     if sys.stdout is None:
         return
     try:

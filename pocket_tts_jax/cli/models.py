@@ -17,7 +17,7 @@ KYUTAI_LICENCE = "CC BY 4.0"
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A row of `models`. `size_bytes` is that of the file, None while it is not here.
+    """A row of `models`. `size_bytes` is that of the file; None if it is not on this machine.
 
     `voice_cloning`: "yes", "no", or "gated" (after the terms were accepted on the Hub).
     """
@@ -38,7 +38,7 @@ def models(
         bool, typer.Option("--verify", help="Hash the files that are here, and list none.")
     ] = False,
 ) -> None:
-    """List the models there are, what they may be used for, and which are on this machine."""
+    """List the models with their licences, and which of them are on this machine."""
     from pocket_tts_jax.config import available_configs
 
     if verify:
@@ -81,7 +81,7 @@ def _verify() -> None:
 
 
 def _embedded() -> list[ListedModel]:
-    """The voice in this package, if this installation has it."""
+    """The model in this package, if this installation has it."""
     from pocket_tts_jax.config import load_config
     from pocket_tts_jax.weights.settings import ModelSettings
     from pocket_tts_jax.weights.source import EMBEDDED, WEIGHTS
@@ -162,7 +162,7 @@ def export(
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Prepare a model for the fast engine (LiteRT), once; it is kept in the user's cache."""
+    """Prepare a model for the fast engine (LiteRT). The export is kept in the user's cache."""
     from pocket_tts_jax.open_model import ModelOptions
     from pocket_tts_jax.weights.source import open_source
 

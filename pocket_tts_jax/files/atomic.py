@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then renamed into it."""
+"""Atomic files: written beside their place, then renamed into it."""
 
 import logging
 import os
@@ -22,8 +22,13 @@ def atomic_file(path: str | Path, *, private: bool = False) -> Iterator[BinaryIO
     An error in the block (a full disk, a broken connection, Ctrl-C) removes what was written and
     leaves an older file at `path` as it was. The folder must exist. A killed process can leave a
     hidden `.NAME.XXXXXXXX.part` beside `path`, never a part of `path` itself. `private` makes it
-    readable by its owner only.
+    readable by its owner only. A device or a named pipe is written to as it is: no file can be
+    renamed over it.
     """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with open(path, "wb") as file:
+            yield file
+        return
     # A link's target is replaced, not the link: users link model folders into place.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -53,7 +58,7 @@ def private_folder(path: Path) -> None:
 
 
 def remove_if_possible(path: Path) -> None:
-    """Remove a cached file, or leave it for another time."""
+    """Remove a cached file if the system allows it now."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:  # Windows: another process reads it now
@@ -67,10 +72,10 @@ def remove_unfinished() -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes left unfinished in a folder that only `atomic_file` writes."""
+    """Remove unfinished files of killed processes from a folder that only `atomic_file` writes."""
     for part in folder.glob(".*.part"):
         try:
             if time.time() - part.stat().st_mtime > _ABANDONED:
                 part.unlink()
         except OSError:
-            continue  # another process was faster, or still has it open
+            continue  # another process removed it first, or still has it open

@@ -24,7 +24,7 @@ ALLOW_HTTP = "POCKET_TTS_JAX_ALLOW_HTTP"
 """The environment variable that allows http:// to other machines, when it is 1."""
 _BLOCK = 1 << 16
 _TIMEOUT = 30.0
-"""Seconds without an answer, or without a byte, after which the server counts as gone."""
+"""Seconds without an answer or a byte after which a download fails."""
 
 
 def download(url: str, place: Path, *, timeout: float = _TIMEOUT) -> None:
@@ -104,7 +104,7 @@ def _open(url: str, timeout: float) -> http.client.HTTPResponse:
     try:
         return urllib.request.build_opener(_SafeRedirects).open(url, timeout=timeout)
     except urllib.error.HTTPError as error:
-        error.close()  # it is the answer too, with a connection that nobody else would close
+        error.close()  # the error holds the answer and its connection
         raise
 
 

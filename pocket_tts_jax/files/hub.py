@@ -1,4 +1,4 @@
-"""Where files come from: this machine, a web address, or the Hugging Face Hub.
+"""Finds files on this machine, at a web address, or on the Hugging Face Hub.
 
 A source is written as
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pocket_tts_jax.errors import DownloadError
+from pocket_tts_jax.errors import DownloadError, SourceNotFound
 from pocket_tts_jax.files.atomic import remove_if_possible
 from pocket_tts_jax.files.cache import cache_folder
 from pocket_tts_jax.files.verify import damage, is_intact
@@ -35,7 +35,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
 class GatedError(DownloadError):
-    """The server wants an account that has accepted the terms of this file's repository."""
+    """The server requires an account that has accepted the terms of the file's repository."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class HubFile:
 
     @property
     def command(self) -> str:
-        """What a user types to put the file where it is looked for."""
+        """The command that downloads the file to the Hub's cache."""
         revision = "" if self.revision == "main" else f" --revision {self.revision}"
         return f"hf download {self.repository} {self.path}{revision}"
 
@@ -89,14 +89,14 @@ def resolve(
 
     `what` names the file in messages ("the model's weights"). `offline` forbids the network;
     HF_HUB_OFFLINE=1 does so for `hf://` sources. `cache` replaces the folder for web files.
-    Raises DownloadError when there is no such file, when it is neither cached nor reachable, or
-    when the disk is full; GatedError when the server wants accepted terms. A failed download
-    leaves nothing behind that a later call could take for the file.
+    Raises SourceNotFound when there is no such file; DownloadError when it is neither cached nor
+    reachable, or when the disk is full; GatedError when the server wants accepted terms. A failed
+    download leaves nothing behind that a later call could take for the file.
     """
     if (found := cached(source, cache=cache)) is not None:
         return found
     if not is_remote(source):
-        raise DownloadError(_missing_locally(str(source), what))
+        raise SourceNotFound(_missing_locally(str(source), what))
     source = str(source)
     if source.startswith("hf://"):
         return _from_hub(HubFile.parse(source), what, offline, on_notice)
@@ -104,7 +104,7 @@ def resolve(
 
 
 def cached(source: str | Path, *, cache: Path | None = None) -> Path | None:
-    """The local path of `source` if it is here already; never touches the network."""
+    """The local path of `source`, or None if it is not on this machine. Uses no network."""
     if not is_remote(source):
         path = Path(source).expanduser()
         return path if path.exists() else None
@@ -150,7 +150,7 @@ def _remove_damaged(path: Path, reason: str) -> None:
 
 
 def refusal(source: str, what: str, reason: str) -> str:
-    """What to tell a user whom the server at `source` refuses `what`."""
+    """The error text if the server at `source` refuses access to `what`."""
     page = source
     if source.startswith("hf://"):
         page = HubFile.parse(source).page
@@ -178,7 +178,7 @@ def _from_web(url: str, what: str, offline: bool, on_notice: Notice, place: Path
 
 
 def _web_error(url: str, what: str, place: Path, error: Exception) -> DownloadError:
-    """What a failed `download` means to the user."""
+    """The error of a failed `download`, for the user."""
     from http.client import HTTPException, InvalidURL
 
     if isinstance(error, InvalidURL | UnicodeError):
@@ -187,7 +187,7 @@ def _web_error(url: str, what: str, place: Path, error: Exception) -> DownloadEr
     if status in (401, 403):
         return GatedError(refusal(url, what, f"the server answered {status}"))
     if status in (404, 410):
-        return DownloadError(f"There is nothing at {url}: check the address of {what}.")
+        return SourceNotFound(f"There is nothing at {url}: check the address of {what}.")
     if _disk_full(error):
         return DownloadError(
             f"The disk is full: there is no room for {what} in {place.parent}. Free some space "
@@ -235,12 +235,12 @@ def _from_hub(file: HubFile, what: str, offline: bool, on_notice: Notice) -> Pat
 
     on_notice(f"Downloading {what} from {file.url}")
     try:
-        # Asks once, where the download would try again for half a minute before it gave up.
+        # Ask once: the download itself retries for half a minute before it fails.
         get_hf_file_metadata(hf_hub_url(file.repository, file.path, revision=file.revision))
         hf_hub_download(file.repository, file.path, revision=file.revision)
     except Exception as error:
-        # Every kind: which errors come through depends on the HTTP client of the installed
-        # huggingface_hub (requests, httpx, its own), and the user needs the same help for all.
+        # Every kind of error, because they depend on the HTTP client of the installed
+        # huggingface_hub (requests, httpx, its own), and the user needs the same help.
         raise _hub_error(file, what, error) from error
     path = _in_hub_cache(file)
     if path is None or not _is_whole(path, trust_stamp=True):
@@ -249,7 +249,7 @@ def _from_hub(file: HubFile, what: str, offline: bool, on_notice: Notice) -> Pat
 
 
 def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
-    """What a failed `hf_hub_download` means to the user."""
+    """The error of a failed `hf_hub_download`, for the user."""
     causes = _causes(error)
     status = next((s for s in map(_status, causes) if s is not None), None)
     if status in (401, 403):
@@ -260,7 +260,7 @@ def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
             "or point HF_HOME at a bigger disk, and run this again."
         )
     if status == 404:
-        return DownloadError(
+        return SourceNotFound(
             f"There is no {file.path!r} at revision {file.revision!r} of {file.page}. Check the "
             f"address of {what}."
         )
@@ -269,7 +269,7 @@ def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    """`error` and what it was raised from, outermost first."""
+    """`error` and its causes, outermost first."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)

@@ -1,4 +1,4 @@
-"""A folder that `python -m exporters.tflite` made: what is in it, and whether it is whole."""
+"""Opens and verifies a folder made by `python -m exporters.tflite`."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pocket_tts_jax.config import Config, load_config
-from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound
 from pocket_tts_jax.files.read import LARGEST_JSON, check_regular, parse_json, read_text
 from pocket_tts_jax.files.verify import damage, is_intact
 from pocket_tts_jax.shapes import Float
@@ -26,6 +26,13 @@ _TYPES = {
     "fingerprint": str,
     "config": str,
     "signatures": dict,
+    "batch": list,
+    "alignment": dict,
+    "alignment.heads": list,
+    "generation": dict,
+    "text": dict,
+    "voices": dict,
+    "voices.names": list,
     "tokenizer.kind": str,
     "tokenizer.path": str,
     "cache.capacities": list,
@@ -74,7 +81,7 @@ class ExportFolder:
 
     @property
     def capacities(self) -> tuple[int, ...]:
-        """Slots of the caches that there are signatures for, smallest first."""
+        """Slots of the caches with signatures, smallest first."""
         return tuple(self.manifest["cache"]["capacities"])
 
     @property
@@ -97,7 +104,7 @@ class ExportFolder:
         return self.path / name
 
     def sha256(self, name: str) -> str:
-        """What the manifest says about a file."""
+        """The SHA-256 of a file in the manifest."""
         return self.manifest["files"][name]["sha256"]
 
     def tokenizer(self) -> tuple[str, Path]:
@@ -112,7 +119,7 @@ class ExportFolder:
 
     @staticmethod
     def files_in_manifest(folder: Path) -> list[str]:
-        """Names of the files that a manifest lists, before they are all there."""
+        """Names of the files that a manifest lists, which need not exist yet."""
         files = _read_manifest(folder).get("files")
         return sorted(files) if isinstance(files, dict) else []
 
@@ -141,17 +148,18 @@ class ExportFolder:
             )
 
 
-def is_export_folder(path: Path) -> bool:
-    return (path / MANIFEST).is_file()
+def is_export_folder(path: str | Path) -> bool:
+    return (Path(path) / MANIFEST).is_file()
 
 
-def open_folder(path: Path) -> ExportFolder:
+def open_folder(path: str | Path) -> ExportFolder:
     """Read the manifest, and compare the files with it: all sizes, and the contents of what is read
     beside the graphs.
 
     Raises CheckpointError for a missing or unreadable manifest, another format version, and a
     file that is missing, damaged, cut short or outside the folder.
     """
+    path = Path(path).expanduser()
     manifest = _read_manifest(path)
     _require_none(path, _wrong_fields(manifest))
     _require_none(path, _wrong_sizes(path, manifest["files"]))
@@ -168,7 +176,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = parse_json(read_text(path / MANIFEST, LARGEST_JSON))
         reason = damage(path / MANIFEST)
     except FileNotFoundError:
-        raise CheckpointError(f"{path} has no {MANIFEST}: it is not an export. {_AGAIN}") from None
+        raise CheckpointNotFound(
+            f"{path} has no {MANIFEST}: it is not an export. {_AGAIN}"
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path / MANIFEST} cannot be read ({error}). {_AGAIN}") from error
     if reason is not None:

@@ -25,9 +25,9 @@ from pocket_tts_jax.litert_engine.c_api import library_path
 
 _log = logging.getLogger(__name__)
 
-# What XNNPACK calls a cache that lives in memory. It is shared by the signatures of one model.
+# XNNPACK's name for a cache in memory, which the signatures of a model share.
 IN_MEMORY = ":memory"
-# Free space that a build wants, in sizes of the model file. Packed weights take about one.
+# Free space required for a build, in sizes of the model file. Packed weights take about one.
 _ROOM = 2
 _UNUSED_SECONDS = 60 * 24 * 3600.0
 _NOTED_SECONDS = 7 * 24 * 3600.0
@@ -129,7 +129,7 @@ def _note_use(path: Path) -> None:
         if time.time() - path.stat().st_mtime > _NOTED_SECONDS:
             os.utime(path)
     except OSError:
-        pass  # read-only: then it is not removed from here either
+        pass  # a read-only folder, from which nothing is removed either
 
 
 def _remove_unused(folder: Path) -> None:
@@ -144,7 +144,7 @@ def _remove_unused(folder: Path) -> None:
 
 
 def _key(sha256: str) -> str:
-    # The library's file and not its package's version, whose look-up costs 30 ms and 3 MB.
+    # The library's file instead of its package's version: looking that up takes 30 ms and 3 MB.
     library = library_path().stat()
     version = f"{library.st_size} {library.st_mtime_ns}"
     described = "\n".join([sha256, version, platform.machine(), _processor()])
@@ -152,7 +152,7 @@ def _key(sha256: str) -> str:
 
 
 def _processor() -> str:
-    """What decides the layout of packed weights: the model of the CPU and its features."""
+    """The model and features of the CPU, on which the layout of packed weights depends."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:

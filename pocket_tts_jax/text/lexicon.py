@@ -2,11 +2,11 @@
 
     {"WCAG": "W C A G", "C++": "C plus plus", "nginx": "engine x"}
 
-Terms are found as whole words: the characters around them are no letters, digits or underscores,
-and the one behind a letter is no `+` or `#` either (so "C" is not found in "C++"). Where several
-terms begin, the longest wins. A term with a capital letter is found exactly as it is written, one
-without in any case (so "nginx" is also found in "NGINX", but "WHO" not in "who"). Spaces in a term
-stand for any white space. What a term was replaced by is not searched again.
+Only whole words match: no letter, digit or underscore may touch a term, and no `+` or `#` may
+follow its last letter ("C" does not match in "C++"). If several terms match at one place, the
+longest wins. A term with a capital letter is case-sensitive; a term without one is not ("nginx"
+matches "NGINX", but "WHO" does not match "who"). A space in a term matches any white space.
+Readings are not searched for further terms.
 """
 
 import reprlib
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import ConfigError, ConfigNotFound
 from pocket_tts_jax.files.read import LARGEST_JSON, parse_json, read_text
 from pocket_tts_jax.text.traced import replace_spans
 
@@ -95,7 +95,7 @@ def load_lexicon(path: str | Path) -> Lexicon:
     try:
         entries = reader(read_text(path, LARGEST_JSON, "utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"There is no lexicon file at {path}.") from None
+        raise ConfigNotFound(f"There is no lexicon file at {path}.") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"The lexicon {path} cannot be read: {error}") from error
     if not isinstance(entries, Mapping):
@@ -110,7 +110,7 @@ def _with_single_spaces(text: str) -> tuple[str, list[int]]:
     """`text` with one space for each run of white space, and where each of its characters (and
     its end) was."""
     characters, places = [], []
-    for place, character in enumerate(text):
+    for place, character in enumerate(str(text)):
         space = character.isspace()
         if space and characters and characters[-1] == " ":
             continue

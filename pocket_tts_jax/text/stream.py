@@ -34,7 +34,7 @@ from pocket_tts_jax.text.tokenizer import Tokenizer
 from pocket_tts_jax.text.traced import Traced, joined
 from pocket_tts_jax.text.words import WordFinder
 
-# Where a text may be tokenized in two parts: at the space behind a sentence, before a word.
+# Where a text may be tokenized in two parts: at the space after a sentence, before a word.
 _SEAM = re.compile(r"(?<=[.!?…\"'”’)\]»])[ \n\r]+(?=([^\W_]))")
 # Where a text may be rewritten in two parts, if the word behind agrees: not in "No. 5".
 _CLAUSE = re.compile(r"(?<=[.!?…,;:\"'”’)\]»])\s+(?=(?P<word>[^\W_]\S*)\s)")
@@ -55,9 +55,8 @@ def iter_pieces(pieces: Iterable[str], cutter: Cutter, *, words: bool = False) -
     Raises TextError at the end where there was nothing to speak.
     """
     raw = _Raw(words)
-    parts: Iterator[str | Pause] = map(raw.add, pieces)
-    if cutter.options.pauses:
-        parts = _split_pauses(parts)
+    added = map(raw.add, pieces)
+    parts: Iterator[str | Pause] = _split_pauses(added) if cutter.options.pauses else added
     early, spoken = cutter.options.early_start, False
     pauses: list[Pause] = []
 
@@ -269,7 +268,7 @@ class TextStream:
         self._restart()
 
     def feed(self, piece: str) -> list[str]:
-        """Take in the next piece, of any length; returns the chunks that it completes."""
+        """Add the next piece, of any length. Returns the chunks that it completes."""
         scan_from = max(0, len(self._tail.rstrip()) - 1)
         self._tail += piece
         chunks = []
@@ -283,7 +282,7 @@ class TextStream:
         return chunks
 
     def flush(self) -> list[str]:
-        """Treat what has been fed as the whole text: returns its last chunks, then starts anew."""
+        """End the text: returns its last chunks, and starts a new text."""
         text = replace_characters(self._tail.rstrip(), self._rules)
         chunks = self._take(finish_end(text, self._rules), None) if text else []
         chunks += self._finished(self._packer.rest())
@@ -297,7 +296,7 @@ class TextStream:
         self._packer = Packer(self._max_tokens)
 
     def _take(self, text: str, following: str | None) -> list[str]:
-        """Tokenize more of the text; `following` is the letter behind it and a space, if any."""
+        """Tokenize more of the text; `following` is the letter after it and a space, if any."""
         if self._empty:
             text = text.lstrip()
             if not text:
@@ -308,7 +307,7 @@ class TextStream:
             ids = self._open + self._continued(text)
         behind = self._continued(following) if following else []
         sentences = list(iter_sentences([*ids, *behind], self._tokenizer))
-        # The last sentence goes on, unless there is nothing in it but the letter behind.
+        # The last sentence is not complete, unless it consists of the following letter alone.
         self._open = []
         if following:
             count, _ = sentences.pop()
@@ -316,7 +315,7 @@ class TextStream:
         return self._pack(sentences)
 
     def _continued(self, text: str) -> list[int]:
-        """Tokens of text that stands behind a space."""
+        """Tokens of text that follows a space."""
         blank = len(text) - len(text.lstrip(" "))
         lead = " " * (max(1, blank) - 1) + self._space
         return self._tokenizer.encode(lead + text[blank:])[self._overhead :]
@@ -338,7 +337,7 @@ class TextStream:
 
 
 def _space_of(tokenizer: Tokenizer, overhead: int) -> str:
-    """What to put before a word so that it is tokenized as if it stood behind a space."""
+    """The prefix with which a word is tokenized as after a space."""
     whole = tokenizer.encode("A. A")
     for space in (" ", ""):
         if tokenizer.encode("A.") + tokenizer.encode(space + "A")[overhead:] == whole:

@@ -1,8 +1,7 @@
 """Text to token ids and back, for the two kinds of vocabulary that checkpoints come with.
 
-Which kind a model uses is in its configuration (`flow_lm.lookup_table.tokenizer`); the library of
-the other kind is never imported. Tokenizers hold no state between calls: one may be shared by any
-number of threads.
+The configuration names the kind (`flow_lm.lookup_table.tokenizer`); the library of the other kind
+is never imported. Tokenizers keep no state between calls, so threads may share one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,26 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from pocket_tts_jax.errors import CheckpointError, ConfigError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound, ConfigError
 from pocket_tts_jax.files.verify import damage
 
 _PROBE = "The quick brown fox jumps over the lazy dog, isn't it? 1234567890"
 
 
 class Tokenizer(Protocol):
-    """What the text front end and the engines ask of a vocabulary."""
+    """The interface of a vocabulary."""
 
     @property
     def n_bins(self) -> int:
-        """Number of token ids; every id of `encode` is below it."""
+        """Number of token ids; ids are in [0, n_bins)."""
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, with whatever marks the vocabulary itself adds (such as `<s>`)."""
+        """Ids of `text`, including control tokens that the vocabulary adds (such as `<s>`)."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`: control tokens vanish, unknown ones are what the library makes of them."""
+        """Text of `ids`. Control tokens are dropped; unknown ones are left to the library."""
         ...
 
     def spans(self, text: str) -> list[tuple[int, int]]:
@@ -128,7 +127,7 @@ def load_tokenizer(kind: str, path: str | Path, n_bins: int) -> Tokenizer:
     if kind not in KINDS:
         raise ConfigError(f"Unknown tokenizer kind {kind!r}: use one of {', '.join(KINDS)}.")
     if not path.is_file():
-        raise CheckpointError(
+        raise CheckpointNotFound(
             f"There is no tokenizer file at {path}. Put the model's tokenizer there, or correct "
             "`flow_lm.lookup_table.tokenizer_path` in its configuration."
         )

@@ -1,4 +1,4 @@
-"""`voice.json` in a model's folder: what the configuration format has no place for."""
+"""`voice.json` in a model's folder: settings that the configuration format does not have."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ _MOST_TOKENS = 1000
 class ModelSettings:
     """Settings of one model. The defaults are those of Kyutai's.
 
-    max_tokens: longest chunk of text, in tokens. default_voice: name of the voice to use where
-    the user chose none. has_voice_cloning: whether the encoder is trained. normalize: whether
-    numbers must be written as words. notice: what a user must know before using the model.
-    alignment_heads: [layer, head] pairs whose attention follows the text.
+    max_tokens: longest chunk of text, in tokens. default_voice: name of the voice used if the user
+    names none. has_voice_cloning: whether the encoder is trained. normalize: whether numbers must
+    be written as words. notice: what a user must know before using the model. alignment_heads:
+    [layer, head] pairs whose attention follows the text.
     """
 
     max_tokens: int = MAX_TOKENS
@@ -31,9 +31,9 @@ class ModelSettings:
     alignment_heads: list[list[int]] | None = None
 
     @classmethod
-    def read(cls, folder: Path) -> "ModelSettings":
+    def read(cls, folder: str | Path) -> "ModelSettings":
         """The settings of a folder; the defaults where it has no file. Raises ConfigError."""
-        path = folder / FILE
+        path = Path(folder) / FILE
         if not path.exists():
             return cls()
         try:
