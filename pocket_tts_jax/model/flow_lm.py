@@ -271,7 +271,7 @@ def append(state: FlowLMState, rows: tuple[KVCache, ...], length: Int[Array, " b
 
 def _check_room(state: FlowLMState, rows: tuple[KVCache, ...]) -> None:
     capacity, count = state.layers[0].k.shape[2], rows[0].k.shape[2]
-    position = int(np.max(state.position))
+    position = int(np.asarray(state.position).max())  # not jnp: that would be traced inside jit
     if position + count > capacity:
         raise ConfigError(
             f"The state has room for {capacity} positions: {count} more do not fit behind "
