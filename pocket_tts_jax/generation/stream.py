@@ -178,7 +178,7 @@ class _Producer:
         self._thread.join()
         self._ended = True
 
-    def take(self) -> Job | Pause | Step | None:
+    def take(self) -> Any:
         """What comes next; None at the end of a chunk (its `report` is set then), at the end of
         everything and when stopped (it is not)."""
         self.report = None

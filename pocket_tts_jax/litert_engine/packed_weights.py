@@ -106,7 +106,7 @@ def _try_in_memory(model: Path, key: str) -> None:
     if trial.survives(model, IN_MEMORY) is False:
         raise GenerationError(
             f"LiteRT cannot open {model}: it ends the process that tries. Export the model again, "
-            "or raise this process's limit of memory (ulimit -v)."
+            "or raise the limits of this process (ulimit -v, ulimit -f)."
         )
     _in_memory_works.add(key)
     if note is not None:

@@ -9,16 +9,12 @@ import multiprocessing.spawn
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import IO
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 600.0
 _POLL = 0.2
-_LINES_SHOWN = 2
-_READ = 1 << 16
 _RAISED = 1  # Python's exit code after an error
 
 
@@ -33,24 +29,21 @@ def survives(model: Path, weight_cache: str) -> bool | None:
         return None
     command = [os.fsdecode(executable), "-P", "-m", __name__, str(model), weight_cache]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with tempfile.TemporaryFile() as said:
-        try:
-            code = _wait(command, environment, said)
-        except OSError as error:
-            _log.info("%s is opened without a trial: %s", model, error)
-            return None
-        if code != 0:
-            said.seek(0)
-            last = said.read(_READ).decode(errors="replace").strip().splitlines()[-_LINES_SHOWN:]
-            _log.info("A trial of %s ended with %s: %s", model, code, " ".join(last))
+    try:
+        code = _wait(command, environment)
+    except OSError as error:
+        _log.info("%s is opened without a trial: %s", model, error)
+        return None
+    if code != 0:
+        _log.info("A trial of %s ended with %s", model, code)
     return None if code == _RAISED else code == 0
 
 
-def _wait(command: list[str], environment: dict[str, str], said: IO[bytes]) -> int:
-    """The exit code of a process. An interruption here ends it."""
+def _wait(command: list[str], environment: dict[str, str]) -> int:
+    """The exit code of a process, which does not outlive an interruption here."""
     quiet = subprocess.DEVNULL
     with subprocess.Popen(
-        command, env=environment, stdin=quiet, stdout=quiet, stderr=said
+        command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet
     ) as child:
         try:
             end = time.monotonic() + _TIMEOUT
