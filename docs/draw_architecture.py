@@ -112,8 +112,8 @@ def place(graph: Graph, level: dict[str, int]) -> dict[tuple[str, ...], tuple[fl
     Rows are put in order, and then spread, by the middle of what each box is connected with.
     """
     links: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
-    for room, targets in graph.items():
-        for target in targets:
+    for room, targets in sorted(graph.items()):
+        for target in sorted(targets):
             points = way(room, target, level)
             for upper, lower in zip(points, points[1:], strict=False):
                 links[upper].add(lower)
@@ -123,7 +123,7 @@ def place(graph: Graph, level: dict[str, int]) -> dict[tuple[str, ...], tuple[fl
     x = {point: 100.0 * i for row in rows for i, point in enumerate(row)}
     for sweep in range(60):
         for row in rows if sweep % 2 else reversed(rows):
-            wish = {p: sum(x[q] for q in links[p]) / len(links[p]) for p in row}
+            wish = {p: sum(x[q] for q in sorted(links[p])) / len(links[p]) for p in row}
             row.sort(key=lambda p: (wish[p], p))
             x |= _spread(row, wish)
     left = min(x[p] for p in x) - WIDTH / 2
