@@ -25,7 +25,7 @@ from pocket_tts_jax.generation.noise import chunk_key, noise
 from pocket_tts_jax.text.chunks import cut
 from pocket_tts_jax.text.numbers.normalize import normalize
 from pocket_tts_jax.text.pauses import Pause, split_pauses
-from pocket_tts_jax.text.stream import TextStream
+from pocket_tts_jax.text.prepare import TextRules, split_text
 from pocket_tts_jax.text.tokenizer import Tokenizer, load_tokenizer
 from pocket_tts_jax.text.typography import fold_typography
 from pocket_tts_jax.tts_model import TTSModel
@@ -210,29 +210,18 @@ def _chunk_cases(count: int) -> Iterator[dict[str, Any]]:
 
 
 def _stream_cases(count: int) -> Iterator[dict[str, Any]]:
-    """Text in pieces, and the chunks that leave with each piece."""
-    from pocket_tts_jax.text.prepare import TextRules
-
+    """Texts in pieces, and the chunks of the whole."""
     rng = random.Random(8)
     for _ in range(count):
         name, limit = rng.choice(["words.model", "words.json"]), rng.randrange(8, 50)
         text = " ".join(rng.choice(WORDS) for _ in range(rng.randrange(1, 80)))
-        hurry = rng.random() < 0.5
-        stream = TextStream(_tokenizer(name), TextRules(), limit, first_sentence_at_once=hurry)
-        pieces, chunks = [], []
+        chunks = split_text(text, _tokenizer(name), TextRules(), limit)
+        pieces = []
         while text:
             size = rng.randrange(1, 30)
-            piece, text = text[:size], text[size:]
-            pieces.append(piece)
-            chunks.append(stream.feed(piece))
-        chunks.append(stream.flush())
-        yield {
-            "tokenizer": name,
-            "max_tokens": limit,
-            "first_sentence_at_once": hurry,
-            "pieces": pieces,
-            "chunks": chunks,
-        }
+            pieces.append(text[:size])
+            text = text[size:]
+        yield {"tokenizer": name, "max_tokens": limit, "pieces": pieces, "chunks": chunks}
 
 
 def _noise_cases() -> Iterator[dict[str, Any]]:

@@ -90,14 +90,17 @@ def test_the_packages_own_tests(
     built: Path, flags: list[str], exported: Path, families: list[Path], tmp_path: Path
 ) -> None:
     fixtures.main(tmp_path, [exported, *families])
-    done = swift("test", "--skip-build", *flags, POCKET_TTS_FIXTURES=str(tmp_path))
+    places = {"POCKET_TTS_FIXTURES": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = swift("test", "--skip-build", *flags, **places)
     assert "0 failures" in done.stdout + done.stderr
 
 
 def test_the_command(built: Path, exported: Path, tmp_path: Path) -> None:
     def run(*arguments: str | Path) -> str:
         command = [built / "pocket-tts", *arguments, "--model", exported]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        return done.stdout
 
     assert run("voices") == "joe (default)\n"
     assert "as they were" in run("check")
