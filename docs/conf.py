@@ -43,6 +43,7 @@ myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 default_role = "literal"  # docstrings are prose with `names` in single backticks
+autodoc_inherit_docstrings = False  # Flax's are in another markup
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -115,10 +116,12 @@ def _fields(block: str, start: re.Pattern[str]) -> str:
 def _escape(text: str) -> str:
     """Stars and bars are no markup in our docstrings, outside backticks."""
     parts = re.split(r"(``.*?``|`[^`]*`)", text, flags=re.DOTALL)
-    return "".join(
-        part if part.startswith("`") else re.sub(r"([*|]|_(?=\W|$))", r"\\\1", part)
-        for part in parts
-    )
+    for i, part in enumerate(parts):
+        if not part.startswith("`"):
+            parts[i] = re.sub(r"([*|]|_(?=\W|$))", r"\\\1", part)
+            if i and part[:1].isalnum():  # a plural: `Name`s
+                parts[i] = "\\ " + parts[i]
+    return "".join(parts)
 
 
 def setup(app: Sphinx) -> None:

@@ -101,9 +101,9 @@ class TTSModel:
         language: name of a published model ("english", "french_24l"), fetched from the Hub once.
         config: path, `https://` or `hf://` address of a YAML file.
         temp, sampler_decode_steps, noise_clamp, eos_threshold: see `TTSModel`.
-        quantize: insist on a model in int8 or less, which is exported now if it was not before.
-        checkpoint: weights to use instead of those that `config` or `language` names; alone, of
-            "english".
+        quantize: require a model in int8 or less; it is exported now if there is no export yet.
+        checkpoint: weights to use instead of those that `config` or `language` names, or of those
+            of "english".
         model: a folder of a model or of an export, the weight file in it, or the `hf://` address
             of an export.
         engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
@@ -114,8 +114,8 @@ class TTSModel:
             the next process.
         on_notice: called with lines for the user, such as the file that is fetched.
 
-        Raises ConfigError, CheckpointError or DownloadError, each saying what to do; where
-        something is not there, the error is a `FileNotFoundError` too.
+        Raises ConfigError, CheckpointError or DownloadError, each saying what to do. The error for
+        a missing file is also a FileNotFoundError.
         """
         if lsd_decode_steps is not None:
             warnings.warn(
@@ -152,14 +152,14 @@ class TTSModel:
         return "cpu"
 
     def to(self, device: object) -> "TTSModel":
-        """The model itself, for code that was written for PyTorch. ConfigError for another device
+        """Returns the model, for code written for PyTorch. Raises ConfigError for another device
         than "cpu"."""
         if str(device) != "cpu":
             raise ConfigError(f"This model computes on the CPU: leave .to({str(device)!r}) out.")
         return self
 
     def eval(self) -> "TTSModel":
-        """The model itself, for code that was written for PyTorch: it is always ready to speak."""
+        """Returns the model, for code written for PyTorch. It has no effect."""
         return self
 
     @property
@@ -197,17 +197,17 @@ class TTSModel:
         `audio_conditioning` is the name of a voice (of the model, or one of Kyutai's), a voice
         file (`.safetensors`), a recording (path, `https://`, `hf://`, bytes, or an array with its
         rate, or an array or `torch.Tensor` [channels, samples] at the model's rate). `truncate`
-        keeps the first 30 s of a recording. What was encoded is kept on disk by content; pass
-        `PromptCache(enabled=False)` for not.
+        keeps the first 30 s of a recording. Encoded recordings are kept on disk;
+        `PromptCache(enabled=False)` as `cache` disables that.
 
-        Raises VoiceError; VoiceCloningUnavailable for a recording where the model has no encoder.
-        Errors for files that are not there are `FileNotFoundError`s too.
+        Raises VoiceError, and VoiceCloningUnavailable for a recording if the model has no encoder.
+        The error for a missing file is also a FileNotFoundError.
         """
         return self._voices.load(audio_conditioning, truncate=truncate, cache=cache)
 
     def tags(self, voice: str) -> Tags:
-        """What a file of this model's speech should say about itself: give it to `write_audio`.
-        `voice` is what the user calls the voice; of a path, only the name of the file is kept."""
+        """Tags for a file of this model's speech, for `write_audio`. `voice` is the user's name of
+        the voice; of a path, only the name of the file is kept."""
         return Tags(
             model=self.source.name,
             voice=Path(voice).name,
@@ -229,9 +229,8 @@ class TTSModel:
         *,
         words: bool = False,
     ) -> Iterator[Item]:
-        """The chunks that the model is fed for `text`, each with its tokens and limits (and with
-        `words` the words of `text` that it says), and the pauses between them. Of a text in
-        pieces, each as soon as it is complete."""
+        """The chunks of `text`, each with its tokens and limits (and with `words` its words), and
+        the pauses between them. For a text in pieces, each as soon as it is complete."""
         if isinstance(text, str):
             return iter_prompts(
                 *(text, self.tokenizer, self.source, options, max_tokens, first_chunk), words=words
@@ -242,8 +241,8 @@ class TTSModel:
         return iter_pieces(text, cutter, words=words)
 
     def sampling(self, seed: int | None = None, frames_after_eos: int | None = None) -> Sampling:
-        """The model's sampling options for one generation; `seed` None draws one,
-        `frames_after_eos` None takes what each prompt says."""
+        """The model's sampling options for one generation. `seed` None draws one;
+        `frames_after_eos` None takes each prompt's own."""
         return Sampling(
             seed=secrets.randbits(63) if seed is None else seed,
             temperature=self.temp,
@@ -289,7 +288,7 @@ class TTSModel:
         seed: int | None = None,
         text: TextOptions | None = None,
     ) -> tuple[Audio, list[SpokenWord]]:
-        """`generate_audio`, and when each word of the text is heard in it, in order."""
+        """`generate_audio`, and the words of the text with their times, in order."""
         words: list[SpokenWord] = []
         frames = self.generate_audio_stream(
             *(model_state, text_to_generate, max_tokens, frames_after_eos),
@@ -348,18 +347,18 @@ class TTSModel:
         on_chunk: OnChunk | None = None,
         on_word: OnWord | None = None,
     ) -> Generator[Audio, None, None] | AsyncGenerator[Audio, None]:
-        """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
+        """Speak a text. Yields each 80 ms frame (1920 samples, float32) as soon as it is made.
 
-        The text may also come in pieces, such as a language model's answer: from an iterator, of
-        which a thread takes the next piece when it needs more text, or from an async iterator,
-        whose audio is an async generator. Where pieces begin and end changes no sample; a chunk is
-        spoken when it is complete, the first one sooner with `TextOptions(early_start=True)`.
-        Closing the generator waits for a piece that the thread is waiting for.
+        The text may also come in pieces, such as a language model's answer: from an iterator, which
+        a thread reads when it needs more text, or from an async iterator, for which this returns an
+        async generator. The samples do not depend on where the pieces are cut. A chunk is spoken
+        when it is complete, the first one sooner with `TextOptions(early_start=True)`. Closing the
+        generator waits for the piece that the thread is reading.
 
-        max_tokens: longest chunk that a text is cut into (50, or what the model says).
-        frames_after_eos: frames spoken after the model's end; None leaves it to the text's length.
-        copy_state: accepted from code for the reference; speaking never changes a voice here,
-            so that there is nothing to copy.
+        max_tokens: longest chunk of text, in tokens; None takes the model's own (50 for Kyutai's).
+        frames_after_eos: frames spoken after the model's end; None chooses it by the text.
+        copy_state: accepted for code written for the reference; it has no effect, because speaking
+            never changes a voice.
         stop: set it to end the stream within two frames; closing the generator does the same.
         seed: 0 to 2**64 - 1; the same seed gives the same bytes. None draws one.
         text: reading of numbers, a lexicon, pauses (see `TextOptions`); by default what the model

@@ -669,6 +669,15 @@ static void decode(Decoder* decoder, const float* latents, int count, float* sam
   decoder->turn = 1 - decoder->turn;
 }
 
+// The largest N of a decode_N that `most` frames fill.
+static int decode_size(const Json* manifest, int most) {
+  int best = 1, n;
+  const Json* signatures = member(member(manifest, "signatures"), "mimi_decoder.tflite");
+  for (const Json* s = signatures->first; s; s = s->next)
+    if (sscanf(s->name, "decode_%d", &n) == 1 && n <= most && n > best) best = n;
+  return best;
+}
+
 // Decode a chunk in calls of 1, 1, 2, 4, 4, … frames and fade it in.
 static float* decode_chunk(const Speaker* speaker, const float* latents, int frames) {
   const Json* audio = member(speaker->manifest, "audio");
@@ -677,8 +686,8 @@ static float* decode_chunk(const Speaker* speaker, const float* latents, int fra
   Decoder* decoder = new_decoder(speaker);
   float* samples = allocate(4 * (size_t)(frames * frame_size));
   for (int done = 0; done < frames;) {
-    int size = (int)wanted->number;
-    while (size > frames - done) size /= 2;  // what is left at the end: 2, then 1
+    int most = (int)wanted->number < frames - done ? (int)wanted->number : frames - done;
+    int size = decode_size(speaker->manifest, most);
     decode(decoder, latents + done * speaker->latent_width, size, samples + done * frame_size);
     done += size;
     if (wanted->next) wanted = wanted->next;

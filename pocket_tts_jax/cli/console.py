@@ -68,16 +68,24 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
-        except TTSError as error:
-            line = Text("Error: ", style="bold red") + Text(str(error), style="default")
-            stderr().print(line, soft_wrap=True)
-            raise typer.Exit(USER_ERROR) from None
         except BrokenPipeError:
             _forget_stdout()
+        except MemoryError:
+            message = "There is too little memory: close other programs, or use a smaller model."
+            raise _told(message) from None
+        except (TTSError, OSError) as error:  # a full disk may show anywhere
+            raise _told(str(error)) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
     return run
+
+
+def _told(message: str) -> typer.Exit:
+    """The end of a command whose error is told by this."""
+    line = Text("Error: ", style="bold red") + Text(message, style="default")
+    stderr().print(line, soft_wrap=True)
+    return typer.Exit(USER_ERROR)
 
 
 def _forget_stdout() -> None:

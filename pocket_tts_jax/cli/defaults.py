@@ -1,4 +1,4 @@
-"""What a command takes where the user chose no model: the one that the voice needs."""
+"""The default model of a command: the one that the voice needs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +9,10 @@ ENGLISH = "english"
 def language_for(
     voice: str | None, language: str | None, others: tuple[object, ...], notice: Callable
 ) -> str | None:
-    """`language`, or "english" for a voice that the voice in this package cannot speak with.
+    """`language`, or "english" for a voice that the model in this package cannot use.
 
     `others` are the other options that name a model. Kyutai's voices, recordings, and voice files
-    of their models go with `english`, which is what the reference takes by default.
+    of their models need `english`, which is the reference's default.
     """
     if language is not None or voice is None or any(o is not None for o in others):
         return language
@@ -37,7 +37,7 @@ def _needs_english(voice: str) -> bool:
 
 
 def _fits(voice: str, folder: Path) -> bool:
-    """Whether a voice file was made for the model in a folder; an address never was."""
+    """Whether a voice file was made for the model in a folder; False for an address."""
     from pocket_tts_jax.config import load_config
     from pocket_tts_jax.errors import VoiceError, VoiceNotFound
     from pocket_tts_jax.files.hub import is_remote

@@ -106,7 +106,7 @@ def generate(
         model=tts_model,
         text=said,
         voice=voice,
-        seed=secrets.randbits(32) if seed is None else seed,  # short enough to type again
+        seed=secrets.randbits(32) if seed is None else seed,  # 32 bits are short enough to type
         seed_was_drawn=seed is None,
         options=text_options,
         max_tokens=max_tokens,
@@ -120,7 +120,7 @@ def generate(
 
 
 def _text(words: str | None, text: str | None, file: Path | None) -> str | None:
-    """What to say, from the one place that was named; None where no place was."""
+    """The text to speak, from the argument, option or file; None if none was given."""
     given = [value for value in (words, text, file) if value is not None]
     if len(given) > 1:
         raise ConfigError("Give the text once: as an argument, with --text, or with --file.")
@@ -146,7 +146,7 @@ def _tell_what_does_nothing(
 
 
 def _default_text(model: str | None, notice: Callable[[str], None]) -> str:
-    """Never what a pipe holds: nobody may ever write into it, or close it."""
+    """Does not read a pipe without being asked to: it may stay open without any text."""
     from pocket_tts_jax.text.default_text import default_text
 
     notice('No text was given, so this says a sample. Write one ("Hello"), or - to read a pipe.')

@@ -124,7 +124,7 @@ class Speech:
         player: Writer | None,
         quiet: bool,
     ) -> None:
-        """Write `pieces` to their end, or until nobody hears them."""
+        """Write all `pieces`, or stop when every reader has ended."""
         with closing(pieces):
             first = next(pieces)  # what has no beginning leaves an old file as it was
             if signals.stopping.is_set():
@@ -223,7 +223,7 @@ class Speech:
         return round(samples / self.speed / self.model.sample_rate, 4)
 
     def _tell_how_to_resume(self, where: Targets, quiet: bool) -> None:
-        """The seed that was drawn, at the start: a run that is killed says nothing at its end."""
+        """Show the seed that was drawn at the start, so that a killed run can be resumed."""
         if self.seed_was_drawn and self.model.temp > 0 and where.path not in (None, "-"):
             say(f"Seed {self.seed}", quiet=quiet)
 

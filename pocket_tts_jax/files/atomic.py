@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 _log = logging.getLogger(__name__)
 _ABANDONED = 3600.0
-"""Seconds after which an unfinished file that nobody writes to belongs to a killed process."""
+"""Seconds without a write after which an unfinished file is taken for one of a killed process."""
 _unfinished: set[Path] = set()
 
 
@@ -19,9 +19,9 @@ _unfinished: set[Path] = set()
 def atomic_file(path: str | Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open a new binary file that replaces `path` when the block ends without an error.
 
-    An error in the block (a full disk, a broken connection, Ctrl-C) removes what was written and
-    leaves an older file at `path` as it was. The folder must exist. A killed process can leave a
-    hidden `.NAME.XXXXXXXX.part` beside `path`, never a part of `path` itself. `private` makes it
+    An error in the block (a full disk, a broken connection, Ctrl-C) removes the new file and keeps
+    an older one at `path`. The folder must exist. A killed process can leave a hidden
+    `.NAME.XXXXXXXX.part` beside `path`, but never an incomplete `path`. `private` makes the file
     readable by its owner only. A device or a named pipe is written to as it is: no file can be
     renamed over it.
     """
@@ -29,12 +29,12 @@ def atomic_file(path: str | Path, *, private: bool = False) -> Iterator[BinaryIO
         with open(path, "wb") as file:
             yield file
         return
-    # A link's target is replaced, not the link: users link model folders into place.
+    # Replace the target of a link, not the link: users link to model folders.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     _unfinished.add(temporary)
     try:
-        # "x" rather than a temporary file: unless `private`, it gets the user's usual permissions.
+        # "x" instead of a temporary file, so that it has the user's usual permissions.
         with open(temporary, "x+b", opener=_open_private if private else None) as file:
             yield file
             file.flush()
@@ -52,7 +52,7 @@ def _open_private(path: str, flags: int) -> int:
 
 
 def private_folder(path: Path) -> None:
-    """Make a folder, if need be, that only its owner can look into."""
+    """Make a folder that only its owner can read, if it does not exist."""
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
 
@@ -66,7 +66,7 @@ def remove_if_possible(path: Path) -> None:
 
 
 def remove_unfinished() -> None:
-    """Remove what this process is writing. Only for a process that ends at once."""
+    """Remove the files that this process is writing. Only for a process that ends at once."""
     for temporary in list(_unfinished):
         remove_if_possible(temporary)
 

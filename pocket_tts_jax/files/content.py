@@ -1,4 +1,5 @@
-"""What a file must contain by the ending of its name, so that no error page is kept for a model."""
+"""Checks the contents of a file against its ending, so that an error page is not kept as a
+model."""
 
 import os
 import struct
@@ -23,7 +24,7 @@ def read_safetensors_header(file: BinaryIO) -> tuple[dict[str, Any], int]:
     """The header of an open safetensors file, without its metadata, and where the data begins.
 
     The format: https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header,
-    the data). Raises ValueError where the data does not end where the header says.
+    the data). Raises ValueError if the size of the data does not match the header.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -47,7 +48,7 @@ def read_safetensors_header(file: BinaryIO) -> tuple[dict[str, Any], int]:
 
 
 def check_content(file: BinaryIO, name: str) -> None:
-    """ValueError for a file that cannot be what the ending of `name` says, or is a web page."""
+    """Raise ValueError for a file that does not match the ending of `name`, or is a web page."""
     file.seek(0)
     beginning = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
     if not beginning:
@@ -62,5 +63,5 @@ def check_content(file: BinaryIO, name: str) -> None:
 
 
 def shows_its_end(name: str) -> bool:
-    """Whether `check_content` notices that such a file was cut short."""
+    """Whether `check_content` detects that a file with this ending is incomplete."""
     return PurePath(name).suffix.lower() == ".safetensors"

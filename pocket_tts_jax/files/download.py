@@ -1,7 +1,7 @@
-"""One file over HTTP into its place, whole or not at all, with its checksum beside it.
+"""Downloads one file over HTTP atomically, with its checksum beside it.
 
-The standard library's client: huggingface_hub has changed the client it depends on twice, so that
-none of them can be counted on.
+Uses the standard library's client: huggingface_hub has changed the client it depends on twice, so
+no other one is certain to be installed.
 """
 
 import hashlib
@@ -21,20 +21,20 @@ from pocket_tts_jax.files.content import check_content, shows_its_end
 from pocket_tts_jax.files.verify import write_sums
 
 ALLOW_HTTP = "POCKET_TTS_JAX_ALLOW_HTTP"
-"""The environment variable that allows http:// to other machines, when it is 1."""
+"""The environment variable that, set to 1, allows http:// to other machines."""
 _BLOCK = 1 << 16
 _TIMEOUT = 30.0
 """Seconds without an answer or a byte after which a download fails."""
 
 
 def download(url: str, place: Path, *, timeout: float = _TIMEOUT) -> None:
-    """Fetch `url` into `place`, whose folder is made and is this address's own.
+    """Fetch `url` into `place`. Its folder is made; it must be for this address alone.
 
-    `place` appears only when it is complete and has the contents that its name promises, with
-    `SHA256SUMS` beside it. `timeout` is in seconds and counts the silence, not the whole
-    transfer. On a terminal a progress bar is shown on stderr. Raises OSError:
-    urllib.error.HTTPError for an answer other than success, ConnectionError for a transfer that
-    ended early; and ValueError for an answer that is something else than the file.
+    `place` appears only when it is complete and its contents match its ending, with `SHA256SUMS`
+    beside it. `timeout` is the longest time without data, in seconds. On a terminal a progress bar
+    is shown on stderr. Raises OSError (urllib.error.HTTPError for an answer other than success,
+    ConnectionError for a transfer that ended early), and ValueError for an answer that is not the
+    file.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(place.parent)
@@ -56,7 +56,7 @@ def download(url: str, place: Path, *, timeout: float = _TIMEOUT) -> None:
 
 
 def _size(response: http.client.HTTPResponse, name: str) -> int | None:
-    """The announced size in bytes, None where the transfer itself or the file shows its end."""
+    """The announced size in bytes; None if the transfer or the file itself marks its end."""
     size = response.headers.get("Content-Length")
     if size is not None:
         return int(size)
@@ -79,7 +79,7 @@ def _check(response: http.client.HTTPResponse, file: BinaryIO, name: str) -> Non
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection to an address that would have been refused by itself."""
+    """Refuses a redirection to an address that would be refused itself."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # noqa: PLR0913
         check_scheme(newurl)
@@ -87,7 +87,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def check_scheme(url: str) -> None:
-    """ValueError for an address over which anybody on the way could change the file."""
+    """Raise ValueError for an address whose connection is not secure."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "https" or os.environ.get(ALLOW_HTTP) == "1":
         return

@@ -7,9 +7,9 @@ A source is written as
     hf://owner/repository/path/in/it@revision (revision: commit, tag or branch; main by default)
 
 Web files are cached by address in the user's cache folder, Hub files in the Hub's own cache, which
-other programs share. A cached file is used without asking the network anything, so a branch
-stays at the commit it had when it was first fetched: name a commit to be exact. A cached file that
-has not the contents it came with is removed and fetched again.
+other programs share. A cached file is used without asking the network, so a branch stays at the
+commit of its first download: name a commit to be exact. A cached file whose contents have changed
+is removed and fetched again.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""Documents that others wrote, read within limits: no pipe is waited for, no parser runs away."""
+"""Reads untrusted documents within limits: only regular files of a bounded size and depth."""
 
 import json
 import os
@@ -12,10 +12,10 @@ _DEEPEST_YAML = 50  # PyYAML takes quadratic time over nested brackets
 
 
 def check_regular(path: Path) -> os.stat_result:
-    """The state of a file with contents of its own.
+    """The state of a regular file.
 
-    Raises OSError for what is missing, and for a folder, pipe, socket or device, which would be
-    waited for or never end.
+    Raises OSError for a missing file, and for a folder, pipe, socket or device, which might block
+    or never end.
     """
     state = os.stat(path)
     if not stat.S_ISREG(state.st_mode):
@@ -26,7 +26,8 @@ def check_regular(path: Path) -> os.stat_result:
 
 
 def read_text(path: Path, largest: int, encoding: str = "utf-8") -> str:
-    """The text of a regular file. OSError, or ValueError for too many bytes or other encodings."""
+    """The text of a regular file. Raises OSError, and ValueError if it is too large or not
+    UTF-8."""
     size = check_regular(path).st_size
     if size > largest:
         raise ValueError(f"it has {size >> 20} MiB, more than {largest >> 20}")
@@ -35,7 +36,7 @@ def read_text(path: Path, largest: int, encoding: str = "utf-8") -> str:
 
 
 def parse_json(text: str, **options: Any) -> Any:
-    """`json.loads`, with ValueError for whatever is wrong, too deep a nesting included."""
+    """`json.loads`. Raises ValueError for any error, including too deep nesting."""
     try:
         return json.loads(text, **options)
     except RecursionError:
@@ -43,7 +44,7 @@ def parse_json(text: str, **options: Any) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """YAML as plain Python values; ValueError for whatever is wrong."""
+    """YAML as plain Python values. Raises ValueError for any error."""
     import yaml
 
     deepest = depth = 0
@@ -56,5 +57,5 @@ def parse_yaml(text: str) -> Any:
         return yaml.safe_load(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    except Exception as error:  # impossible dates, empty numbers: each raises its own kind
+    except Exception as error:  # PyYAML raises many kinds, as for impossible dates
         raise ValueError(str(error) or type(error).__name__) from error

@@ -1,10 +1,10 @@
-"""Files that must still be what they were when they were written.
+"""Verifies that files have not changed since they were written.
 
 The SHA-256 of a file is known from an export's manifest, from `SHA256SUMS` in its folder or in the
 folder above (the format of `sha256sum`), or from its name in the Hub's cache. Hashing takes about
-a second for a gigabyte. A file that was right is therefore stamped with its device, inode, size
-and times, and is hashed again only when one of them has changed: every write to a file changes its
-change time. `verify_all` hashes in any case.
+a second per gigabyte. So the device, inode, size and times of a verified file are noted, and it is
+hashed again only when one of them has changed: every write changes the change time. `verify_all`
+always hashes.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ SUMS = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")
 _LARGEST_SUMS = 1 << 20
 _SETTLED_NS = 2_000_000_000
-"""A file changed less than this ago can change again without another change time."""
+"""Within this time after a change a file can change again without a new change time."""
 _UNUSED_SECONDS = 60 * 24 * 3600.0
 
 
@@ -42,7 +42,7 @@ def digest_of(path: Path, like: str = "0" * 64) -> str:
 
 
 def is_intact(path: Path, digest: str, *, trust_stamp: bool = True) -> bool:
-    """Whether a file has this SHA-256 (or Git SHA-1), by its stamp or by hashing it.
+    """Whether a file has this SHA-256 (or Git SHA-1), by its noted state or by hashing it.
 
     Raises OSError for a file that cannot be read.
     """
@@ -59,9 +59,9 @@ def is_intact(path: Path, digest: str, *, trust_stamp: bool = True) -> bool:
 
 
 def recorded_digest(path: Path) -> str | None:
-    """What `SHA256SUMS` beside a file, or in the folder above, says about it; None for nothing.
+    """The SHA-256 of a file in `SHA256SUMS`, in its folder or the one above; None if not listed.
 
-    Raises ValueError for a list that is damaged itself.
+    Raises ValueError if `SHA256SUMS` is damaged.
     """
     path = Path(os.path.abspath(path))
     for folder in (path.parent, path.parent.parent):
@@ -75,7 +75,7 @@ def recorded_digest(path: Path) -> str | None:
 
 
 def damage(path: Path, *, trust_stamp: bool = True) -> str | None:
-    """What is wrong with a file that `SHA256SUMS` lists, as a sentence; None where it is whole or
+    """A sentence about what is wrong with a file listed in `SHA256SUMS`; None if it is intact or
     not listed."""
     try:
         digest = recorded_digest(path)
@@ -87,7 +87,7 @@ def damage(path: Path, *, trust_stamp: bool = True) -> str | None:
 
 
 def verify_all(folder: Path) -> list[str]:
-    """Hash every file that `SHA256SUMS` in `folder` lists: a sentence for each that is wrong."""
+    """Hash every file in `SHA256SUMS` of `folder`. Returns a sentence for each that is wrong."""
     try:
         sums = _read_sums(folder / SUMS)
     except (OSError, ValueError) as error:
@@ -100,7 +100,7 @@ def verify_all(folder: Path) -> list[str]:
 
 
 def write_sums(folder: Path, digests: Mapping[str, str]) -> None:
-    """Write `SHA256SUMS` for files of a folder; `sha256sum --check SHA256SUMS` reads it too."""
+    """Write `SHA256SUMS` for files of a folder, in the format of `sha256sum --check`."""
     lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]
     with atomic_file(folder / SUMS) as file:
         file.write("".join(lines).encode())

@@ -152,7 +152,7 @@ class _Producer:
         self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
         self._thread = threading.Thread(target=self._run, name="pocket-tts latents", daemon=True)
         self._thread.start()
-        # For streams that nobody finishes: a thread inside XLA aborts a process that ends.
+        # For streams that are never closed: a thread inside XLA aborts a process that ends.
         atexit.register(self._end)
 
     @property
@@ -178,7 +178,7 @@ class _Producer:
         self._thread.join()
         self._ended = True
 
-    def take(self) -> Job | Pause | Step | None:
+    def take(self) -> Any:
         """What comes next; None at the end of a chunk (its `report` is set then), at the end of
         everything and when stopped (it is not)."""
         self.report = None

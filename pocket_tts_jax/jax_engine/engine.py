@@ -178,7 +178,7 @@ class JaxEngine:
         """Does nothing: arrays are freed with the engine."""
 
     def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
-        """Latents of a recording at the model's rate, as `embed_voice` reads them."""
+        """Latents of a recording at the model's rate, for `voice_from_latents`."""
         with self.process:
             return self._encode(audio)
 
@@ -197,14 +197,14 @@ class JaxEngine:
         return np.concatenate(latents)[:frames]
 
     def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState:
-        """The attention cache that a recording's latents leave behind."""
+        """The voice state of a recording's latents."""
         with self.process:
             embeddings = self.functions.embed_voice(self.flow_lm_params, encoded[None])
             voice = self.voice_from_embeddings(np.asarray(embeddings)[0])
         return VoiceState(voice.k, voice.v, latents=encoded)
 
     def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
-        """The attention cache that a prefix of FlowLM's inputs leaves behind."""
+        """The voice state of a prefix of FlowLM's input embeddings."""
         with self.process:
             return self._voice_from_embeddings(embeddings)
 
@@ -238,7 +238,7 @@ class JaxEngine:
                 self.functions.step(params, fresh(capacity), latent, latent, flow_steps)
                 if capacity < full:
                     grow(fresh(capacity))
-        self._first_start.acquire(blocking=False)  # nothing is left for it to compile
+        self._first_start.acquire(blocking=False)  # `start` need not compile the decoder any more
         self._warm_decoder()
 
     def _warm_decoder(self) -> None:

@@ -163,7 +163,7 @@ def count_of(name: str, *arguments: Any) -> int:
 
 def cpu_options(threads: int, weight_cache: str) -> ctypes.c_void_p:
     """Options of a compiled model: CPU, a thread count, and the file of packed weights."""
-    # Not quite TOML: a line's value is what stands between its first and its last quote, as it is.
+    # Not TOML: the value of a line is everything between its first and its last quote, unescaped.
     text = f'num_threads = {threads}\nweight_cache_file_path = "{weight_cache}"\n'
     payload = ctypes.create_string_buffer(text.encode())
     options = pointer("LiteRtCreateOptions")

@@ -37,18 +37,15 @@ _TYPES = {
     "tokenizer.path": str,
     "cache.capacities": list,
     "constants.bos": list,
-    "alignment.heads": list,
-    "batch": list,
     "generation.max_tokens": int,
     "text.normalize": bool,
-    "voices.names": list,
 }
 _AGAIN = "Export the model again (python -m exporters.tflite) or copy the folder again."
 
 
 @dataclass(frozen=True)
 class ExportFolder:
-    """An opened export. All but the graphs has been verified; `intact` does that for them."""
+    """An opened export. All files but the graphs have been verified; `intact` verifies those."""
 
     path: Path
     manifest: dict[str, Any]
@@ -124,13 +121,13 @@ class ExportFolder:
         return sorted(files) if isinstance(files, dict) else []
 
     def intact(self, name: str) -> Path:
-        """Path of a file that has the manifest's SHA-256; CheckpointError where it has not. It is
-        hashed if it was touched since it was last right."""
+        """The path of a file with the manifest's SHA-256. Raises CheckpointError for another one.
+        The file is hashed only if it has changed since its last verification."""
         self._require(name, trust_stamp=True)
         return self.path / name
 
     def verify(self) -> None:
-        """Hash every file; CheckpointError names the first that was changed."""
+        """Hash every file. Raises CheckpointError, which names the first changed file."""
         for name in self.manifest["files"]:
             self._require(name, trust_stamp=False)
 
@@ -153,11 +150,11 @@ def is_export_folder(path: str | Path) -> bool:
 
 
 def open_folder(path: str | Path) -> ExportFolder:
-    """Read the manifest, and compare the files with it: all sizes, and the contents of what is read
-    beside the graphs.
+    """Read the manifest and compare the files with it: all sizes, and the contents of all files but
+    the graphs.
 
-    Raises CheckpointError for a missing or unreadable manifest, another format version, and a
-    file that is missing, damaged, cut short or outside the folder.
+    Raises CheckpointError for a missing or unreadable manifest, another format version, and a file
+    that is missing, damaged, incomplete or outside the folder.
     """
     path = Path(path).expanduser()
     manifest = _read_manifest(path)
@@ -200,7 +197,7 @@ def _require_none(path: Path, mistakes: list[str]) -> None:
 
 
 def _wrong_fields(manifest: dict[str, Any]) -> list[str]:
-    """What is missing from the manifest or of another type than it must be."""
+    """Entries of the manifest that are missing or have a wrong type."""
     files, fields = manifest.get("files"), dict(manifest)
     if not isinstance(files, dict):
         return ["the manifest lists no files"]

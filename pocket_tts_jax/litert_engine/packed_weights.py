@@ -36,11 +36,11 @@ _in_memory_works: set[str] = set()
 
 
 def packed_weights(model: Path, sha256: str, folder: Path | None) -> str:
-    """The path of the packed weights of a model file, built now if need be, or `IN_MEMORY`.
+    """The path of the packed weights of a model file, which are built if necessary, or `IN_MEMORY`.
 
-    `sha256` is the model file's. `folder` None never uses a file; neither do a folder that cannot
-    be written or has no room, and one in which another process is building the same file.
-    Raises GenerationError for a model that ends the process that opens it.
+    `sha256` is that of the model file. The result is `IN_MEMORY` if `folder` is None, cannot be
+    written or has no room, or if another process is building the same file. Raises GenerationError
+    for a model that ends the process that opens it.
     """
     key = _key(sha256)
     if folder is not None and "\n" not in str(folder):  # LiteRT's options are lines of text
@@ -52,7 +52,7 @@ def packed_weights(model: Path, sha256: str, folder: Path | None) -> str:
 
 
 def _find(folder: Path, key: str) -> Path | None:
-    """The file under this key whose contents are those of its name."""
+    """The intact file for this key: its contents match the hash in its name."""
     for path in folder.glob(f"{key}-*.xnnpack"):
         try:
             if is_intact(path, path.stem.removeprefix(f"{key}-")):
@@ -67,13 +67,13 @@ def _find(folder: Path, key: str) -> Path | None:
 
 
 def _build(model: Path, folder: Path, key: str) -> Path | None:
-    """Pack into a new file in `folder`; None where that is not possible now."""
+    """Pack into a new file in `folder`; None if that is not possible now."""
     from filelock import FileLock, Timeout
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{key}.lock", timeout=0):
-            for left in folder.glob(f"{key}.*.part"):  # of processes that were killed
+            for left in folder.glob(f"{key}.*.part"):  # left by processes that were killed
                 remove_if_possible(left)
             return _find(folder, key) or _pack(model, folder, key)
     except Timeout:
@@ -98,7 +98,7 @@ def _pack(model: Path, folder: Path, key: str) -> Path | None:
 
 
 def _try_in_memory(model: Path, key: str) -> None:
-    """GenerationError unless a process that opened this model lived on. Asked once a machine."""
+    """Raise GenerationError if opening this model ends a process. Tried once per machine."""
     notes = cache_folder("opened")
     note = None if notes is None else notes / key
     if key in _in_memory_works or (note is not None and note.exists()):
@@ -106,7 +106,7 @@ def _try_in_memory(model: Path, key: str) -> None:
     if trial.survives(model, IN_MEMORY) is False:
         raise GenerationError(
             f"LiteRT cannot open {model}: it ends the process that tries. Export the model again, "
-            "or raise this process's limit of memory (ulimit -v)."
+            "or raise the limits of this process (ulimit -v, ulimit -f)."
         )
     _in_memory_works.add(key)
     if note is not None:
@@ -133,11 +133,11 @@ def _note_use(path: Path) -> None:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Each update of a model or of LiteRT leaves files behind that nobody loads any more."""
+    """Remove files of earlier versions of a model or of LiteRT, which are no longer loaded."""
     for path in folder.glob("*.*"):
         try:
             age = time.time() - path.stat().st_mtime
-        except OSError:  # another process removes it at this moment
+        except OSError:  # another process has just removed it
             continue
         if age > _UNUSED_SECONDS:
             remove_if_possible(path)

@@ -1,7 +1,7 @@
-"""A first opening of a `.tflite` file in a process of its own, which may die of it.
+"""Opens a `.tflite` file for the first time in a separate process.
 
-LiteRT and XNNPACK end the process on some malformed graphs and where packed weights cannot be
-written (a full disk, a quota, a limit of file sizes). No user's process may end that way.
+LiteRT and XNNPACK end the process on some malformed graphs, and when packed weights cannot be
+written (a full disk, a quota, a limit of file sizes). That must not happen in the user's process.
 """
 
 import logging
@@ -9,23 +9,19 @@ import multiprocessing.spawn
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import IO
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 600.0
 _POLL = 0.2
-_LINES_SHOWN = 2
-_READ = 1 << 16
 _RAISED = 1  # Python's exit code after an error
 
 
 def survives(model: Path, weight_cache: str) -> bool | None:
-    """Whether another process lived on after it opened `model`, packed its weights into
-    `weight_cache` and ran every signature once. None where that process gave no answer: this
-    program has no interpreter to start, or an error was raised, which an opening here raises too.
+    """Whether a separate process could open `model`, pack its weights into `weight_cache` and run
+    every signature once. None if it gave no answer: this program has no interpreter to start, or
+    an error was raised, which opening the file here raises too.
     """
     executable = multiprocessing.spawn.get_executable()
     if not executable or getattr(sys, "frozen", False):
@@ -33,31 +29,28 @@ def survives(model: Path, weight_cache: str) -> bool | None:
         return None
     command = [os.fsdecode(executable), "-P", "-m", __name__, str(model), weight_cache]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with tempfile.TemporaryFile() as said:
-        try:
-            code = _wait(command, environment, said)
-        except OSError as error:
-            _log.info("%s is opened without a trial: %s", model, error)
-            return None
-        if code != 0:
-            said.seek(0)
-            last = said.read(_READ).decode(errors="replace").strip().splitlines()[-_LINES_SHOWN:]
-            _log.info("A trial of %s ended with %s: %s", model, code, " ".join(last))
+    try:
+        code = _wait(command, environment)
+    except OSError as error:
+        _log.info("%s is opened without a trial: %s", model, error)
+        return None
+    if code != 0:
+        _log.info("A trial of %s ended with %s", model, code)
     return None if code == _RAISED else code == 0
 
 
-def _wait(command: list[str], environment: dict[str, str], said: IO[bytes]) -> int:
+def _wait(command: list[str], environment: dict[str, str]) -> int:
     """The exit code of a process, which does not outlive an interruption here."""
     quiet = subprocess.DEVNULL
     with subprocess.Popen(
-        command, env=environment, stdin=quiet, stdout=quiet, stderr=said
+        command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet
     ) as child:
         try:
             end = time.monotonic() + _TIMEOUT
             while time.monotonic() < end:
                 try:
                     return child.wait(_POLL)
-                except subprocess.TimeoutExpired:  # a place for KeyboardInterrupt to be raised
+                except subprocess.TimeoutExpired:  # lets KeyboardInterrupt be raised in between
                     continue
         finally:
             child.kill()

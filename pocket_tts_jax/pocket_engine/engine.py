@@ -70,7 +70,7 @@ class PocketTTSEngine:
 
     Args:
         model_path: an exported folder, or a phone folder; without one, the voice in this package.
-        threads: how many threads a call computes with.
+        threads: number of threads that compute, 1 or more.
         text: reading of numbers, a lexicon, pauses; by default what the model asks for.
 
     Raises ModelLoadFailed, IoError.

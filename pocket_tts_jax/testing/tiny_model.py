@@ -19,7 +19,7 @@ TOKENIZER = Path(__file__).parent / "words.model"
 
 
 def tiny_config(flow: str = "lsd") -> Config:
-    """The published structure with every width as small as it goes, both sides of Mimi apart."""
+    """The published structure with the smallest widths; Mimi's two sides have different sizes."""
     raw = plain(load_config(packaged_config("english_2m_2026-10")))
     lm, mimi = raw["flow_lm"], raw["mimi"]
     lm["flow"] = {"dim": 16, "depth": 2, "type": flow}

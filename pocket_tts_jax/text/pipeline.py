@@ -153,7 +153,7 @@ class Cutter:
                 continue
             spoken = self.rewrite(segment)
             if len(segments) > 1 and not spoken.strip():
-                continue  # nothing was left between two pauses
+                continue  # no text between two pauses
             end = first_clause(spoken) if early else None
             early = False
             for part in [spoken] if end is None else [spoken[:end], spoken[end:]]:

@@ -28,7 +28,7 @@ class Tensor(Protocol):
     def numpy(self) -> np.ndarray: ...
 
 
-# An array alone is [samples] or [channels, samples] at the model's rate.
+# An array without a rate is [samples] or [channels, samples] at the model's rate.
 VoiceSource = str | Path | bytes | np.ndarray | tuple[np.ndarray, int] | Tensor
 _LOAD_ENGLISH = 'TTSModel.load_model("english") (on the command line --language english)'
 _LOOKS_LIKE_PATH = re.compile(r"[/\\.]")

@@ -32,7 +32,7 @@ class ModelSettings:
 
     @classmethod
     def read(cls, folder: str | Path) -> "ModelSettings":
-        """The settings of a folder; the defaults where it has no file. Raises ConfigError."""
+        """The settings of a folder; the defaults if it has no file. Raises ConfigError."""
         path = Path(folder) / FILE
         if not path.exists():
             return cls()

@@ -31,10 +31,8 @@ class PhonemeAligner:
     """Words as phonemes, found in speech."""
 
     def __init__(self) -> None:
-        try:
-            from pocketsphinx import Decoder  # pyright: ignore
-        except ImportError as error:
-            raise ImportError("Forced alignment needs: pip install pocketsphinx") from error
+        from pocketsphinx import Decoder  # pyright: ignore
+
         self._decoder = Decoder(lm=None, samprate=_RATE, loglevel="FATAL")
         self._names: dict[str, str] = {}
 
