@@ -122,6 +122,7 @@ def test_a_state_of_zeros_has_to_stay_zero() -> None:
 
 
 def test_gate_sees_a_prefill_that_forgets_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    voices = tiny_export() / "voices"  # made before anything goes wrong
     right = graph.many_queries
 
     def forgetful(q: Any, cache: Any, rows: Any, cache_bias: Any, new_bias: Any) -> Any:
@@ -133,7 +134,7 @@ def test_gate_sees_a_prefill_that_forgets_the_cache(monkeypatch: pytest.MonkeyPa
     weights = build.flow_lm_weights(tensors, source.config)
     signatures = build.make_parts(weights, tensors, source, OPTIONS)[0].signatures
     model = Model(tensors, source)
-    reference = make_reference(model, source, tiny_export() / "voices", [256, OPTIONS.max_frames])
+    reference = make_reference(model, source, voices, [256, OPTIONS.max_frames])
     found = against_model.check_flow_lm(signatures, model, reference)
     far = {name + ": " + output for name, output, value in found if value > against_model.RELATIVE}
     # The first layer's rows do not depend on any attention, nor those of an empty cache on it.
