@@ -1,8 +1,8 @@
-"""One process of an app: it opens a model and a voice, and speaks. `latency` starts and sums up
-such processes, `soak` stays in one. The result of a run is one line of JSON.
+"""One process of an app: it opens a model and a voice, and speaks. Prints one line of JSON.
 
-Until the clock runs nothing is imported that Python does not bring along: importing the package,
-NumPy and the engine is a part of every cold start.
+`latency` starts such processes and summarises them; `soak` uses the functions in one process. Only
+the standard library is imported before the clock starts: importing the package, NumPy and the
+engine is part of a cold start.
 """
 
 import argparse
@@ -24,7 +24,7 @@ STREAMING, SYNC = "streaming", "sync"
 def main() -> None:
     parser = model_parser(__doc__, TEXT)
     parser.add_argument("--first", choices=(STREAMING, SYNC), default=STREAMING)
-    parser.add_argument("--requests", type=int, default=0, help="warm ones of either kind")
+    parser.add_argument("--requests", type=int, default=0, help="warm requests of each kind")
     options = parser.parse_args()
     answer(lambda: measure(options))
 
@@ -37,7 +37,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     first = time_whole if options.first == SYNC else time_stream
     cold = first(model, voice, options.text)
     if options.requests:
-        time_stream(model, voice, options.text)  # all shapes of the text have run once
+        time_stream(model, voice, options.text)  # warms up all shapes of the text
     requests = range(options.requests)
     return {
         "load_ms": (loaded - start) * 1e3,
@@ -75,7 +75,7 @@ def _open(engine: str, folder: Path, threads: int, temperature: float | None) ->
 
 
 def time_stream(model: "TTSModel", voice: Any, text: str) -> dict[str, Any]:
-    """One streaming request. Arrivals are those of each frame, in ms after the text."""
+    """One streaming request. Arrivals are those of each frame, in ms after the request."""
     start, arrivals, samples = time.perf_counter(), [], 0
     for frame in model.generate_audio_stream(voice, text, seed=SEED):
         arrivals.append((time.perf_counter() - start) * 1e3)

@@ -1,6 +1,6 @@
-"""A measurement in a process of its own: what the child answers, and how its parent asks.
+"""Runs a measurement in a process of its own: `ask` in the parent, `answer` in the child.
 
-Nothing is imported that Python does not bring along: a child may time its imports.
+Only the standard library is imported here, because a child may time its imports.
 """
 
 import json
@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 def answer(measure: Callable[[], Any]) -> NoReturn:
     """Measure, print the result as the one line of JSON on stdout, and end the process."""
     result_file = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what an engine prints must not get between
+    os.dup2(2, 1)  # keep an engine's own output out of the result
     json.dump(measure(), result_file)
     result_file.flush()
-    os._exit(0)  # threads of an engine that is done with must not hold the process
+    os._exit(0)  # do not wait for threads of an engine
 
 
 def ask(
@@ -28,8 +28,8 @@ def ask(
     environment: Mapping[str, str] | None = None,
     limit_s: float | None = None,
 ) -> dict[str, Any]:
-    """What `python -m module arguments` answers. RuntimeError with what it printed where it, or
-    `what` it measures, failed."""
+    """The answer of `python -m module arguments`. Raises RuntimeError with its output if it fails;
+    `what` names the measurement in the message."""
     done = subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         capture_output=True,

@@ -1,13 +1,13 @@
 """Engines side by side: `python -m benchmarks.compare [--quick] [--json FILE] [--plots DIR]`.
 
-Same text, voice and weights (see `workload`). Each run is a process of its own, one at a time;
-the engines take turns, so that a slow minute of the machine hits all of them. A first, unrecorded
-round fills the caches on disk (compiled code, packed weights), as an installed program has them.
+Same text, voice and weights (see `workload`). Each run is a process of its own, one at a time. The
+engines take turns, so that a slow minute of the machine affects all of them. A first round is not
+recorded: it fills the caches on disk (compiled code, packed weights), as in normal use.
 
 Real-time factor (rtf): seconds of audio per second of wall time, higher is better. First audio:
 from text to the first samples, in a warm process. Load: model and voice, after the import. Peak
-memory: of the whole process. `threads`: what the engine's own setting is; for JAX, which has
-none, the processors it may use. pocket-tts and ours run model and decoder in two threads besides.
+memory: of the whole process. `threads`: the engine's own setting; for JAX, which has none, the
+processors it may use. pocket-tts and this package also run model and decoder in two threads.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.child import ask
-from benchmarks.engines import ENGINES, NOT_COMPARABLE, Engine, pairs
+from benchmarks.engines import ENGINES, NOT_COMPARABLE, SWIFT, Engine, pairs
 from benchmarks.machine import commit, describe_machine
 from benchmarks.ratios import LITERT, ratio_lines
 from benchmarks.table import markdown
@@ -50,6 +50,7 @@ FIELDS = (
     "audio_s",
 )
 RUN_LIMIT_S = 600
+EXPORTED = (LITERT, SWIFT)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def main() -> None:
 def choose_cases(
     wanted: Sequence[str], threads: list[int], *, full_size: bool
 ) -> tuple[list[Case], list[dict[str, str]]]:
-    """The cases that can be run here, and why the others cannot."""
+    """The cases that can be run here, and the reasons why others cannot."""
     cases, skipped = [], []
     for engine in ENGINES.values():
         reason = _reason_to_skip(engine, full_size)
@@ -110,7 +111,7 @@ def choose_cases(
         if reason:
             skipped.append({"engine": engine.name, "reason": reason})
             continue
-        # The small model's few weights do not survive rounding: float32 there.
+        # The small model has too few weights for quantisation: float32 only.
         precisions = pairs(threads, engine) if full_size else [("fp32", threads[-1])]
         cases += [Case(engine.name, precision, count) for precision, count in precisions]
         if engine.name == "pocket_tts_jax.jax":
@@ -124,19 +125,19 @@ def choose_cases(
 
 
 def with_exports(cases: list[Case], workload: Workload) -> tuple[list[Case], list[dict[str, str]]]:
-    """The cases whose exports there are or could be made, and those that the gate refused."""
+    """The cases whose exports exist now, and the exports that the gate refused."""
     refused: dict[str, dict[str, str]] = {}
-    for precision in dict.fromkeys(c.precision for c in cases if c.engine == LITERT):
+    for precision in dict.fromkeys(c.precision for c in cases if c.engine in EXPORTED):
         try:
             make_export(workload, precision)
         except ExportRefused as error:
             refused[precision] = {"engine": LITERT, "reason": str(error)}
-    kept = [c for c in cases if c.engine != LITERT or c.precision not in refused]
+    kept = [c for c in cases if c.engine not in EXPORTED or c.precision not in refused]
     return kept, list(refused.values())
 
 
 def stop_without(cases: list[Case], skipped: list[dict[str, str]]) -> None:
-    """End the program where nothing is left to measure, saying why."""
+    """End the program with the reasons if no case is left."""
     if not cases:
         reasons = "".join(f"\n- {entry['engine']}: {entry['reason']}" for entry in skipped)
         print(f"nothing can be measured here; choose other --engines:{reasons}", file=sys.stderr)
@@ -154,7 +155,7 @@ def _reason_to_skip(engine: Engine, full_size: bool) -> str:
 def measure_all(
     cases: list[Case], workload: Workload, text: str, runs: int
 ) -> dict[Case, list[dict[str, Any]]]:
-    """`runs` recorded runs of each case, in turns that start at another case each round."""
+    """`runs` recorded runs of each case. Cases take turns; each round starts at another case."""
     found: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
     for turn in range(runs + 1):
         start = turn % len(cases)
@@ -168,7 +169,7 @@ def measure_all(
 
 
 def run_once(case: Case, workload: Workload, text: str) -> dict[str, Any]:
-    """One process. RuntimeError with what it printed where it failed."""
+    """Measure one case in a process. Raises RuntimeError with its output if it fails."""
     arguments = ["--folder", workload.path, "--engine", case.engine]
     arguments += ["--precision", case.precision, "--threads", case.threads, "--batch", case.batch]
     arguments += ["--text", BATCH_TEXT if case.batch > 1 else text]
@@ -177,7 +178,7 @@ def run_once(case: Case, workload: Workload, text: str) -> dict[str, Any]:
 
 
 def summarise(cases: list[Case], runs: dict[Case, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Medians of the fields, and the runs; the frames' arrivals of the run in the middle."""
+    """Medians of the fields, all runs, and the frames' arrivals of the median run."""
     results = []
     for case in cases:
         rows = runs[case]

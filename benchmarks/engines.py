@@ -1,4 +1,4 @@
-"""The engines that are compared, behind one interface. Imports nothing heavy before it is asked.
+"""The engines that are compared, behind one interface. Heavy imports happen inside functions.
 
 An engine is opened with `open_engine`, which returns a function from a text to its audio in
 pieces, as they are made. No engine may end a text by itself (see `workload`).
@@ -19,6 +19,8 @@ NEVER_ENDS = 1e9
 """An EOS threshold that no logit reaches."""
 VOICE = "bench"
 SEED = 7
+SWIFT = "pocket_tts.swift"
+PROGRAM = Path(__file__).parents[1] / ".build" / "release" / "pocket-tts"
 Pieces = Iterator[np.ndarray]  # samples, float32
 Speak = Callable[[str], Pieces]
 
@@ -32,9 +34,12 @@ class Engine:
     install: str
     precisions: tuple[str, ...]
     full_size_only: bool = False
+    program: Path | None = None
 
     @property
     def installed(self) -> bool:
+        if self.program is not None:
+            return self.program.is_file()
         return importlib.util.find_spec(self.module) is not None
 
 
@@ -46,6 +51,13 @@ ENGINES = {
             "ai_edge_litert",
             "pip install pocket-tts-jax",
             ("int8", "mixed", "int4", "fp32"),
+        ),
+        Engine(
+            SWIFT,
+            "",
+            "build the Swift package (docs/ios.md)",
+            ("int8", "mixed", "int4", "fp32"),
+            program=PROGRAM,
         ),
         Engine("pocket_tts_jax.jax", "jax", "pip install 'pocket-tts-jax[jax]'", ("fp32",)),
         Engine(
@@ -77,7 +89,7 @@ NOT_COMPARABLE = {
 
 
 def import_engine(name: str) -> None:
-    """Import what `open_engine` needs, so that the two can be timed apart."""
+    """Import what `open_engine` needs, so that import and loading can be timed separately."""
     if name == "pocket_tts_jax.litert":
         import pocket_tts_jax.litert_engine.engine
         import pocket_tts_jax.tts_model
@@ -92,7 +104,7 @@ def import_engine(name: str) -> None:
 
 def open_engine(name: str, precision: str, threads: int, folder: Path) -> Speak:
     """Load the model and the voice of the workload in `folder`."""
-    logging.disable(logging.WARNING)  # every text runs into its limit here, on purpose
+    logging.disable(logging.WARNING)  # every text reaches its limit here, on purpose
     openers = {
         "pocket_tts_jax.litert": _open_litert,
         "pocket_tts_jax.jax": _open_jax,
@@ -103,7 +115,7 @@ def open_engine(name: str, precision: str, threads: int, folder: Path) -> Speak:
 
 
 def open_batch(folder: Path, rows: int) -> Callable[[str], list[np.ndarray]]:
-    """The JAX engine on `rows` equal texts at once; only the whole result can be had."""
+    """The JAX engine on `rows` equal texts at once; it returns the whole result."""
     from pocket_tts_jax.tts_model import TTSModel
 
     logging.disable(logging.WARNING)
@@ -145,7 +157,7 @@ def _open_reference(precision: str, threads: int, folder: Path) -> Speak:
 
     torch.set_num_threads(threads)  # of each operation; its model and decoder run in two threads
     torch.manual_seed(SEED)
-    # Where torchao is installed its int8 products are preferred, and much slower than torch's own.
+    # pocket-tts prefers torchao's int8 products if installed; they are much slower than torch's.
     sys.modules["torchao"] = None  # type: ignore[assignment]
     model = TTSModel.load_model(
         config=folder / "config.yaml", quantize=precision == "int8", eos_threshold=NEVER_ENDS

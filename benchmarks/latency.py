@@ -1,11 +1,10 @@
 """Latency of one engine as an app meets it: `python -m benchmarks.latency --model FOLDER`.
 
-Prints one JSON report. Two ways to ask for speech, synchronous (the whole result) and streaming
-(80 ms frames), each cold (the first request of a new process; `load_ms` is what comes before it:
-import and load) and warm (further requests of one process). Percentiles are over requests; those
-of gaps are over the waits between deliveries of all streaming requests, the first audio not among
-them. `stalls` counts frames that came later than a player needed them that started with the
-first, and `head_start_ms` how long it must wait to have none.
+Prints one JSON report. Requests are synchronous (the whole result) or streaming (80 ms frames), and
+cold (the first of a new process; `load_ms` is import and load before it) or warm (further requests
+of one process). Percentiles are over requests; those of gaps are over the waits between frames of
+all streaming requests, without the first audio. `stalls` counts frames that arrive too late for a
+player that starts with the first frame; `head_start_ms` is the delay with which it has none.
 """
 
 import argparse
@@ -48,7 +47,7 @@ def main() -> None:
 
 
 def start_process(options: argparse.Namespace, first: str, requests: int) -> dict[str, Any]:
-    """What `benchmarks.app` measured, whose first request was of the kind `first`."""
+    """The measurement of one `benchmarks.app` process whose first request is of kind `first`."""
     arguments = ["--first", first, "--requests", requests, "--model", options.model]
     arguments += ["--engine", options.engine, "--threads", options.threads, "--text", options.text]
     if options.voice is not None:
@@ -101,15 +100,15 @@ def percentiles(values: Sequence[float] | np.ndarray) -> dict[str, float]:
 
 
 def head_start(arrivals: Sequence[float], frame_ms: float = FRAME_MS) -> float:
-    """How long after the first frame a player must start to never wait for the next."""
+    """The delay after the first frame, in ms, with which a player never waits."""
     due = arrivals[0] + np.arange(len(arrivals)) * frame_ms
     return float(max(0.0, np.max(np.asarray(arrivals) - due)))
 
 
 def late_frames(arrivals: Sequence[float], frame_ms: float = FRAME_MS) -> int:
-    """Frames that a player that starts with the first one has to wait for.
+    """Number of frames that a player waits for if it starts with the first frame.
 
-    A wait postpones all that follows: one delay counts once.
+    A wait postpones all later frames, so that one delay counts once.
     """
     late, due = 0, arrivals[0]
     for arrival in arrivals:

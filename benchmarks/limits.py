@@ -1,7 +1,7 @@
-"""What this machine can do at most: memory and arithmetic, measured, for a number of threads.
+"""Measures the limits of this machine, memory and arithmetic, for a number of threads.
 
-`python -m benchmarks.limits --threads N` prints them. `measure_limits` starts that in a process
-of its own, because the number of threads of a matrix product is fixed at its start.
+`python -m benchmarks.limits --threads N` prints them. `measure_limits` starts that as a process,
+because the number of threads of a matrix product is fixed when a process starts.
 """
 
 import argparse
@@ -16,14 +16,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-ARRAY_BYTES = 256 << 20  # far beyond the last cache
+ARRAY_BYTES = 256 << 20  # much larger than the processor's caches
 MATRIX = 1024
 REPEATS = 7
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Best of a few: GB/s (10⁹ bytes) read, GB/s copied (read plus written), GFLOP/s float32."""
+    """Best of `REPEATS`: GB/s (10⁹ bytes) read and copied (read plus written), GFLOP/s float32."""
 
     threads: int
     read_gb_s: float

@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""Describes the machine of a measurement."""
 
 import importlib.metadata
 import os
@@ -25,7 +25,7 @@ _INTERESTING = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, memory, system, versions, and how busy the machine is just now."""
+    """Processor, memory, system, versions and load average."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -40,7 +40,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit that is measured, with "+" where the package differs from it."""
+    """The commit that is measured, with "+" if the package has uncommitted changes."""
     root = Path(__file__).parents[1]
     head = _git(root, "rev-parse", "--short", "HEAD")
     changed = _git(root, "status", "--porcelain", "--", "pocket_tts_jax", "exporters")

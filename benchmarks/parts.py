@@ -1,9 +1,10 @@
-"""Times of the parts of one engine, in a process of its own; the result is one line of JSON.
+"""Times the parts of one engine, in a process of its own; the result is one line of JSON.
 
 Medians in ms of: `prefill N` (N tokens), `step` (FlowLM with its flow head, over a cache of
-`POSITIONS`), `head` (one evaluation of the flow head: a third of a step with four less one), and
-`mimi N` (the decoder on N frames in one call). Both engines get random numbers, behind `POSITION`
-positions: from zeros come denormal numbers, which are slow.
+`POSITIONS`), `head` (one evaluation of the flow head: a third of the difference between steps with
+four evaluations and with one), and `mimi N` (the decoder on N frames in one call). Both engines get
+random numbers, with `POSITION` positions in use: zeros would lead to denormal numbers, which are
+slow.
 """
 
 import argparse
@@ -42,11 +43,11 @@ def main() -> None:
 
 
 def time_parts(a: argparse.Namespace) -> Parts:
-    """Of the engine and the folder that the options name."""
+    """Time the parts of the engine that the options name."""
     if a.engine == "jax":
         from pocket_tts_jax.jax_engine.setup import limit_threads
 
-        limit_threads(a.threads)  # before JAX makes its threads
+        limit_threads(a.threads)  # before JAX starts its threads
         found = time_jax(a.folder, a.repeats)
     else:
         found = time_litert(a.folder / "exports" / a.precision, a.threads, a.repeats)
@@ -54,7 +55,7 @@ def time_parts(a: argparse.Namespace) -> Parts:
 
 
 def median_ms(work: Callable[[], Any], repeats: int) -> float:
-    """Median time of `work` after three calls that do not count."""
+    """Median time of `work`, after three calls to warm up."""
     times = []
     for i in range(repeats + 3):
         start = time.perf_counter()
@@ -65,7 +66,7 @@ def median_ms(work: Callable[[], Any], repeats: int) -> float:
 
 
 def median_difference_ms(work: Callable[[], Any], more: Callable[[], Any], repeats: int) -> float:
-    """Median of how much longer `more` takes than `work`, the two in turns."""
+    """Median of the time of `more` less that of `work`, measured in turns."""
     return statistics.median(
         median_ms(more, 1) - median_ms(work, 1) for _ in range(max(3, repeats // 4))
     )
@@ -122,7 +123,7 @@ def time_jax(folder: Path, repeats: int) -> Parts:
     bins = engine.config.flow_lm.lookup_table.n_bins
     tokens = rng.integers(bins, size=(1, PREFILL), dtype=np.int32)
     latent, noise = rng.standard_normal((2, 1, width), np.float32)
-    latent = jax.device_put(latent)  # the engine's never leave the device
+    latent = jax.device_put(latent)  # the engine keeps latents on the device too
 
     def propose(steps: int) -> Any:
         out = functions.propose(params, state, latent, noise, flow_steps=steps)
@@ -142,7 +143,7 @@ def time_jax(folder: Path, repeats: int) -> Parts:
 
 
 def random_state(config: "Config", rng: np.random.Generator) -> "FlowLMState":
-    """FlowLM's caches of `POSITIONS` slots, full of random numbers, behind `POSITION` positions."""
+    """FlowLM's caches of `POSITIONS` slots with random numbers, `POSITION` of them in use."""
     import jax
     import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""Plots of a report: speed against memory, and when each frame could be heard."""
+"""Plots of a report: speed against memory, and the arrival of each frame."""
 
 import argparse
 import json
@@ -53,7 +53,7 @@ def speed_and_memory(report: dict[str, Any]) -> Any:
 
 
 def frame_latency(report: dict[str, Any]) -> Any:
-    """When each 80 ms frame arrived, and when it is due if playback starts with the first."""
+    """The arrival of each 80 ms frame, and its due time if playback starts with the first."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")

@@ -1,7 +1,7 @@
-"""How many bytes each part has to read and how many multiply-adds it has to do.
+"""The bytes that each part reads and its multiply-adds, counted from the checkpoint's shapes.
 
-Counted from the shapes of the checkpoint alone. A part cannot be faster than its bytes over the
-memory's speed, nor than its multiply-adds over the processor's; the larger is its floor.
+A part takes at least its bytes divided by the speed of memory, and at least its operations divided
+by the speed of arithmetic. The larger of the two is its floor.
 """
 
 import math
@@ -26,7 +26,7 @@ CONDITION = "flow_lm.flow_net.cond_embed"
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call of a part."""
+    """The cost of one call of a part."""
 
     bytes: float
     multiply_adds: float
@@ -35,15 +35,14 @@ class Cost:
         return Cost(self.bytes + other.bytes, self.multiply_adds + other.multiply_adds)
 
     def floor_ms(self, limits: Limits) -> float:
-        """The least time that this takes within `limits`, in ms."""
+        """The shortest possible time within `limits`, in ms."""
         memory = self.bytes / (limits.read_gb_s * 1e9)
         arithmetic = 2 * self.multiply_adds / (limits.matmul_gflop_s * 1e9)
         return max(memory, arithmetic) * 1e3
 
 
 def flow_lm_cost(config: Config, precision: str, tokens: int, positions: int) -> Cost:
-    """The transformer over `tokens` inputs with `positions` in the cache, and the small layers
-    around it; without the flow head."""
+    """FlowLM without its flow head, for `tokens` inputs with `positions` in the cache."""
     shapes = _matrices(config, "flow_lm.")
     inside = {n: s for n, s in shapes.items() if ".transformer." in n}
     around = [
@@ -66,12 +65,12 @@ def flow_lm_cost(config: Config, precision: str, tokens: int, positions: int) ->
 
 
 def condition_cost(config: Config) -> Cost:
-    """What tells the flow head of the text: once a step, in float32 always."""
+    """The flow head's condition: once per step, always in float32."""
     return _product(_matrices(config, CONDITION)[f"{CONDITION}.weight"], _FLOAT, 1)
 
 
 def flow_head_cost(config: Config, precision: str) -> Cost:
-    """One evaluation of the flow head. Time embeddings are constants of a model, not counted."""
+    """One evaluation of the flow head. Time embeddings are constants, so they are not counted."""
     shapes = _matrices(config, "flow_lm.flow_net.")
     width = _width(precision, "flow")
     elsewhere = ("flow_lm.flow_net.time_embed.", CONDITION)
@@ -85,7 +84,7 @@ def step_cost(config: Config, precision: str, positions: int) -> Cost:
 
 
 def mimi_cost(config: Config, precision: str, frames: int) -> Cost:
-    """Mimi's decoder for `frames` frames in one call. Its convolutions are float32 always."""
+    """Mimi's decoder for `frames` frames in one call. Its convolutions are always float32."""
     mimi, seanet = config.mimi, config.mimi.decoder
     shapes = _matrices(config, "mimi.")
     steps = frames * mimi.steps_per_frame
@@ -102,13 +101,13 @@ def mimi_cost(config: Config, precision: str, frames: int) -> Cost:
     decoder = {n: s for n, s in shapes.items() if n.startswith("mimi.decoder.")}
     for name, shape in decoder.items():
         cost += _product(shape, _FLOAT, per_layer)
-        if ".convtr." in name:  # its weights act on each input; what follows has more samples
+        if ".convtr." in name:  # its weights act on each input; later layers have more samples
             per_layer *= next(ratios)
     return cost
 
 
 def _matrices(config: Config, prefix: str) -> dict[str, Shape]:
-    """The weights of products and convolutions under a name."""
+    """The weights of products and convolutions whose names start with `prefix`."""
     return {
         name: shape
         for name, shape in parameter_shapes(config).items()

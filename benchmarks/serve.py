@@ -144,7 +144,7 @@ def _wait_until_ready(process: subprocess.Popen, address: str) -> None:
 
 
 async def _load(
-    server: str, address: str, text: str, clients: int, requests: int, format: str
+    server: str, address: str, text: str, clients: int, requests: int, format: str = "wav"
 ) -> Load:
     """So many clients, each with so many requests one after the other."""
     load = Load(server, clients, requests, format)
@@ -188,7 +188,7 @@ async def _ask(http: httpx.AsyncClient, text: str, load: Load) -> float | None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--model", type=Path, help="export that ours runs (default: the embedded voice)")
     add("--reference", help="the command pocket-tts, to compare with")

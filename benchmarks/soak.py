@@ -1,4 +1,4 @@
-"""What only shows after a while: `python -m benchmarks.soak --model FOLDER`.
+"""Checks many requests in one process: `python -m benchmarks.soak --model FOLDER`.
 
 - memory: many syntheses in one process; resident memory per request after a warm-up, as the
   slope of a straight line, and whether the last result is the first one;
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pocket_tts_jax.tts_model import TTSModel
 
 SLOPE_LIMIT_KB = 50.0
-# An allocator grows in steps: over a few dozen syntheses these, not a leak, make the slope.
+# An allocator grows in steps: over a few dozen syntheses they dominate the slope.
 ALLOCATOR_MB = 4.0
 CANCEL_AFTER = (1, 2, 5, 9)  # frames
 MOST_FRAMES_AFTER_STOP = 2
@@ -80,8 +80,8 @@ def memory(
 
 
 def parallel(speak: Callable[[int], np.ndarray], count: int, noisy: bool = True) -> dict[str, Any]:
-    """`count` seeds at once against the same seeds one by one. A model that draws no noise
-    (`noisy` False: its temperature is 0) speaks alike for all seeds."""
+    """Speak `count` seeds in parallel, and compare with the same seeds in turn. Without noise
+    (`noisy` False: temperature 0) all seeds give the same speech."""
     serial = [speak(seed) for seed in range(count)]
     with ThreadPoolExecutor(count) as pool:
         at_once = list(pool.map(speak, range(count)))
@@ -122,8 +122,8 @@ def cancel(model: "TTSModel", voice: Any, text: str, count: int) -> dict[str, An
 
 
 def resident_kb() -> float:
-    """Resident memory of this process in KB (10³ bytes); where the system tells no more, the
-    largest so far, which grows with a leak as well."""
+    """Resident memory of this process in KB (10³ bytes). On systems without that figure, the
+    largest so far, which a leak increases too."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e3

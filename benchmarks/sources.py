@@ -1,4 +1,5 @@
-"""What a workload and its exports are made by, as one hash: another one means making them again."""
+"""A hash of everything that a workload and its exports depend on; if it changes, they are
+remade."""
 
 import hashlib
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 from benchmarks.machine import versions
 
 ROOT = Path(__file__).parents[1]
-# The model's own code is traced into an export, and decides what its gate compares with.
+# The model's code is traced into an export, and is what its gate compares with.
 SOURCES = (
     *("exporters/**/*.py", "pocket_tts_jax/**/*.py", "pocket_tts_jax/configs/*.yaml"),
     *("benchmarks/workload.py", "benchmarks/tokenizer.py"),

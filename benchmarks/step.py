@@ -1,10 +1,10 @@
-"""The parts of both engines against what the machine can do: `python -m benchmarks.step`.
+"""The parts of both engines against the limits of the machine: `python -m benchmarks.step`.
 
-Times each part (see `parts`) per engine, precision and number of threads, each in a process of
-its own, measures the machine's limits in the same run (see `limits`), and prints for each part
-the bytes it reads, its multiply-adds (see `roofline`), its floor, and the share of it reached. The
-limit of arithmetic is that of float32: products of int8 may pass it on processors that have
-instructions for them (VNNI, AMX), and what a cache holds may pass that of memory.
+Times each part (see `parts`) per engine, precision and number of threads, each in a process of its
+own. Measures the machine's limits in the same run (see `limits`). Prints for each part the bytes
+that it reads, its multiply-adds (see `roofline`), its floor, and the share of the limit that it
+reaches. The arithmetic limit is that of float32: int8 products may exceed it on processors with
+instructions for them (VNNI, AMX). Data in the processor's caches may exceed the memory limit.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from pocket_tts_jax.config import Config
 
 SCHEMA = 1
 FRAME_MS = 80
-# Frames in one decoder call of an engine that is ahead: of LiteRT's decoder, and of the schedule.
+# Frames in the largest decoder call of an engine during streaming.
 AT_ONCE = {"pocket_tts_jax.litert": 4, "pocket_tts_jax.jax": 8}
 
 
@@ -87,7 +87,7 @@ def describe(
     config: Config,
     limits: Limits,
 ) -> dict[str, Any]:
-    """One row: what was measured, what it costs, and how near the machine's limit it is."""
+    """One row: the time of a part, its cost, and its share of the machine's limit."""
     cost = part_cost(part, config, precision)
     floor = cost.floor_ms(limits)
     return {
@@ -134,7 +134,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def frame_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """Real-time factors that a step and its share of a decoder call allow, one after the other."""
+    """The real-time factors of a step plus its share of a decoder call, run in sequence."""
     found: dict[tuple[str, str, int], dict[str, dict[str, Any]]] = {}
     for row in rows:
         key = (row["engine"], row["precision"], row["threads"])
@@ -167,7 +167,7 @@ def _parse() -> argparse.Namespace:
     size = "quick" if options.quick else "full"
     options.folder = options.folder or default_folder(size)
     if options.quick:
-        # The small model's few weights do not survive rounding.
+        # The small model has too few weights for quantisation.
         options.precisions, options.threads = ["fp32"], options.threads[-1:]
     options.repeats = options.repeats or (5 if options.quick else REPEATS)
     options.engines = [("litert", precision) for precision in options.precisions]

@@ -1,4 +1,4 @@
-"""A report of `benchmarks.compare` as a Markdown table, also inside a README.
+"""Writes a report of `benchmarks.compare` as a Markdown table, on request into the README.
 
 `python -m benchmarks.table FILE.json [--readme README.md]` fills the block between
 `<!-- benchmarks:start -->` and `<!-- benchmarks:end -->`.
@@ -36,7 +36,7 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 def fill(readme: str, table: str) -> str:
-    """`readme` with the table between the marks; ValueError where they are not there once."""
+    """`readme` with the table between the marks. Raises ValueError unless each is there once."""
     if (
         readme.count(START) != 1
         or readme.count(END) != 1
@@ -76,7 +76,7 @@ def _skipped(report: dict[str, Any]) -> list[str]:
 
 
 def _notes(report: dict[str, Any]) -> list[str]:
-    """What a reader has to know about a run that its figures do not say."""
+    """Remarks on a run that are recorded in its report."""
     return [line for note in report.get("notes", []) for line in ("", note)]
 
 

@@ -1,7 +1,7 @@
-"""A vocabulary of the size that a configuration asks for, without anything to download or train.
+"""Makes a vocabulary of the size in a configuration, without a download or training.
 
-Its pieces are made up, but for those that the published English vocabulary cuts the texts of the
-benchmarks into: these get as many tokens as with that one, and so as many frames.
+Most pieces are made up. It contains the pieces into which the published English vocabulary cuts the
+texts of the benchmarks, so that these have the same number of tokens, and of frames, as with it.
 """
 
 import itertools
@@ -35,8 +35,8 @@ def pieces(count: int) -> list[str]:
 
 
 def write_tokenizer(path: Path, count: int) -> None:
-    """Write a unigram vocabulary of `count` pieces, built like the published one: a text begins
-    with `<s>`, and words with their space. Pieces of the texts win, then longer ones."""
+    """Write a unigram vocabulary of `count` pieces, built like the published one: a text starts
+    with `<s>`, and a word with its space. Pieces of the texts score highest, then longer ones."""
     vocabulary = [(piece, _score(piece)) for piece in pieces(count)]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=False))
     tokenizer.add_special_tokens(list(SPECIAL))

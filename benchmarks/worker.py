@@ -1,7 +1,7 @@
-"""One measurement of one engine, in a process of its own; the result is one line of JSON.
+"""Measures one engine once, in a process of its own; the result is one line of JSON.
 
-In order: import, load (model and voice), the first audio of the process, then, warmed by the
-first 16 frames, one whole text. Peak memory is that of the whole process, from its start.
+In order: import, load (model and voice), the first audio of the process and 15 more frames to warm
+up, then one whole text. Peak memory is that of the whole process.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import engines
+from benchmarks import engines, swift_program
 from benchmarks.child import answer
 
 SAMPLE_RATE = 24_000
@@ -34,6 +34,8 @@ def main() -> None:
 
 def measure(engine: str, precision: str, threads: int, folder: Path, text: str) -> dict[str, Any]:
     """Seconds, milliseconds and MB (10⁶ bytes) of one run; see `compare` for the fields."""
+    if engine == engines.SWIFT:
+        return swift_program.measure(precision, threads, folder, text, WARM_UP_FRAMES)
     if engine == "pocket_tts_jax.jax":
         _limit_jax(threads)
     start = time.perf_counter()
@@ -56,14 +58,14 @@ def measure(engine: str, precision: str, threads: int, folder: Path, text: str) 
 
 
 def _limit_jax(threads: int) -> None:
-    """Before JAX is imported: it makes its threads when it starts."""
+    """Limit JAX's threads. Must come before JAX is imported."""
     from pocket_tts_jax.jax_engine.setup import limit_threads
 
     limit_threads(threads)
 
 
 def time_text(speak: engines.Speak, text: str) -> dict[str, Any]:
-    """One text from start to end. `arrivals_ms` is when each frame could be heard."""
+    """Time one text from start to end. `arrivals_ms` has the time of each frame."""
     arrivals: list[float] = []
     samples, cpu, start = 0, time.process_time(), time.perf_counter()
     for piece in speak(text):
@@ -82,7 +84,7 @@ def time_text(speak: engines.Speak, text: str) -> dict[str, Any]:
 
 
 def measure_batch(threads: int, folder: Path, text: str, rows: int) -> dict[str, Any]:
-    """The aggregate of `rows` texts at once; the first audio is the whole result."""
+    """Time `rows` texts at once. The first audio is the whole result."""
     _limit_jax(threads)
     start = time.perf_counter()
     engines.import_engine("pocket_tts_jax.jax")

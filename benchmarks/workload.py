@@ -1,14 +1,14 @@
-"""One model folder that every engine can run: same weights, same voice, same text.
+"""A model folder that every engine can run: same weights, same voice, same text.
 
     config.yaml  model.safetensors  tokenizer.json  voices/bench.safetensors   (ours, pocket-tts)
     ptts/{config.json, model.safetensors, tokenizer.json, voices/bench.safetensors}
     exports/PRECISION/                                                         (LiteRT)
 
-The weights are random and of published size: speed does not depend on their values. Random
-weights end a text early or late, so nobody may end it: the EOS threshold is out of reach, and
-every engine speaks until the text's limit of frames, ⌈(tokens / 3 + 2) · 12.5⌉ in all of them.
+The weights are random and of published size: speed does not depend on their values. Random weights
+would end a text anywhere, so the EOS threshold is out of reach, and every engine speaks until the
+text's limit of ⌈(tokens / 3 + 2) · 12.5⌉ frames.
 
-A folder is kept for the next run as long as it would come out the same: see `sources`.
+A folder is kept for the next run unless its sources have changed: see `sources`.
 
 `python -m benchmarks.workload --out FOLDER [--config NAME] [--precision int8 …]` makes one.
 """
@@ -38,11 +38,11 @@ from pocket_tts_jax.text.prepare import Prompt, TextRules, make_prompt, split_te
 from pocket_tts_jax.text.tokenizer import load_tokenizer
 
 FULL_SIZE = "english_2026-10"
-QUICK_SIZE = "tiny"  # no published size: a few thousand parameters, to see that all runs
+QUICK_SIZE = "tiny"  # not a published size: a few thousand parameters, to check that all works
 VOICE_FRAMES = 60  # 4.8 s of recording
 LOUDNESS = np.float32(0.2)
-# `ptts` refuses weights that it does not use. Its voices hold what the first two compute, and it
-# expects an encoder of another width.
+# `ptts` refuses weights that it does not use. Its voices already include the effect of the first
+# two, and it expects an encoder of another width.
 _UNKNOWN_TO_PTTS = (
     "flow_lm.bos_before_voice",
     "flow_lm.speaker_proj_weight",
@@ -74,16 +74,16 @@ class Workload:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For processes that run it: their caches lie in the folder."""
+        """The environment of processes that run it: their caches are in the folder."""
         return os.environ | {"XDG_CACHE_HOME": str(self.path / "cache")}
 
     @property
     def mark(self) -> Path:
-        """What the folder was made by; it is there once all the rest is."""
+        """The file with the hash of the folder's sources; it is written last."""
         return self.ptts / "done"
 
     def prompts(self, text: str) -> list[Prompt]:
-        """What our engines are fed for `text`."""
+        """The prompts of `text` for this package's engines."""
         config = self.config
         table, rules = config.flow_lm.lookup_table, TextRules.from_config(config)
         tokenizer = load_tokenizer(table.tokenizer, self.path / "tokenizer.json", table.n_bins)
@@ -95,12 +95,12 @@ class Workload:
         return sum(prompt.max_frames for prompt in self.prompts(text))
 
     def tokens(self, text: str) -> int:
-        """Tokens of `text`, the mark at its beginning included."""
+        """Tokens of `text`, including the mark at its beginning."""
         return sum(len(prompt.ids) for prompt in self.prompts(text))
 
 
 class ExportRefused(Exception):
-    """The exporter's gate found that an export differs too much from its model."""
+    """The exporter's gate refused an export: it differs too much from its model."""
 
 
 def default_folder(size: str) -> Path:
@@ -109,7 +109,7 @@ def default_folder(size: str) -> Path:
 
 
 def make_workload(folder: Path, name: str = FULL_SIZE) -> Workload:
-    """Make the folder, or take it as it is where it was made by the same."""
+    """Make the folder, or keep it if its sources have not changed."""
     workload, key = Workload(folder.resolve()), made_by(name)
     if workload.mark.is_file():
         if workload.mark.read_text(encoding="utf-8") == key:
@@ -119,7 +119,7 @@ def make_workload(folder: Path, name: str = FULL_SIZE) -> Workload:
     config = _write_config(workload, name)
     write_tokenizer(workload.path / "tokenizer.json", config.flow_lm.lookup_table.n_bins)
     from pocket_tts_jax.testing.random_checkpoint import (
-        random_tensors,  # the one place that knows a sane scale
+        random_tensors,  # with sensible scales for every tensor
     )
 
     tensors = _quiet(random_tensors(config))
@@ -131,8 +131,8 @@ def make_workload(folder: Path, name: str = FULL_SIZE) -> Workload:
 
 
 def _empty(workload: Workload) -> None:
-    """Remove what the last making left and the next one does not write over. The mark comes last:
-    where this is interrupted, it begins again."""
+    """Remove the files that the next making does not overwrite. The mark is removed last, so that
+    an interrupted removal is repeated."""
     for folder in (workload.path / "exports", workload.path / "cache"):
         if folder.exists():
             shutil.rmtree(folder)
@@ -142,7 +142,7 @@ def _empty(workload: Workload) -> None:
 def make_export(workload: Workload, precision: str) -> Path:
     """The LiteRT export of that precision, made by the exporter in a process of its own.
 
-    ExportRefused where its gate refused the weights, RuntimeError where anything else went wrong.
+    Raises ExportRefused if its gate refuses the weights, and RuntimeError for any other failure.
     """
     target = workload.export(precision)
     if not target.exists():
@@ -154,7 +154,7 @@ def make_export(workload: Workload, precision: str) -> Path:
 
 
 def _judge(precision: str, done: "subprocess.CompletedProcess[str]") -> None:
-    """Raise what an exporter that has ended says. A failed check and an error both exit with 1."""
+    """Raise the error of an exporter that failed. Failed checks and errors both exit with 1."""
     if done.returncode == 0:
         return
     errors = [line for line in done.stderr.splitlines() if line.strip()]
@@ -168,7 +168,7 @@ def _judge(precision: str, done: "subprocess.CompletedProcess[str]") -> None:
 
 
 def _quiet(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Speech is far from full scale, and exports that clip are refused; random weights are loud."""
+    """Scale the output down: random weights are loud, and the gate refuses exports that clip."""
     last = max(
         int(name.split(".")[3]) for name in tensors if name.startswith("mimi.decoder.model.")
     )
@@ -177,7 +177,7 @@ def _quiet(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _write_config(workload: Workload, name: str) -> Config:
-    """The configuration with local paths: the reference takes its weights from there."""
+    """Write the configuration with local paths, from which the reference reads its weights."""
     raw = _raw_config(name)
     raw.pop("weights_path_without_voice_cloning", None)
     raw["weights_path"] = str(workload.path / "model.safetensors")
@@ -232,7 +232,7 @@ def _write_ptts(
 
 
 def ptts_config(config: Config) -> dict[str, Any]:
-    """What `ptts` 0.4 wants to know, in its own words."""
+    """The configuration in the format of `ptts` 0.4."""
     lm, mimi = config.flow_lm.transformer, config.mimi
     seanet, attention = mimi.decoder, mimi.decoder_attention
     table = config.flow_lm.lookup_table

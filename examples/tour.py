@@ -5,8 +5,8 @@
 #
 # Streaming, the caches, `jit`, `vmap` and `scan` on the functions underneath, an export to LiteRT,
 # and both engines side by side. Runs on a CPU, without network. Where the package has its voice,
-# the first part speaks with it; the rest uses a model of a few thousand random parameters, for
-# which everything takes seconds (and which says nothing you could understand).
+# the first part speaks with it. The rest uses a model of a few thousand random parameters: it is
+# fast, and does not make words.
 
 # %%
 import sys
@@ -69,8 +69,8 @@ plt.show()
 # ## The caches
 #
 # FlowLM's state is a pytree: keys and values per layer, and the position of the next input. A
-# voice is nothing but the part of it that a recording leaves behind. `step` takes the previous
-# latent and the noise, and returns the next latent and the logit of "speech ends here".
+# voice is the part of it that a recording fills. `step` takes the previous latent and the noise,
+# and returns the next latent and the logit of "speech ends here".
 
 # %%
 tiny = TTSModel.load_model(model=tiny_folder)
@@ -144,7 +144,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The gradient goes through too: how much each part of the noise moves the end of speech.
+# So are gradients: here, the effect of each frame's noise on the end of speech.
 
 # %%
 slope = jax.jit(jax.grad(lambda n: speak(n)[1][-1]))(noise)
@@ -155,7 +155,7 @@ print(np.abs(np.asarray(slope)).sum(axis=(1, 2)).round(5))
 # %% [markdown]
 # ## From latents to samples
 #
-# The decoder is a step function as well. One frame a call or eight: the samples are the same.
+# The decoder is a step function too. One frame per call or all at once: the samples are the same.
 
 # %%
 from pocket_tts_jax.model import mimi
@@ -179,7 +179,7 @@ assert difference < 1e-4
 # ## An export, and both engines
 #
 # The exporter turns the same step functions into `.tflite` files and compares them with JAX before
-# the folder appears. The LiteRT engine needs NumPy and LiteRT, nothing else.
+# the folder appears. The LiteRT engine needs NumPy and LiteRT alone.
 
 # %%
 from exporters.build import Options
@@ -215,5 +215,5 @@ right.legend()
 plt.show()
 
 # %% [markdown]
-# How fast full-size models are, next to other programs, is measured by `python -m
-# benchmarks.compare`, the parts and the limits of the machine by `python -m benchmarks.step`.
+# `python -m benchmarks.compare` measures full-size models beside other programs, and `python -m
+# benchmarks.step` the parts of a step against the limits of the machine.

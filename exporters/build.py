@@ -1,4 +1,4 @@
-"""One export, from a model to the files of a folder."""
+"""Makes one export: from a model to the files of a folder."""
 
 import dataclasses
 import logging
@@ -45,7 +45,7 @@ FLOW_LM, DECODER, ENCODER = "flow_lm.tflite", "mimi_decoder.tflite", "mimi_encod
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """The options of the command line."""
 
     precision: str = "int8"
     max_frames: int = MAX_FRAMES
@@ -71,7 +71,7 @@ class Options:
 
 
 class Export:
-    """Fills an empty folder, and says what it measured there."""
+    """Fills an empty folder with an export, and checks it."""
 
     def __init__(self, model: str | None, options: Options, folder: Path) -> None:
         self.options, self.folder = options, folder
@@ -139,7 +139,7 @@ class Export:
         return voice
 
     def _record(self) -> None:
-        """Test vectors come from the finished files; the manifest then lists them too."""
+        """Record test vectors from the finished files, and add them to the manifest."""
         refresh_files(self.folder)
         engine = LiteRTEngine(self.folder, threads=1)
         write_vectors(engine)

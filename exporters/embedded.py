@@ -1,8 +1,8 @@
-"""Make the export of the voice in this package again, beside its weights:
+"""Makes the export of the voice in this package, beside its weights:
 
     python -m exporters.embedded
 
-What a port needs to check itself (vectors, the report) and the documents stay out of the package.
+Test vectors, the report and the documents are left out of the package.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from exporters.build import Options
 from exporters.tflite import export
+from pocket_tts_jax.files.verify import sums_of, write_sums
 from pocket_tts_jax.litert_engine.export_cache import PRECISION
 from pocket_tts_jax.litert_engine.folder import MANIFEST
 from pocket_tts_jax.weights.source import EMBEDDED
@@ -41,6 +42,7 @@ def put_beside_weights(made: Path, folder: Path) -> None:
         shutil.copyfile(made / name, folder / name)
     text = json.dumps(manifest, indent=1) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
+    write_sums(folder, sums_of(folder))
 
 
 def _is_shipped(name: str) -> bool:

@@ -1,9 +1,8 @@
-"""`manifest.json`: what an exported folder holds, for apps and for the LiteRT engine.
+"""Writes `manifest.json`, which describes an exported folder to apps and the LiteRT engine.
 
 `docs/contract.md` describes every field.
 """
 
-import hashlib
 import importlib.metadata
 import json
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any
 from exporters.graph.fold import Tree, flow_steps
 from exporters.graph.signature import Signature, Tensor
 from exporters.graph.signatures import capacities
+from pocket_tts_jax.files.verify import SUMS, digest_of, write_sums
 from pocket_tts_jax.generation.ending import FADE_IN_SECONDS, FRAMES_BEFORE_EOS
 from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.litert_engine.folder import FORMAT, FORMAT_VERSION, MANIFEST
@@ -40,7 +40,7 @@ def write_manifest(
     weights: Tree,
     signatures: dict[str, list[Signature]],
 ) -> None:
-    """Describe every file in `folder`. The constants are what a caller needs beside the graphs."""
+    """Describe every file in `folder`, and the constants that a caller needs besides the graphs."""
     start = weights["voice_start"]
     manifest = {
         "format": FORMAT,
@@ -73,7 +73,13 @@ def write_manifest(
         "converter": {"route": route} | {n: importlib.metadata.version(n) for n in CONVERTERS},
         "files": describe_files(folder),
     }
+    _write(folder, manifest)
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> None:
+    """The manifest, whose own checksum is in `SHA256SUMS`."""
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_sums(folder, {MANIFEST: digest_of(folder / MANIFEST)})
 
 
 def _voices(folder: Path, source: ModelSource) -> dict[str, Any]:
@@ -83,7 +89,7 @@ def _voices(folder: Path, source: ModelSource) -> dict[str, Any]:
 
 
 def _text(source: ModelSource) -> dict[str, Any]:
-    """The vocabulary, and how the model wants its text."""
+    """The vocabulary, and the model's rules for its text."""
     size, kind = source.config.flow_lm.lookup_table.n_bins, source.tokenizer_kind
     tokenizer = load_tokenizer(kind, source.tokenizer, size)
     rules = asdict(TextRules.from_config(source.config))
@@ -91,7 +97,7 @@ def _text(source: ModelSource) -> dict[str, Any]:
     return {
         "tokenizer": {"kind": kind, "path": f"tokenizer{source.tokenizer.suffix}", "size": size},
         "text": rules
-        # A model that wants words for numbers has no characters for the rest either.
+        # A model that needs numbers as words has tokens for ASCII letters only.
         | {"normalize": normalize, "ascii_only": normalize}
         | {"own_letters": has_own_letters(tokenizer)},
     }
@@ -140,14 +146,12 @@ def _cache(source: ModelSource, capacity: int) -> dict[str, Any]:
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of every file but the manifest."""
+    """Size and SHA-256 of every file but the manifest and its checksum."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name != MANIFEST:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found[name] = {"size": path.stat().st_size, "sha256": digest}
+        if path.is_file() and name not in (MANIFEST, SUMS):
+            found[name] = {"size": path.stat().st_size, "sha256": digest_of(path)}
     return found
 
 
@@ -156,7 +160,7 @@ def refresh_files(folder: Path) -> None:
     path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8"))
     manifest["files"] = describe_files(folder)
-    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    _write(folder, manifest)
 
 
 def describe_signature(signature: Signature) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Export the same functions as StableHLO: `python -m exporters.stablehlo --model M --out DIR`.
 
-Each file is a `jax.export` artefact of one signature, weights included; it runs in a process that
-has JAX and none of this package:
+Each file is a `jax.export` artefact of one signature, including its weights. It needs JAX to run,
+but not this package:
 
     from jax import export
     step = export.deserialize(open("flow_lm/decode_1_c256.stablehlo", "rb").read())
@@ -51,7 +51,7 @@ def main(
 
 
 def export(model: str | None, out: Path, options: Options) -> None:
-    """Make the folder `out`, or raise and leave nothing."""
+    """Make the folder `out`. After an error there is no folder."""
     if out.exists():
         raise ConfigError(f"{out} exists. Choose another folder, or remove it first.")
     source = open_model(model, options.with_encoder)
@@ -75,7 +75,7 @@ def export(model: str | None, out: Path, options: Options) -> None:
 
 
 def _write(signature: Signature, path: Path) -> None:
-    """Serialise one signature, read it back, and compare what both compute."""
+    """Serialise one signature, read it back, and compare the results of both."""
     exported = jax_export.export(jax.jit(signature.bound(), keep_unused=True))
     path.write_bytes(exported(*signature.example()).serialize())
     loaded = jax_export.deserialize(bytearray(path.read_bytes()))

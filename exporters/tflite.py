@@ -1,6 +1,6 @@
 """Export a model to LiteRT: `python -m exporters.tflite --model FOLDER --out DIR`.
 
-The folder appears only when everything in it has been compared with JAX; `--check DIR` looks at a
+The folder appears only after everything in it has been compared with JAX. `--check DIR` checks a
 folder again.
 """
 
@@ -78,7 +78,7 @@ def _refuse_options_of_an_export(context: typer.Context) -> None:
 
 
 def export(model: str | None, out: Path, options: Options) -> list[Any]:
-    """Make the folder `out`; returns the checks that failed, in which case there is no folder."""
+    """Make the folder `out`. Returns the checks that failed; with any, there is no folder."""
     if out.exists():
         raise ConfigError(f"{out} exists. Choose another folder, or remove it first.")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Pocket TTS in JAX/Flax: streaming text to speech on a CPU, with voice cloning.
 
-Nothing is imported before it is used: importing this package costs nothing.
+Names are imported when they are first used, so importing this package takes no time.
 """
 
 import importlib

@@ -1,13 +1,13 @@
 """The YAML configuration of a model, as frozen dataclasses.
 
-The fields are those of the published files (27 of them ship in `configs/`), read strictly: every
-unknown, missing or mistyped key is named in one `ConfigError`. Widths that the model derives
-(head sizes, frame sizes, key/value widths) are properties here, so that no other file repeats
-the arithmetic.
+The fields are those of the published files (27 of them are in `configs/`). They are read strictly:
+one `ConfigError` names every unknown, missing and mistyped key. Derived widths (heads, frames,
+keys and values) are properties here, so that no other file repeats the arithmetic.
 """
 
 import dataclasses
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -15,20 +15,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import ConfigError, ConfigNotFound
+from pocket_tts_jax.files.read import LARGEST_YAML, parse_yaml, read_text
+from pocket_tts_jax.files.verify import damage
 
 CONFIGS = Path(__file__).parent / "configs"
 TIME_FREQUENCIES = 256  # width of a time embedding in the flow head
 MAX_TOKENS = 50  # longest chunk of text that Kyutai's models read well
+
+# Beyond any model, and small enough that every product of them can be computed at once.
+_LARGEST = 1 << 20
+_LARGEST_COUNTS = {
+    "num_layers": 1024,
+    "depth": 1024,
+    "n_residual_layers": 64,
+    "model_recommended_frames_after_eos": 1024,
+}
+_SMALLEST = 1e-9  # rate, size or scale
+_MOST_RATIOS = 16
+_LONGEST_FRAME = 1 << 16  # samples
+_WIDEST_SLOT = 1 << 18  # numbers in one slot of the attention cache
+_MISTAKES_SHOWN = 20
 
 FlowType = Literal["lsd", "flow_matching", "drifting", "pointwise"]
 
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """The head that turns noise into a latent. `type` decides how many times condition it."""
+    """The head that turns noise into a latent. `type` sets the number of its time inputs."""
 
     dim: int
     depth: int
@@ -87,7 +101,7 @@ class SEANetConfig:
 
     @property
     def hop_length(self) -> int:
-        """Samples per step of the SEANet's inner side."""
+        """Samples per step of the SEANet's inner rate."""
         return math.prod(self.ratios)
 
 
@@ -182,6 +196,8 @@ def _contradictions(config: Config) -> list[str]:
     checks = {
         "flow_lm.transformer: num_heads must divide attn_dim": attn_dim % lm.num_heads == 0,
         "flow_lm.transformer: num_kv_heads must divide num_heads": lm.num_heads % kv_heads == 0,
+        f"flow_lm.transformer: layers and heads must not need more than {_WIDEST_SLOT} numbers a "
+        "slot": lm.num_layers * 2 * attn_dim // lm.num_heads * kv_heads <= _WIDEST_SLOT,
         "flow_lm.lookup_table.dim must equal flow_lm.transformer.d_model": (
             config.flow_lm.lookup_table.dim == lm.d_model
         ),
@@ -190,7 +206,8 @@ def _contradictions(config: Config) -> list[str]:
         ),
         "mimi.channels must be 1": mimi.channels == 1,
         "mimi.frame_rate must divide the rate of the SEANet": (
-            mimi.sample_rate % mimi.seanet.hop_length == 0
+            mimi.seanet.hop_length <= mimi.frame_size <= _LONGEST_FRAME
+            and mimi.sample_rate % mimi.seanet.hop_length == 0
             and mimi.frame_size % mimi.seanet.hop_length == 0
         ),
         "mimi.decoder_seanet must have the hop length of mimi.seanet": (
@@ -212,11 +229,11 @@ def available_configs() -> list[str]:
 
 
 def packaged_config(name: str) -> Path:
-    """Path of the packaged configuration `name`; ConfigError lists the names there are."""
+    """Path of the packaged configuration `name`. Raises ConfigError, which lists the names."""
     path = CONFIGS / f"{name}.yaml"
     if name not in available_configs():
         known = ", ".join(available_configs())
-        raise ConfigError(f"There is no model called {name!r}. Choose one of: {known}.")
+        raise ConfigNotFound(f"There is no model called {name!r}. Choose one of: {known}.")
     return path
 
 
@@ -224,11 +241,14 @@ def load_config(path: str | Path) -> Config:
     """Read one YAML file. Raises ConfigError with every unknown, missing and mistyped key."""
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(read_text(path, LARGEST_YAML))
+        reason = damage(path)
     except FileNotFoundError:
-        raise ConfigError(f"There is no configuration file at {path}.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigNotFound(f"There is no configuration file at {path}.") from None
+    except (OSError, ValueError) as error:
         raise ConfigError(f"The configuration file {path} cannot be read: {error}") from error
+    if reason is not None:
+        raise ConfigError(f"{reason} If you changed it on purpose, remove its line from there.")
     try:
         return parse_config(raw)
     except ConfigError as error:
@@ -236,23 +256,25 @@ def load_config(path: str | Path) -> Config:
 
 
 def parse_config(raw: Any) -> Config:
-    """Build a `Config` from the mapping that a YAML file holds."""
+    """Build a `Config` from the mapping in a YAML file. Raises ConfigError as `load_config`."""
     mistakes: list[str] = []
     config = _build(Config, raw, "", mistakes)
     if mistakes:
-        raise ConfigError("; ".join(mistakes))
+        more = len(mistakes) - _MISTAKES_SHOWN
+        shown = mistakes[:_MISTAKES_SHOWN] + ([f"{more} more mistakes"] if more > 0 else [])
+        raise ConfigError("; ".join(shown))
     return config
 
 
 def _build(cls: type, raw: Any, where: str, mistakes: list[str]) -> Any:
-    """One dataclass from one mapping; what is wrong goes into `mistakes`."""
+    """Build one dataclass from one mapping; append what is wrong to `mistakes`."""
     if not isinstance(raw, Mapping):
         mistakes.append(f"{where or 'the file'}: expected a mapping, got {type(raw).__name__}")
         return None
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     prefix = f"{where}." if where else ""
-    mistakes += [f"unknown key {prefix}{key}" for key in raw if key not in fields]
+    mistakes += [f"unknown key {prefix}{_name(key)}" for key in raw if key not in fields]
     values = {}
     for name, spec in fields.items():
         if name in raw:
@@ -263,7 +285,7 @@ def _build(cls: type, raw: Any, where: str, mistakes: list[str]) -> Any:
 
 
 def _convert(hint: Any, value: Any, where: str, mistakes: list[str]) -> Any:
-    """`value` as the type that `hint` asks for: nothing is coerced but int to float."""
+    """`value` as the type of `hint`. Only int is converted, to float."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         if value is None:
@@ -272,25 +294,46 @@ def _convert(hint: Any, value: Any, where: str, mistakes: list[str]) -> Any:
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value, where, mistakes)
-    if origin is tuple and isinstance(value, list):
+    if origin is tuple and isinstance(value, list) and 0 < len(value) <= _MOST_RATIOS:
         return tuple(_convert(arguments[0], v, where, mistakes) for v in value)
     if origin is Literal:
         if value not in arguments:
             expected = ", ".join(map(repr, arguments))
-            mistakes.append(f"{where}: expected one of {expected}, got {value!r}")
+            mistakes.append(f"{where}: expected one of {expected}, got {_short(value)}")
         return value
     if origin is Mapping:
         if not isinstance(value, Mapping) or not all(
             isinstance(k, str) and isinstance(v, str) for k, v in value.items()
         ):
-            mistakes.append(f"{where}: expected a mapping of text to text, got {value!r}")
+            mistakes.append(f"{where}: expected a mapping of text to text, got {_short(value)}")
             return {}
         return dict(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and type(value) is int and abs(value) <= _LARGEST:
         value = float(value)
     if not isinstance(hint, type) or type(value) is not hint:
         name = getattr(hint, "__name__", str(hint))
-        mistakes.append(f"{where}: expected {name}, got {value!r}")
-    elif hint in (int, float) and "." in where and not value > 0:  # sizes, rates and counts
-        mistakes.append(f"{where}: expected a number above 0, got {value!r}")
+        mistakes.append(f"{where}: expected {name}, got {_short(value)}")
+    elif isinstance(value, int | float) and hint in (int, float):
+        _check_range(value, where, mistakes)
     return value
+
+
+def _short(value: object) -> str:
+    """`value` in a few characters, whatever it is."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
+def _name(key: object) -> str:
+    return _short(key)[1:-1] if isinstance(key, str) else _short(key)
+
+
+def _check_range(value: int | float, where: str, mistakes: list[str]) -> None:
+    """Sizes, rates and counts (all but the defaults of generation) are above 0."""
+    largest = _LARGEST_COUNTS.get(where.rpartition(".")[2], _LARGEST)
+    if "." in where and not value > _SMALLEST:
+        mistakes.append(f"{where}: expected a number above 0, got {_short(value)}")
+    elif not abs(value) <= largest:  # NaN too
+        mistakes.append(f"{where}: expected at most {largest}, got {_short(value)}")

@@ -1,4 +1,4 @@
-"""The errors a user of pocket_tts_jax can meet. Each message says what to do next."""
+"""The errors that pocket_tts_jax raises. Each message says what to do next."""
 
 
 class TTSError(Exception):
@@ -6,15 +6,15 @@ class TTSError(Exception):
 
 
 class ConfigError(TTSError, ValueError):
-    """A configuration is unknown, incomplete, or contradicts itself or the caller's arguments."""
+    """A configuration or an option is unknown, incomplete or contradictory."""
 
 
 class CheckpointError(TTSError, ValueError):
-    """A weight file is damaged, or does not hold the tensors its configuration asks for."""
+    """A weight file is damaged, or its tensors do not match the configuration."""
 
 
 class TextError(TTSError, ValueError):
-    """There is nothing to speak in a text, or a text mark cannot be understood."""
+    """A text has nothing to speak, or a mark in it cannot be understood."""
 
 
 class VoiceError(TTSError, ValueError):
@@ -35,3 +35,23 @@ class DownloadError(TTSError, OSError):
 
 class GenerationError(TTSError, RuntimeError):
     """Speech could not be generated from valid input."""
+
+
+class ConfigNotFound(ConfigError, FileNotFoundError):
+    """There is no model, configuration or lexicon of that name or at that path."""
+
+
+class CheckpointNotFound(CheckpointError, FileNotFoundError):
+    """There is no weight file, tokenizer or export at that path."""
+
+
+class VoiceNotFound(VoiceError, FileNotFoundError):
+    """There is no voice file at that path."""
+
+
+class AudioNotFound(AudioError, FileNotFoundError):
+    """There is no recording at that path."""
+
+
+class SourceNotFound(DownloadError, FileNotFoundError):
+    """There is no file at that path or address."""

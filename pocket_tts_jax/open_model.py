@@ -1,7 +1,7 @@
-"""From whatever names a model to an engine that has it in memory.
+"""Opens a model by its name, folder or address, with the engine that runs it.
 
-Nothing named is the voice in this package. A model is spoken with LiteRT where it is an export or
-was exported before (`pocket-tts-jax export`), and otherwise with JAX.
+Without a name it is the voice in this package. A model runs on LiteRT if it is an export or was
+exported before (`pocket-tts-jax export`), and on JAX otherwise.
 """
 
 import dataclasses
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 Notice = Callable[[str], None]
-DEFAULT_THREADS = 2  # of LiteRT
+DEFAULT_THREADS = 2  # with LiteRT
 UNQUANTISED = ("fp32", "fp16")
 ENGINES = ("auto", "jax", "litert")  # auto: litert where there is an export, else jax
 
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A model in memory, and where it came from."""
+    """A model in memory, and its source."""
 
     source: ModelSource
     engine: "Engine"
@@ -51,13 +51,13 @@ class OpenModel:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What names a model, and how it is run. At most one of `language`, `config` and `model`.
+    """Which model to open, and how to run it. At most one of `language`, `config` and `model`.
 
     language: name of a published model. config: path or address of a YAML file. model: a folder
     of a model or of an export, the weight file in it, or the `hf://` address of an export.
-    checkpoint: weights to use instead of those that `config` or `language` names. threads: None
-    is all processors with JAX, and 2 with LiteRT. quantize: insist on int8 or less.
-    compilation_cache: keep compiled code or packed weights in the user's cache folder.
+    checkpoint: weights to use instead of those that `config` or `language` names; alone, of
+    "english". threads: None is all processors with JAX, and 2 with LiteRT. quantize: insist on int8
+    or less. compilation_cache: keep compiled code or packed weights in the user's cache folder.
     """
 
     language: str | None = None
@@ -84,13 +84,15 @@ class ModelOptions:
                 "The JAX engine computes in float32, because int8 products are slower than "
                 "float32 ones on a CPU there. Leave --engine jax out: the LiteRT engine has int8."
             )
+        if self.checkpoint is not None and not (self.language or self.config or self.model):
+            object.__setattr__(self, "language", "english")  # the reference's default
         if self.model is not None and not _is_address(self.model):
-            # A shell leaves the ~ of --model=~/export as it is.
+            # A shell does not expand the ~ of --model=~/export.
             object.__setattr__(self, "model", Path(self.model).expanduser())
 
     @property
     def exported(self) -> ExportedModel | None:
-        """What `pocket-tts-jax export` makes of this model, where it can."""
+        """The export of this model by `pocket-tts-jax export`; None if it cannot be exported."""
         if self.config is not None or self.checkpoint is not None:
             return None
         if self.language is not None:
@@ -101,10 +103,10 @@ class ModelOptions:
 
 
 def open_model(options: ModelOptions, on_notice: Notice = _log.warning) -> OpenModel:
-    """Load a model. `on_notice` gets lines for the user: what is fetched, made or assumed.
+    """Load a model. `on_notice` gets lines for the user about downloads, exports and assumptions.
 
-    Raises ConfigError for options that do not go together or cannot be honoured,
-    CheckpointError for damaged files, and DownloadError; each says what to do.
+    Raises ConfigError for options that contradict each other or cannot be met, CheckpointError for
+    damaged files, and DownloadError; each says what to do.
     """
     if options.engine == "jax":
         return _open_jax(options, on_notice)
@@ -127,7 +129,7 @@ def open_model(options: ModelOptions, on_notice: Notice = _log.warning) -> OpenM
 
 
 def _find_export(options: ModelOptions, on_notice: Notice) -> Path | None:
-    """The folder of this model's export, fetched or (for `quantize`) made if need be."""
+    """The folder of this model's export; it is fetched or (for `quantize`) made if necessary."""
     model = options.model
     if isinstance(model, str):
         return _fetch_export(model, options.offline, on_notice)
@@ -223,7 +225,7 @@ def _source(options: ModelOptions, on_notice: Notice) -> ModelSource:
 
 
 def _fetch_export(address: str, offline: bool, on_notice: Notice) -> Path:
-    """Every file of an export on the Hub, verified against its manifest."""
+    """Fetch every file of an export on the Hub, and verify them against the manifest."""
     location, at, revision = address.partition("@")
 
     def fetch(name: str) -> Path:
@@ -250,7 +252,7 @@ def _is_address(model: str | Path) -> bool:
 
 
 def _no_export(options: ModelOptions) -> str:
-    """What to do about a model that has no export on this machine."""
+    """The error for a model without an export on this machine."""
     exported = options.exported
     if exported is None:
         return (

@@ -1,7 +1,7 @@
-"""`TTSModel`: a model that speaks, over whichever engine computes.
+"""`TTSModel`: a model that speaks, with the JAX or the LiteRT engine.
 
-Names and arguments are those of the reference's Python interface. NumPy arrays take the place of
-tensors, and a `VoiceState` that of the state dictionary. Generation never changes a voice.
+Names and arguments are those of the reference's Python interface. Audio is NumPy arrays instead of
+tensors, and a voice is a `VoiceState` instead of a dictionary. Generation never changes a voice.
 """
 
 import logging
@@ -23,6 +23,7 @@ from typing import overload
 import numpy as np
 
 from pocket_tts_jax.alignment.spoken import SpokenWord
+from pocket_tts_jax.audio.tags import Tags
 from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.generation.batch import Request, speak_requests
 from pocket_tts_jax.generation.engine import Audio, Engine
@@ -95,24 +96,26 @@ class TTSModel:
         compilation_cache: bool = True,
         on_notice: Callable[[str], None] = _log.warning,
     ) -> "TTSModel":
-        """Load a model; without `language`, `config` or `model` the voice in this package.
+        """Load a model: without `language`, `config` or `model`, the voice in this package.
 
         language: name of a published model ("english", "french_24l"), fetched from the Hub once.
         config: path, `https://` or `hf://` address of a YAML file.
         temp, sampler_decode_steps, noise_clamp, eos_threshold: see `TTSModel`.
-        quantize: insist on a model in int8 or less, which is exported now if it was not before.
-        checkpoint: weights to use instead of those that `config` or `language` names.
+        quantize: require a model in int8 or less; it is exported now if there is no export yet.
+        checkpoint: weights to use instead of those that `config` or `language` names, or of those
+            of "english".
         model: a folder of a model or of an export, the weight file in it, or the `hf://` address
             of an export.
         engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
         device: only "cpu".
-        threads: how many threads compute; None is 2 with LiteRT and all processors with JAX.
+        threads: number of threads that compute; None is 2 with LiteRT, all processors with JAX.
         offline: never use the network.
         compilation_cache: keep compiled code or packed weights in the user's cache folder, for
             the next process.
-        on_notice: gets lines for the user, such as what is fetched.
+        on_notice: called with lines for the user, such as the file that is fetched.
 
-        Raises ConfigError, CheckpointError or DownloadError, each saying what to do.
+        Raises ConfigError, CheckpointError or DownloadError, each saying what to do. The error for
+        a missing file is also a FileNotFoundError.
         """
         if lsd_decode_steps is not None:
             warnings.warn(
@@ -148,6 +151,17 @@ class TTSModel:
         """Platform that computes: "cpu"."""
         return "cpu"
 
+    def to(self, device: object) -> "TTSModel":
+        """Returns the model, for code written for PyTorch. Raises ConfigError for another device
+        than "cpu"."""
+        if str(device) != "cpu":
+            raise ConfigError(f"This model computes on the CPU: leave .to({str(device)!r}) out.")
+        return self
+
+    def eval(self) -> "TTSModel":
+        """Returns the model, for code written for PyTorch. It has no effect."""
+        return self
+
     @property
     def sample_rate(self) -> int:
         """Samples per second of all audio in and out of the model (24,000)."""
@@ -164,11 +178,11 @@ class TTSModel:
         return self.source.has_voice_cloning
 
     def voice_names(self) -> list[str]:
-        """Names that `get_state_for_audio_prompt` knows without a path."""
+        """Names of voices for `get_state_for_audio_prompt`."""
         return self._voices.names()
 
     def default_voice(self) -> str:
-        """The voice of this model where the user chose none."""
+        """The name of this model's default voice. Raises VoiceError if it has no voice."""
         return self._voices.default()
 
     def get_state_for_audio_prompt(
@@ -182,16 +196,28 @@ class TTSModel:
 
         `audio_conditioning` is the name of a voice (of the model, or one of Kyutai's), a voice
         file (`.safetensors`), a recording (path, `https://`, `hf://`, bytes, or an array with its
-        rate, or [channels, samples] at the model's rate). `truncate` keeps the first 30 s of a
-        recording. What was encoded is kept on disk by content; pass
-        `PromptCache(folder, enabled=False)` for not.
+        rate, or an array or `torch.Tensor` [channels, samples] at the model's rate). `truncate`
+        keeps the first 30 s of a recording. Encoded recordings are kept on disk;
+        `PromptCache(enabled=False)` as `cache` disables that.
 
-        Raises VoiceError; VoiceCloningUnavailable for a recording where the model has no encoder.
+        Raises VoiceError, and VoiceCloningUnavailable for a recording if the model has no encoder.
+        The error for a missing file is also a FileNotFoundError.
         """
         return self._voices.load(audio_conditioning, truncate=truncate, cache=cache)
 
+    def tags(self, voice: str) -> Tags:
+        """Tags for a file of this model's speech, for `write_audio`. `voice` is the user's name of
+        the voice; of a path, only the name of the file is kept."""
+        return Tags(
+            model=self.source.name,
+            voice=Path(voice).name,
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            fingerprint=self.engine.transformer_fingerprint,
+        )
+
     def check_voice(self, voice: VoiceState) -> None:
-        """VoiceError for a voice that was made for another model."""
+        """Raise VoiceError for a voice that was made for another model."""
         self._voices.check(voice)
 
     def prompts(
@@ -203,9 +229,8 @@ class TTSModel:
         *,
         words: bool = False,
     ) -> Iterator[Item]:
-        """The chunks that the model is fed for `text`, each with its tokens and limits (and with
-        `words` the words of `text` that it says), and the pauses between them. Of a text in
-        pieces, each as soon as it is complete."""
+        """The chunks of `text`, each with its tokens and limits (and with `words` its words), and
+        the pauses between them. For a text in pieces, each as soon as it is complete."""
         if isinstance(text, str):
             return iter_prompts(
                 *(text, self.tokenizer, self.source, options, max_tokens, first_chunk), words=words
@@ -216,9 +241,8 @@ class TTSModel:
         return iter_pieces(text, cutter, words=words)
 
     def sampling(self, seed: int | None = None, frames_after_eos: int | None = None) -> Sampling:
-        """The model's sampling options for one generation; `seed` None draws one."""
-        if frames_after_eos is None:
-            frames_after_eos = self.config.model_recommended_frames_after_eos
+        """The model's sampling options for one generation. `seed` None draws one;
+        `frames_after_eos` None takes each prompt's own."""
         return Sampling(
             seed=secrets.randbits(63) if seed is None else seed,
             temperature=self.temp,
@@ -229,7 +253,7 @@ class TTSModel:
         )
 
     def warmup(self) -> None:
-        """Make ready all that generation runs, so that no request waits for it."""
+        """Compile or load all that generation needs, so that no request waits for it."""
         self.engine.warmup(self.sampler_decode_steps, self.source.settings.max_tokens)
 
     def generate_audio(
@@ -243,8 +267,10 @@ class TTSModel:
         seed: int | None = None,
         text: TextOptions | None = None,
     ) -> Audio:
-        """Speak a text: all samples at once, [samples] float32. Same arguments, and the same
-        samples for a seed, as `generate_audio_stream`."""
+        """Speak a text. Returns all samples, [samples] float32 in [-1, 1].
+
+        Arguments, errors and the samples for a seed are those of `generate_audio_stream`.
+        """
         frames = self.generate_audio_stream(
             *(model_state, text_to_generate, max_tokens, frames_after_eos, copy_state),
             seed=seed,
@@ -262,7 +288,7 @@ class TTSModel:
         seed: int | None = None,
         text: TextOptions | None = None,
     ) -> tuple[Audio, list[SpokenWord]]:
-        """`generate_audio`, and when each word of the text is heard in it, in order."""
+        """`generate_audio`, and the words of the text with their times, in order."""
         words: list[SpokenWord] = []
         frames = self.generate_audio_stream(
             *(model_state, text_to_generate, max_tokens, frames_after_eos),
@@ -321,28 +347,29 @@ class TTSModel:
         on_chunk: OnChunk | None = None,
         on_word: OnWord | None = None,
     ) -> Generator[Audio, None, None] | AsyncGenerator[Audio, None]:
-        """Speak a text, yielding each 80 ms frame (1920 samples, float32) as soon as it is made.
+        """Speak a text. Yields each 80 ms frame (1920 samples, float32) as soon as it is made.
 
-        The text may also come in pieces, such as a language model's answer: from an iterator, of
-        which a thread takes the next piece when it needs more text, or from an async iterator,
-        whose audio is an async generator. Where pieces begin and end changes no sample; a chunk is
-        spoken when it is complete, the first one sooner with `TextOptions(early_start=True)`.
-        Closing the generator waits for a piece that the thread is waiting for.
+        The text may also come in pieces, such as a language model's answer: from an iterator, which
+        a thread reads when it needs more text, or from an async iterator, for which this returns an
+        async generator. The samples do not depend on where the pieces are cut. A chunk is spoken
+        when it is complete, the first one sooner with `TextOptions(early_start=True)`. Closing the
+        generator waits for the piece that the thread is reading.
 
-        max_tokens: longest chunk that a text is cut into (50, or what the model says).
-        frames_after_eos: frames spoken after the model's end; None leaves it to the text's length.
-        copy_state: either value gives the same result: a voice is never changed.
+        max_tokens: longest chunk of text, in tokens; None takes the model's own (50 for Kyutai's).
+        frames_after_eos: frames spoken after the model's end; None chooses it by the text.
+        copy_state: accepted for code written for the reference; it has no effect, because speaking
+            never changes a voice.
         stop: set it to end the stream within two frames; closing the generator does the same.
-        seed: same seed, same bytes; None draws one.
+        seed: 0 to 2**64 - 1; the same seed gives the same bytes. None draws one.
         text: reading of numbers, a lexicon, pauses (see `TextOptions`); by default what the model
-            asks for, which for Kyutai's is nothing.
-        first_chunk: skip as many chunks, to resume a long text; the rest is as in the whole.
+            asks for, which is nothing for Kyutai's.
+        first_chunk: number of chunks to skip, to resume a long text; the rest does not change.
         on_chunk: called with a `ChunkReport` after each chunk.
         on_word: called with a `SpokenWord` for each word of the text, at most 0.5 s of audio after
             the word's end; words that the model has no sound for are left out.
 
-        Raises TextError at once where there is nothing to speak, and VoiceError for a voice of
-        another model.
+        Raises at the call TextError for a text with nothing to speak and VoiceError for a voice of
+        another model, and GenerationError during generation.
         """
         if isinstance(text_to_generate, AsyncIterable):
 
@@ -387,8 +414,8 @@ class TTSModel:
     ) -> list[Audio]:
         """Speak many texts at once: `texts[i]` with `voices[i]` and `seeds[i]`.
 
-        Row i equals a single run with its seed, up to rounding. Raises ConfigError where the
-        numbers of texts, voices and seeds differ.
+        Returns one array [samples] for each text. Row i equals a single run with its seed, up to
+        rounding. Raises ConfigError if the numbers of texts, voices and seeds differ.
         """
         seeds = [secrets.randbits(63) for _ in texts] if seeds is None else list(seeds)
         if not len(texts) == len(voices) == len(seeds):
@@ -406,5 +433,5 @@ class TTSModel:
 
 
 def export_model_state(model_state: VoiceState, dest: str | Path) -> None:
-    """Write a voice to a `.safetensors` file, which the reference reads back too."""
+    """Write a voice to a `.safetensors` file, which the reference can read. Raises VoiceError."""
     write_voice(dest, model_state)

@@ -11,6 +11,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from pocket_tts_jax.alignment.spoken import SpokenWord
+from pocket_tts_jax.audio.tags import Tags
 from pocket_tts_jax.cli.app import app
 from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.generation.ending import ChunkReport
@@ -30,6 +31,7 @@ class StubModel:
 
     sample_rate, frame_size = 24000, FRAME
     engine = SimpleNamespace(name="jax", precision="fp32")
+    temp = 0.3
 
     def __init__(self, error: BaseException | None = None, fail_at: int = 0):
         self.error, self.fail_at = error, fail_at
@@ -45,6 +47,9 @@ class StubModel:
         bound.apply_defaults()
         self.choice = SimpleNamespace(**bound.arguments)
         return self
+
+    def tags(self, voice: str) -> Tags:
+        return Tags("stub", Path(voice).name, "jax", "fp32", "0123456789abcdef")
 
     def default_voice(self) -> str:
         return "default"
@@ -64,6 +69,7 @@ class StubModel:
         seed: int,
         text: TextOptions,
         first_chunk: int,
+        stop: Any,
         on_chunk: Any,
         on_word: Any = None,
     ) -> Generator[np.ndarray, None, None]:

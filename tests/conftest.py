@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.folders import TESTS
+
 if TYPE_CHECKING:
     from pocket_tts_jax.config import Config
     from pocket_tts_jax.testing.random_checkpoint import Tensors
@@ -22,6 +24,19 @@ settings.register_profile(  # the same examples on every run, and not timed
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("steady")
+
+
+# Folders whose tests compile nothing: `./run test -m quick` takes a minute.
+QUICK = ("audio", "captions", "files", "generation", "text", "voice", "weights", "alignment")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the quick tests."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        slower = item.get_closest_marker("slow") or item.get_closest_marker("reference")
+        if folder in QUICK and not slower:
+            item.add_marker("quick")
 
 
 @pytest.fixture

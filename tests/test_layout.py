@@ -15,7 +15,7 @@ from tests.folders import ROOT
 PACKAGE = ROOT / "pocket_tts_jax"
 # The rooms of the package, from the ground up. A room imports itself and the rooms before it.
 ROOMS = (
-    *("errors", "shapes", "config", "files", "audio", "model", "weights", "text", "voice"),
+    *("errors", "shapes", "files", "config", "audio", "model", "weights", "text", "voice"),
     *("alignment", "captions", "generation", "jax_engine", "litert_engine", "open_model"),
     *("tts_model", "testing", "book", "server", "cli", "pocket_engine"),
 )

@@ -45,7 +45,7 @@ def test_python(
         assert (tmp_path / "output.wav").stat().st_size > 44
 
 
-@pytest.mark.parametrize("line", [c for c in commands() if "pocket-tts-jax" in c])
+@pytest.mark.parametrize("line", [c for c in commands() if re.search(r"(^|\| )pocket-tts-jax ", c)])
 def test_commands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command with a stub for the model."""
     monkeypatch.setattr(TTSModel, "load_model", StubModel().load_model)

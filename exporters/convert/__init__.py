@@ -1,1 +1,1 @@
-"""From functions to a flatbuffer, and its precision."""
+"""Converts functions to a flatbuffer, and quantises it."""

@@ -1,7 +1,7 @@
-"""The other way to a `.tflite`: JAX → TensorFlow → TFLiteConverter (`--via jax2tf`, an extra).
+"""Another route to `.tflite`: JAX → TensorFlow → TFLiteConverter (`--via jax2tf`, an extra).
 
-Five times slower and a gigabyte larger to install than `convert`, and independent of it: the two
-check each other.
+It is five times slower than `litert` and a gigabyte larger to install. It is independent of it, so
+the two routes check each other.
 """
 
 import tempfile
@@ -14,7 +14,7 @@ from pocket_tts_jax.errors import ConfigError
 
 
 def convert(signatures: Sequence[Signature], path: Path) -> None:
-    """Convert every signature into one file. ConfigError where TensorFlow is not installed."""
+    """Convert every signature into one file. Raises ConfigError without TensorFlow."""
     try:
         import tensorflow as tf
     except ImportError:

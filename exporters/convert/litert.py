@@ -1,8 +1,8 @@
-"""From signatures to a `.tflite` flatbuffer. Nothing else in the exporter knows the converter.
+"""Converts signatures to a `.tflite` flatbuffer. The only file that uses the converter.
 
-The converter takes seconds for each copy of the weights that it sees, and it sees one in every
-signature. So it is shown stand-ins: arrays of the same shapes that hold one number throughout,
-another for each weight, which cost it nothing. In the finished file the weights take their places.
+The converter needs seconds for each copy of the weights, and each signature has a copy. So it gets
+stand-ins: arrays of the same shapes, filled with one number each, a different one for each weight.
+They cost almost nothing, and are replaced by the weights in the finished file.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -21,14 +21,14 @@ import numpy as np
 from exporters.graph.signature import Signature, Weights
 
 _LARGE = 2**16  # numbers
-# No other constant of a graph is one of these numbers throughout.
+# No other constant of a graph is filled with one of these numbers.
 _FIRST, _NEXT = np.float32(1.03125), np.float32(2**-14)
 
 
 def convert(signatures: Sequence[Signature], path: Path) -> None:
     """Lower every signature to StableHLO and convert all of them into one file.
 
-    Arrays that the functions close over are stored once, however many signatures use them.
+    Arrays that several signatures share are stored once.
     """
     from litert_converter.mlir import ir, passmanager
     from litert_converter.mlir._mlir_libs import converter_api_ext as api
@@ -40,7 +40,7 @@ def convert(signatures: Sequence[Signature], path: Path) -> None:
     modules = [_module(stand_ins.into(signature), context, ir, api) for signature in signatures]
     merged = api.merge_modules(modules)
     config = api.ConvertToTFLConfig()
-    # It would look at every number of every constant. The gate finds numbers that are not finite.
+    # Skip its check of every constant for finite numbers: the gate does that.
     config.canonicalizing_inf_as_min_max_float = False
     with context:
         api.run_convert_to_tfl_passes(merged, passmanager.PassManager(), config)
@@ -49,20 +49,20 @@ def convert(signatures: Sequence[Signature], path: Path) -> None:
 
 
 def lower(signature: Signature) -> Any:
-    """The signature as a StableHLO module; unused arguments keep their place."""
+    """The signature as a StableHLO module, including unused arguments."""
     return jax.jit(signature.bound(), keep_unused=True).lower(*signature.example())
 
 
 def _shared(signatures: Sequence[Signature]) -> Weights:
-    """The weights of a file, which its signatures share."""
+    """The weights that the signatures of a file share."""
     (weights,) = {id(signature.weights): signature.weights for signature in signatures}.values()
     return weights
 
 
 class _StandIns:
-    """A number for each large matrix of a tree of weights.
+    """Replaces each large matrix of a tree of weights by an array filled with one number.
 
-    Vectors and what else is small stay as they are: they are folded into other constants.
+    Vectors and small matrices are kept, because the converter folds them into other constants.
     """
 
     def __init__(self, weights: Weights) -> None:
@@ -72,7 +72,7 @@ class _StandIns:
         self._matrices = {float(self._numbers[id(x)]): x for x in matrices}
 
     def into(self, signature: Signature) -> Signature:
-        """The signature with its matrices exchanged."""
+        """The signature with stand-ins for its matrices."""
 
         def function(_: Any, *inputs: Any) -> tuple:
             leaves = [
@@ -84,7 +84,7 @@ class _StandIns:
         return dataclasses.replace(signature, function=function)
 
     def replace(self, path: Path) -> None:
-        """Write the matrices over their stand-ins. ValueError if the converter changed one."""
+        """Replace the stand-ins by the matrices. Raises ValueError if the converter changed one."""
         from ai_edge_litert import schema_py_generated as schema
 
         data = np.memmap(path, np.uint8, "r+")
@@ -112,7 +112,7 @@ def _module(signature: Signature, context: Any, ir: Any, api: Any) -> Any:
     lower(signature).compiler_ir("stablehlo").operation.write_bytecode(bytecode)
     with context:
         module = ir.Module.parse(bytecode.getvalue())
-    # Before renaming: this looks for the function `main`, and crashes where there is none.
+    # Must come before renaming: it looks for the function `main` and crashes without it.
     api.set_signature(
         module.operation,
         signature_name=signature.name,
@@ -124,7 +124,7 @@ def _module(signature: Signature, context: Any, ir: Any, api: Any) -> Any:
 
 
 def _make_unique(module: Any, prefix: str, ir: Any) -> None:
-    """Give every symbol, and every call of one, a name that no other module has."""
+    """Prefix every symbol, and every call of one, so that merged modules do not collide."""
 
     def visit(operation: Any) -> None:
         attributes = operation.attributes

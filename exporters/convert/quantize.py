@@ -1,14 +1,15 @@
-"""Quantisation of a converted file. Nothing else in the exporter knows the quantiser.
+"""Quantises a converted file. The only file that uses the quantiser.
 
-A recipe is a list of (scope, bits): products whose name contains the scope get weights of that many
-bits with one scale per output channel; activations stay float and are quantised on the fly, one
-scale per row. Later entries override earlier ones. The scopes are those of `graph` and
-`signatures`: attention, feed_forward, condition, flow, convolution; the rest is small.
+A recipe is a list of (scope, bits). Products whose name contains the scope get weights of that many
+bits, with one scale per output channel. Activations stay in float and are quantised at run time,
+with one scale per row. Later entries override earlier ones. The scopes are named in
+`graph.functions` and `graph.signatures`: attention, feed_forward, condition, flow, convolution.
+Other products are small.
 
-The scale of eight bits is that of the largest weight. With four bits that would waste them on it:
-the scale is the one with the least error (OCTAV, Sakr et al. 2022), 2 dB better on Gaussian
-weights. Scales for blocks of 32 inputs would gain another 2 dB, but LiteRT 2.3 reads all of them
-again for each signature: loading took 0.18 s instead of 0.03 s, and prefills twice as long.
+With eight bits the scale is that of the largest weight. With four bits the scale has the least
+error (OCTAV, Sakr et al. 2022), which is 2 dB better on Gaussian weights. One scale per 32 inputs
+would gain another 2 dB, but LiteRT 2.3 reads all scales again for each signature: loading took
+0.18 s instead of 0.03 s, and prefills took twice as long.
 """
 
 from pathlib import Path
@@ -19,17 +20,17 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int4", "mixed")
 
 
 class Rule(NamedTuple):
-    """Weights of `bits` for the products in `scope`; 32 leaves them as they are."""
+    """Weights of `bits` for the products in `scope`; 32 leaves them in float32."""
 
     scope: str
     bits: int
 
 
-# The convolutions of Mimi are left in float everywhere: XNNPACK's int8 kernels are no faster at
-# their sizes (measured: 5.3 ms a frame against 5.5), and the ear hears them last in the chain.
+# Mimi's convolutions stay in float: XNNPACK's int8 kernels are no faster at their sizes (measured:
+# 5.3 ms per frame against 5.5), and their errors go straight into the samples.
 _FLOAT_CONVOLUTIONS = Rule("convolution", 32)
-# What the flow head is told of the text stays in float: it is one small product, used once for
-# each evaluation of the head, and the quantiser spoils a weight that one graph uses twice.
+# The flow head's condition stays in float. It is one small product, used once for each evaluation
+# of the head, and the quantiser damages a weight that one graph uses twice.
 _FLOAT = (_FLOAT_CONVOLUTIONS, Rule("condition", 32))
 
 RECIPES: dict[Precision, tuple[Rule, ...]] = {
@@ -38,19 +39,19 @@ RECIPES: dict[Precision, tuple[Rule, ...]] = {
     "int8": (Rule("", 8), *_FLOAT),
     # Three quarters of FlowLM's bytes are in its feed-forward layers.
     "mixed": (Rule("", 8), Rule("feed_forward", 4), *_FLOAT),
-    # The flow head runs on its own output, where errors are heard at once: it keeps 8 bits.
+    # The flow head reads its own output, so errors add up: it keeps 8 bits.
     "int4": (Rule("", 8), Rule("attention", 4), Rule("feed_forward", 4), *_FLOAT),
 }
 
 
 def precision_of(file: str, precision: Precision) -> Precision:
-    """Of one file of an export. Mimi's transformers keep 8 bits: they are small, and their errors
-    are in every sample."""
+    """The precision of one file of an export. Mimi's transformers keep 8 bits: they are small, and
+    their errors are in every sample."""
     return "int8" if file.startswith("mimi") and precision in ("mixed", "int4") else precision
 
 
 def bits_of(product: str, rules: tuple[Rule, ...]) -> int:
-    """Bits that the weights of a product of this name get."""
+    """Bits of the weights of a product with this name."""
     return next((rule.bits for rule in reversed(rules) if rule.scope in product), 32)
 
 

@@ -1,1 +1,1 @@
-"""Whether an export computes what the model computes."""
+"""Checks that an export computes the same as the model."""

@@ -1,9 +1,8 @@
-"""An exported file against the model (FlowLM) or the exported functions (Mimi): every output of
-every signature.
+"""Compares every output of every signature of a file with the model (FlowLM) or the exported
+functions (Mimi).
 
-Caches are filled like an app fills them, with the file's own rows behind each other, and what lies
-beyond them is no zeros. Each step gets the latent of the reference, so that both sides hear the
-same.
+Caches are filled as in an app, with the rows that the file returned; unused slots hold stale
+numbers. Each step gets the latent of the reference, so that both sides have the same inputs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,16 +24,18 @@ from exporters.graph.signature import Signature
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
 
+IN_LAST_SLOT = " in the last slot"
+
 
 @dataclass
 class Chain:
-    """What came out of the calls of one signature."""
+    """The outputs of the calls of one signature."""
 
     signature: str
     outputs: dict[str, Difference] = field(default_factory=dict)
     eos_logits: tuple[list[np.ndarray], list[np.ndarray]] = field(default_factory=lambda: ([], []))
     audio: tuple[np.ndarray, np.ndarray] | None = None  # expected, found
-    places: Difference | None = None  # between rows of a batch that were given the same
+    places: Difference | None = None  # between rows of a batch with the same inputs
 
     def add(self, name: str, expected: np.ndarray, found: np.ndarray) -> None:
         self.outputs.setdefault(name, Difference()).add(expected, found)
@@ -43,7 +44,7 @@ class Chain:
 def run_flow_lm(
     file: LiteRTModel, signatures: Sequence[Signature], model: Model, reference: Reference
 ) -> Iterator[Chain]:
-    """Every signature of `flow_lm.tflite`."""
+    """Compare every signature of `flow_lm.tflite`."""
     prompt = _prompt(file, signatures, reference.text)
     for signature in signatures:
         if signature.name == "embed_text":
@@ -57,7 +58,7 @@ def run_flow_lm(
 
 
 def _run_embed_text(file: LiteRTModel, signature: Signature, model: Model) -> Chain:
-    """All of the table."""
+    """Compare the embeddings of all token ids."""
     chain, call = Chain(signature.name), file.bind(signature.name)
     bins, length = model.config.flow_lm.lookup_table.n_bins + 1, signature.inputs[0].shape[1]
     for begin in range(0, bins, length):
@@ -76,14 +77,14 @@ def _run_embed_voice(file: LiteRTModel, signature: Signature, model: Model) -> C
     latents = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     call.inputs["latents"][...] = latents
     call()
-    expected = model.embed_voice(latents)[:, -shape[1] :]  # without the embedding that leads it
+    expected = model.embed_voice(latents)[:, -shape[1] :]  # without the start embedding
     centred = expected - expected.mean(axis=-1, keepdims=True)
     chain.add("embeddings", centred, call.outputs["embeddings"])
     return chain
 
 
 def _run_prefill(file: LiteRTModel, signature: Signature, reference: Reference) -> Chain:
-    """From the first slot, behind others, and up to the last."""
+    """Compare prefills from the first slot, after other rows, and up to the last slot."""
     chain, call = Chain(signature.name), file.bind(signature.name)
     slots, length = capacity_of(signature), length_of(signature)
     for read in reference.prefixes:
@@ -105,7 +106,7 @@ def _run_prefill(file: LiteRTModel, signature: Signature, reference: Reference) 
 def _run_decode(
     file: LiteRTModel, signature: Signature, reference: Reference, prompt: Caches
 ) -> Chain:
-    """The speech, then one step in the last slot."""
+    """Compare the steps of the speech, then one step in the last slot."""
     chain, call = Chain(signature.name), file.bind(signature.name)
     speech, slots = reference.speech, capacity_of(signature)
     rows = np.arange(batch_of(signature)) % len(speech.position)
@@ -122,12 +123,18 @@ def _run_decode(
     end = reference.ends[slots]
     rows = np.zeros_like(rows)
     _fill(call, {name: cache[rows, :, : slots - 1] for name, cache in end.caches.items()})
-    _compare_step(chain, call, end, 0, rows, end.position[rows])
+    _compare_step(chain, call, end, 0, rows, end.position[rows], IN_LAST_SLOT)
     return chain
 
 
 def _compare_step(
-    chain: Chain, call: Call, spoken: Spoken, step: int, rows: np.ndarray, position: np.ndarray
+    chain: Chain,
+    call: Call,
+    spoken: Spoken,
+    step: int,
+    rows: np.ndarray,
+    position: np.ndarray,
+    where: str = "",
 ) -> None:
     call.inputs["latent"][...] = spoken.latents[step, rows]
     call.inputs["noise"][...] = spoken.noise[step, rows]
@@ -138,21 +145,22 @@ def _compare_step(
     slots = min(attention.shape[2], spoken.attention.shape[3])
     attention[:, :, :slots] = spoken.attention[step, rows, :, :slots]
     eos_logits = spoken.eos_logits[step, rows, None]
-    chain.add("next_latent", spoken.next_latents[steps][step, rows], found["next_latent"])
-    chain.add("eos_logit", eos_logits, found["eos_logit"])
-    chain.add("attention", attention, found["attention"])
+    latents = spoken.next_latents[steps][step, rows]
+    chain.add(f"next_latent{where}", latents, found["next_latent"])
+    chain.add(f"eos_logit{where}", eos_logits, found["eos_logit"])
+    chain.add(f"attention{where}", attention, found["attention"])
     for side, logits in zip(chain.eos_logits, (eos_logits, found["eos_logit"]), strict=True):
         side.append(logits.copy())
     for name, cache in spoken.caches.items():
         expected = cache[rows, :, position][:, :, None]
-        chain.add(f"{name}_rows", expected, found[f"{name}_rows"])
+        chain.add(f"{name}_rows{where}", expected, found[f"{name}_rows"])
     if chain.places is not None:
         for output in found.values():
             chain.places.add(output[[list(rows).index(row) for row in rows]], output)
 
 
 def _fill(call: Call, caches: Mapping[str, np.ndarray], count: int | None = None) -> None:
-    """The first `count` slots of the caches; what lies behind them is stale, but finite."""
+    """Caches with the first `count` slots filled; the others are stale, but finite."""
     rng = np.random.default_rng(3)
     for name, cache in caches.items():
         written = cache.shape[2] if count is None else count
@@ -162,7 +170,7 @@ def _fill(call: Call, caches: Mapping[str, np.ndarray], count: int | None = None
 
 
 def _prompt(file: LiteRTModel, signatures: Sequence[Signature], text: Read) -> Caches:
-    """The voice and the text in caches of one row, the text by the file's own prefill."""
+    """Caches of one row with the voice and the text; the text through the file's own prefill."""
     prefills = [s for s in signatures if s.name.startswith("prefill")]
     slots, count = min(map(capacity_of, prefills)), len(text.embeddings)
     lengths = {length_of(s): s for s in prefills if capacity_of(s) == slots}
@@ -190,8 +198,8 @@ def _prompt(file: LiteRTModel, signatures: Sequence[Signature], text: Read) -> C
 def run_mimi_file(
     file: LiteRTModel, signature: Signature, outputs: list[Outputs], config: Config
 ) -> Chain:
-    """A signature of one side of Mimi against `outputs`, those of the exported function in calls of
-    another size: the stream all along, the states wherever both have them."""
+    """Compare a signature of one side of Mimi with `outputs`, those of the exported function in
+    calls of another size: the whole stream, and the states where calls of both sizes end."""
     chain, call = Chain(signature.name), file.bind(signature.name)
     stream, result = signature.inputs[0].name, signature.outputs[0].name
     given = mimi_inputs(signature, config, FRAMES)[stream]

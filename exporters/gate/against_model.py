@@ -21,9 +21,9 @@ from pocket_tts_jax.model.mimi import Mimi
 from pocket_tts_jax.weights.checkpoint import parameter_tree
 from pocket_tts_jax.weights.expected import under
 
-# Float sums in another order, through every layer.
+# The order of float sums differs, in every layer.
 RELATIVE = 1e-4
-FRAMES = 48  # of Mimi: three times what its transformer sees
+FRAMES = 48  # for Mimi: three times the window of its transformer
 Row = tuple[str, str, float]
 Outputs = dict[str, np.ndarray]
 
@@ -38,7 +38,7 @@ def check_flow_lm(
     prefills = [s for s in signatures if s.name.startswith("prefill")]
     slots = min(capacity_of(s) for s in prefills)
     prefill = max((s for s in prefills if capacity_of(s) == slots), key=length_of)
-    # The second one reads what is in the caches, like text behind a voice.
+    # The second one reads filled caches, as a text after a voice does.
     prefix, length = reference.prefixes[0], length_of(prefill)
     for begin in (0, len(prefix.embeddings) - length):
         yield from _check_prefill(prefill, prefix, begin)
@@ -74,7 +74,7 @@ def _check_embeddings(named: dict[str, Signature], model: Model) -> Iterator[Row
     tokens = rng.integers(0, bins + 1, named["embed_text"].inputs[0].shape).astype(np.int32)
     shape = named["embed_voice"].inputs[0].shape
     latents = rng.standard_normal(shape).astype(np.float32)
-    voice = model.embed_voice(latents)[:, -shape[1] :]  # without the embedding that leads it
+    voice = model.embed_voice(latents)[:, -shape[1] :]  # without the start embedding
     text = model.embed_text(tokens)
     for name, given, expected in (("embed_text", tokens, text), ("embed_voice", latents, voice)):
         centred = expected - expected.mean(axis=-1, keepdims=True)
@@ -93,7 +93,7 @@ def _check_prefill(signature: Signature, prefix: Read, begin: int) -> Iterator[R
 
 
 def _check_decode(signature: Signature, speech: Spoken) -> Iterator[Row]:
-    """The first step and the last; the caches of the last hold all that the first sees."""
+    """The first step and the last; the caches of the last include those of the first."""
     slots, steps = capacity_of(signature), flow_steps_of(signature)
     rows = np.arange(batch_of(signature)) % len(speech.position)
     caches = [_wider(speech.caches[t.name][rows], slots) for t in signature.inputs[3:]]
@@ -111,7 +111,7 @@ def _check_decode(signature: Signature, speech: Spoken) -> Iterator[Row]:
 
 
 def _wider(array: np.ndarray, slots: int) -> np.ndarray:
-    """With zeros in further slots (axis 2)."""
+    """Pad axis 2 with zeros."""
     more = [(0, 0)] * array.ndim
     more[2] = (0, slots - array.shape[2])
     return np.pad(array, more)
@@ -120,8 +120,8 @@ def _wider(array: np.ndarray, slots: int) -> np.ndarray:
 def check_decoder(
     signature: Signature, outputs: list[Outputs], tensors: Tensors, config: Config
 ) -> Iterator[Row]:
-    """(signature, output, relative difference) of a function of Mimi's decoder, of whose calls
-    `outputs` are."""
+    """(signature, output, relative difference) of a function of Mimi's decoder; `outputs` are those
+    of its calls."""
     params, model = _params(tensors), Mimi(config.mimi)
     latents = mimi_inputs(signature, config, FRAMES)["latents"]
     raw = latents * tensors["flow_lm.emb_std"] + tensors["flow_lm.emb_mean"]
@@ -150,7 +150,7 @@ def check_encoder(
 
 
 def mimi_inputs(signature: Signature, config: Config, frames: int) -> dict[str, np.ndarray]:
-    """What either side of Mimi is tried with: random, of the size that it meets."""
+    """Random inputs for either side of Mimi, scaled like real ones."""
     name, rng = signature.inputs[0].name, np.random.default_rng(2)
     if name == "audio":
         shape = (1, frames * config.mimi.frame_size)
@@ -159,7 +159,7 @@ def mimi_inputs(signature: Signature, config: Config, frames: int) -> dict[str, 
 
 
 def run_mimi(signature: Signature, config: Config) -> list[Outputs]:
-    """Everything that comes out of each call, states included, for `FRAMES` frames."""
+    """The outputs of each call, including states, for `FRAMES` frames."""
     first, _, *states = signature.inputs
     size, outputs = first.shape[1], []
     given = mimi_inputs(signature, config, FRAMES)[first.name]
@@ -178,5 +178,5 @@ def run_mimi(signature: Signature, config: Config) -> list[Outputs]:
 
 
 def _params(tensors: Tensors) -> Any:
-    """Mimi's variables, on the device once and not with each call."""
+    """Mimi's variables, copied to the device once."""
     return jax.tree.map(jnp.asarray, {"params": parameter_tree(under(tensors, "mimi."))})

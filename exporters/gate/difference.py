@@ -1,4 +1,4 @@
-"""How far numbers are from those they should be."""
+"""The difference between expected and found numbers."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass
 class Difference:
-    """Sums over the calls of a chain, of one output."""
+    """The difference of one output, over all calls."""
 
     largest: float = 0.0  # largest absolute difference
     scale: float = 0.0  # largest absolute value of the reference
@@ -22,7 +22,7 @@ class Difference:
         return difference
 
     def add(self, reference: np.ndarray, found: np.ndarray) -> None:
-        with np.errstate(invalid="ignore"):  # of two infinities
+        with np.errstate(invalid="ignore"):  # the difference of two infinities
             error = found.astype(np.float64) - reference
         self.finite &= bool(np.isfinite(error).all())
         self.largest = max(self.largest, float(np.abs(error).max(initial=0)))
@@ -32,12 +32,12 @@ class Difference:
 
     @property
     def relative(self) -> float:
-        """Largest difference over the largest value; infinite where a number was not finite."""
+        """Largest difference over the largest value; infinite if a number was not finite."""
         return self.largest / max(self.scale, 1e-30) if self.finite else np.inf
 
     @property
     def snr_db(self) -> float:
-        """Signal-to-noise ratio of the whole chain; −∞ where a number was not finite."""
+        """Signal-to-noise ratio over all calls in dB; −∞ if a number was not finite."""
         if not self.finite:
             return -np.inf
         return 10 * float(np.log10(max(self.signal, 1e-30) / max(self.noise, 1e-30)))

@@ -1,11 +1,11 @@
-"""The gate: what an export has to show before its folder appears.
+"""The gate: the checks that an export must pass before its folder appears.
 
-1. The files: builtin operations, static shapes, weights of the bits that the precision promises,
-   states that come out as they went in, and at least 95 % of the nodes in XNNPACK.
+1. The files: builtin operations, static shapes, weights of the precision's bits, states with the
+   same shapes as inputs and outputs, and at least 95 % of the nodes in XNNPACK.
 2. The functions: the exported graphs, run in JAX, against the model itself.
 3. The numbers: every signature of every file, every output and state: FlowLM against the model,
-   over 50 steps behind a voice and a text and one in the last slot, Mimi against its functions,
-   over 48 frames.
+   over 50 steps after a voice and a text and one step in the last slot; Mimi against its
+   functions, over 48 frames.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ import numpy as np
 from exporters.convert.quantize import RECIPES, Precision, bits_of, precision_of
 from exporters.gate import against_model
 from exporters.gate import inspect_file as flatbuffer
-from exporters.gate.against_file import Chain, run_flow_lm, run_mimi_file
+from exporters.gate.against_file import IN_LAST_SLOT, Chain, run_flow_lm, run_mimi_file
 from exporters.gate.difference import Difference
 from exporters.gate.reference import Model, make_reference
 from exporters.graph.signature import Signature
@@ -27,9 +27,9 @@ from pocket_tts_jax.litert_engine.packed_weights import IN_MEMORY
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel
 from pocket_tts_jax.weights.source import ModelSource
 
-# Of the float arithmetic: the order of sums differs between XLA and XNNPACK, by some 1e-6.
+# In float32: XLA and XNNPACK sum in another order, which makes a difference of about 1e-6.
 FP32_RELATIVE = 1e-4
-# What a row says depends on no other row, and not on its place in the batch.
+# A row's result must not depend on other rows, nor on its place in the batch.
 PLACES_RELATIVE = 0.0
 DELEGATED = 0.95
 TRANSFORMER = ("attention", "feed_forward")  # scopes
@@ -39,9 +39,8 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Limits:
-    """The least signal-to-noise ratio against fp32, in decibels, and the share of EOS decisions
-    that have to be the same. What a single product makes are the embeddings and, after Mimi's
-    encoder, its latents."""
+    """The lowest signal-to-noise ratios against fp32, in dB, and the lowest share of equal EOS
+    decisions. `inputs_db` is for embeddings and the latents of Mimi's encoder."""
 
     inputs_db: float
     attention_db: float
@@ -154,7 +153,7 @@ Shapes = dict[str, tuple[list[tuple[str, tuple[int, ...]]], ...]]
 
 
 def check_shape(path: Path, expected: Shapes, precision: Precision) -> list[Check]:
-    """Operations, weights, delegation, and whether the signatures take and return what they should.
+    """Check operations, weights, delegation, and the inputs and outputs of the signatures.
 
     `expected` is {signature: ([(input, shape), …], [(output, shape), …])}.
     """
@@ -165,11 +164,11 @@ def check_shape(path: Path, expected: Shapes, precision: Precision) -> list[Chec
     }
     rules = RECIPES[precision_of(name, precision)]
     wrong = [product for product, bits in facts.products if bits != bits_of(product, rules)]
-    # Every file has a transformer: without its names no rule would have found it.
+    # Every file has a transformer. If its names were lost, no rule would apply to it.
     unnamed = [s for s in TRANSFORMER if not any(s in product for product, _ in facts.products)]
     mismatched = [key for key in expected if not _same(expected[key], found.get(key))]
     nodes = flatbuffer.undelegated(path)
-    # Each function by itself; the look-up of text is nothing that XNNPACK has.
+    # Each function by itself; XNNPACK has no look-up of embeddings.
     share = min(1 - len(left) / n for key, (n, left) in nodes.items() if LOOK_UP not in key)
     return [
         Check(name, "operations that are not builtin", len(facts.foreign), 0, not facts.foreign),
@@ -221,12 +220,13 @@ def _judge_quantised(where: str, chain: Chain, limits: Limits) -> list[Check]:
     wanted |= dict.fromkeys(("embeddings", "latents"), limits.inputs_db)
     checks = []
     for name, difference in chain.outputs.items():
-        limit = wanted.get(name, limits.states_db)
+        output = name.removesuffix(IN_LAST_SLOT)
+        limit = wanted.get(output, limits.states_db)
         value = difference.snr_db
-        # A state may be zero on both sides, and the EOS logit has its own check.
+        # A state may be zero on both sides; the EOS logit has its own check.
         nothing = difference.signal == difference.noise == 0
-        passed = value >= limit or nothing or name == "eos_logit"
-        if name != "eos_logit":
+        passed = value >= limit or nothing
+        if output != "eos_logit":
             checks.append(Check(where, f"{name}: SNR dB", value, limit, passed))
     return checks
 
@@ -251,7 +251,7 @@ def _first(ended: np.ndarray) -> int:
 
 
 def _judge_audio(where: str, reference: np.ndarray, found: np.ndarray) -> list[Check]:
-    """What the export adds to the direct current and the clipping of the model."""
+    """The mean and the clipping of the audio that the export adds to the model's."""
     mean = float(abs(found.mean() - reference.mean()))
     clipped = float(np.mean(np.abs(found) >= 1) - np.mean(np.abs(reference) >= 1))
     return [

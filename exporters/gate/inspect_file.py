@@ -1,4 +1,4 @@
-"""What a `.tflite` file holds: operations, shapes, and how many nodes XNNPACK takes."""
+"""Inspects a `.tflite` file: operations, shapes, and the nodes that XNNPACK takes."""
 
 import mmap
 import shutil
@@ -15,8 +15,8 @@ from pocket_tts_jax.litert_engine.runtime import LiteRTModel, SignatureSpec
 
 @dataclass(frozen=True)
 class Facts:
-    """Operations by name, those that are not builtin, how many tensors have no fixed shape, and
-    the products with the bits of their weights."""
+    """Operations by name, those that are not builtin, the number of tensors without a fixed shape,
+    and the products with the bits of their weights."""
 
     operations: Counter[str]
     foreign: tuple[str, ...]
@@ -46,7 +46,7 @@ def inspect(path: Path) -> Facts:
 
 
 def _products(subgraph: Any, codes: list[str], types: Any) -> list[tuple[str, int]]:
-    """(name, bits) of each product with weights; those in 16 bits are widened by an operation."""
+    """(name, bits) of each product with weights; 16-bit weights are widened by an operation."""
     bits = {types.FLOAT32: 32, types.FLOAT16: 16, types.INT8: 8, types.INT4: 4}
     makers = {int(out): o for o in subgraph.operators for out in o.outputs}
     found = []
@@ -101,7 +101,7 @@ def undelegated(path: Path) -> dict[str, tuple[int, list[str]]]:
 
 
 def _swap(data: mmap.mmap, start: int, index: int) -> None:
-    """Exchange entries 0 and `index` of a vector of offsets, which count from their own place."""
+    """Exchange entries 0 and `index` of a vector of offsets, each relative to its own position."""
     at = start + 4 * index
     (first,), (other,) = struct.unpack_from("<I", data, start), struct.unpack_from("<I", data, at)
     struct.pack_into("<I", data, start, other + at - start)

@@ -1,4 +1,4 @@
-"""`--check DIR`: whether a shipped folder is still the one that passed the gate."""
+"""`--check DIR`: checks that a folder is unchanged since it passed the gate."""
 
 from pathlib import Path
 from typing import cast
@@ -16,11 +16,11 @@ from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
 
 
 def check_folder(path: Path, model: str | None) -> list[Check]:
-    """The checks that failed.
+    """Check a folder and return the checks that failed.
 
-    Every hash, the operations and signatures of every file, and the recorded test vectors; with
-    the `model` it was made from also the whole comparison with JAX. Raises CheckpointError for a
-    damaged folder.
+    Checks every hash, the operations and signatures of every file, and the recorded test vectors.
+    With the `model` that it was made from, the comparison with JAX is repeated too. Raises
+    CheckpointError for a damaged folder.
     """
     folder = open_folder(path)
     folder.verify()

@@ -1,8 +1,8 @@
-"""What the model itself says: the numbers that exported functions and files are compared with.
+"""Computes the model's own numbers, with which exported functions and files are compared.
 
-They are computed once, for all signatures: a few rows speak some frames behind a voice and a text
-(from an empty cache a trained model says nothing sensible, and the smallest difference decides
-what), and every size of the caches is read to its last slot.
+They are computed once for all signatures. A few rows speak some frames after a voice and a text,
+because from an empty cache a trained model is unstable and small differences grow. Every size of
+the caches is used up to its last slot.
 """
 
 import functools
@@ -37,19 +37,19 @@ compiled = functools.partial(jax.jit, compiler_options=COMPILE_FAST)
 
 
 def noise_temperature(config: Config) -> float:
-    """The model's own; where that is 0 another one, because noise of zeros would try nothing."""
+    """The model's temperature; another one if it is 0, because zeros would not test the noise."""
     return config.default_temperature or TRIAL_TEMPERATURE
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """Steps: what went in and what came out, each [steps, rows, …]; `position` is before the first
-    step. The caches hold all rows, the new ones included."""
+    """Inputs and outputs of steps, each [steps, rows, …]; `position` is before the first step. The
+    caches include the new rows."""
 
     position: np.ndarray
     latents: np.ndarray
     noise: np.ndarray
-    next_latents: dict[int, np.ndarray]  # by how often the flow head runs
+    next_latents: dict[int, np.ndarray]  # by the number of evaluations of the flow head
     eos_logits: np.ndarray
     attention: np.ndarray
     caches: Caches
@@ -61,8 +61,8 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Read:
-    """A prefill: embeddings [n, d] behind `position` slots of the caches, which hold the new rows
-    too."""
+    """A prefill: embeddings [n, d] after `position` slots of the caches, which include the new
+    rows."""
 
     position: int
     embeddings: np.ndarray
@@ -82,7 +82,7 @@ class Reference:
 
 
 class Model:
-    """FlowLM with its weights on the device, for as long as the gate needs them."""
+    """FlowLM with its weights on the device."""
 
     def __init__(self, tensors: Tensors, source: ModelSource) -> None:
         self.config = source.config
@@ -119,7 +119,7 @@ class Model:
 def make_reference(
     model: Model, source: ModelSource, voices: Path, capacities: Sequence[int]
 ) -> Reference:
-    """Let the model speak. The first voice of the folder `voices` that is short enough leads."""
+    """Let the model speak, after the first voice in the folder `voices` that is short enough."""
     slots = capacities[0]
     voice = _first_voice(voices, source.config, slots // 2)
     before = 0 if voice is None else voice.length
@@ -215,7 +215,7 @@ def _read_to_end(model: Model, full: FlowLMState, prefix: np.ndarray, capacity: 
 
 
 def _filled(speech: Spoken, slots: int) -> FlowLMState:
-    """One row whose slots hold what was spoken, again and again."""
+    """One row whose slots repeat the spoken rows."""
     end = int(speech.position[0]) + speech.steps
     which = np.arange(slots) % end
     arrays = {name: array[:1, :, which] for name, array in speech.caches.items()}
@@ -246,5 +246,5 @@ def _random_embeddings(model: Model, count: int) -> np.ndarray:
 
 
 def _centred(embeddings: np.ndarray) -> np.ndarray:
-    """The model's own mean over the channels is not seen by what reads them."""
+    """Remove the mean over the channels, which no later layer reads."""
     return embeddings - embeddings.mean(axis=-1, keepdims=True)

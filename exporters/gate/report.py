@@ -1,4 +1,4 @@
-"""`report.json` and `REPORT.md`: what the gate measured."""
+"""`report.json` and `REPORT.md`: the results of the gate."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ def write_reports(folder: Path, title: str, checks: Sequence[Check]) -> None:
 
 
 def summary(checks: Sequence[Check]) -> str:
-    """One line, and one for every failure."""
+    """One line for all checks, and one for each that failed."""
     failed = [check for check in checks if not check.passed]
     lines = [f"{len(checks) - len(failed)} of {len(checks)} checks passed."]
     lines += [f"FAILED {c.where}: {c.what} is {c.value:.4g}, limit {c.limit:.4g}" for c in failed]

@@ -1,1 +1,1 @@
-"""What is exported: the functions of the model, rewritten for a phone."""
+"""The functions that are exported: the model, rewritten for LiteRT."""

@@ -1,5 +1,4 @@
-"""Weights as the exported graphs want them: the model's arithmetic, with all that is constant
-multiplied out once, on the host.
+"""Folds the weights for the exported graphs: constant products are computed once, on the host.
 
 - RMS instead of layer norm: only layer norms read the residual stream of a transformer, so its
   mean over the channels never matters. Centring the weights of everything that writes to it
@@ -25,7 +24,7 @@ Tree = dict[str, Any]
 
 
 def flow_lm_weights(tensors: Tensors, config: Config) -> Tree:
-    """Everything FlowLM's graphs hold, from the published names."""
+    """The weights of FlowLM's graphs, from tensors under their published names."""
     c = config.flow_lm
     t = under(tensors, "flow_lm.")
     heads, kv_heads, head_dim = head_shape(c)
@@ -40,7 +39,7 @@ def flow_lm_weights(tensors: Tensors, config: Config) -> Tree:
         text = {"table": table, "proj": _centre(t["conditioner.proj.weight"])}
     norm_gain, norm_offset = t["out_norm.weight"], t["out_norm.bias"]
     z = np.eye(norm_gain.shape[0], dtype=np.float32) if c.z_dim is None else t["z_proj.weight"]
-    hidden = (z * norm_gain, z @ norm_offset)  # what the heads read, from the normalised stream
+    hidden = (z * norm_gain, z @ norm_offset)  # from the normalised stream to the heads' input
     return {
         "layers": layers,
         "text": text,
@@ -54,7 +53,7 @@ def flow_lm_weights(tensors: Tensors, config: Config) -> Tree:
 
 
 def flow_steps(config: Config) -> tuple[int, ...]:
-    """How often the flow head may run per frame."""
+    """The numbers of evaluations of the flow head per frame that are exported."""
     many = {"lsd": LSD_STEPS, "flow_matching": FLOW_MATCHING_STEPS}
     return many.get(config.flow_lm.flow.type, (1,))
 
@@ -87,7 +86,7 @@ def _flow(t: Tensors, config: Config, hidden: tuple[np.ndarray, np.ndarray]) -> 
 
 
 def _time_offsets(t: Tensors, c: FlowConfig, steps: int) -> list[np.ndarray]:
-    """What the constant times of each of `steps` evaluations add to the condition."""
+    """The constant time embeddings of each of `steps` evaluations, added to the condition."""
     offsets = []
     for i in range(steps):
         times = {"lsd": (i / steps, (i + 1) / steps), "flow_matching": (i / steps,)}
@@ -111,7 +110,7 @@ def _embed_time(t: Tensors, time: float) -> np.ndarray:
 
 
 def decoder_weights(tensors: Tensors, config: Config) -> Tree:
-    """Everything Mimi's decoder graph holds; it reads FlowLM's normalised latents."""
+    """The weights of Mimi's decoder graph, which reads FlowLM's normalised latents."""
     c, t = config.mimi, under(tensors, "mimi.")
     mean, std = tensors["flow_lm.emb_mean"], tensors["flow_lm.emb_std"]
     project = t["quantizer.output_proj.weight"][:, :, 0]
@@ -125,7 +124,7 @@ def decoder_weights(tensors: Tensors, config: Config) -> Tree:
 
 
 def encoder_weights(tensors: Tensors, config: Config) -> Tree:
-    """Everything the encoder graph holds."""
+    """The weights of the encoder graph."""
     c, t = config.mimi, under(tensors, "mimi.")
     return {
         "convolutions": _encoder_convolutions(t, c.seanet),
@@ -138,7 +137,7 @@ def _projected(t: Tensors, name: str, c: Any) -> Tree:
     head_dim = c.d_model // c.num_heads
     first = t.get(f"{name}.input_proj.weight")
     last = t.get(f"{name}.output_projs.0.weight")
-    # Between here and `output` only norms read the stream, unless the stream is the output.
+    # With both projections only norms read the stream, so that it can be centred.
     centred = first is not None and last is not None
     layers = [
         _layer(
@@ -255,7 +254,7 @@ def _centre(weight: np.ndarray) -> np.ndarray:
 
 
 def _one_plus(bias: np.ndarray, parts: int) -> np.ndarray:
-    """Modulations multiply by 1 + scale, and scale is the second part: put the 1 in its bias."""
+    """Add 1 to the bias of the scale, the second part: modulations multiply by 1 + scale."""
     bias = bias.copy()
     width = bias.shape[0] // parts
     bias[width : 2 * width] += 1
@@ -265,5 +264,5 @@ def _one_plus(bias: np.ndarray, parts: int) -> np.ndarray:
 def _after(
     weight: np.ndarray, bias: np.ndarray, before: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One affine map for two in a row."""
+    """The composition of two affine maps."""
     return weight @ before[0], weight @ before[1] + bias

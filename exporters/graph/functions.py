@@ -1,9 +1,8 @@
 """The exported graphs as JAX functions over folded weights (`transform`).
 
 Activations are [t, c]: the positions of one sequence, or (`step`) one position of each of several.
-Everything stays in operations that XNNPACK takes, and in as few as possible, because each costs
-two threads a meeting. `validate` compares these
-functions with the model itself, and the exported file with these functions.
+Only operations that XNNPACK supports are used, and as few as possible, because threads synchronise
+at each. The gate compares these functions with the model, and the exported file with both.
 """
 
 import math
@@ -28,7 +27,7 @@ def linear(x: Float[Array, "t i"], weight: Array, bias: Array | None = None) -> 
 
 
 def normalise(x: Float[Array, "t c"], eps: float, centred: bool) -> Float[Array, "t c"]:
-    """Layer norm without gain and offset; `centred` promises that each row's mean is zero."""
+    """Layer norm without gain and offset. With `centred` each row's mean must be zero."""
     if not centred:
         x = x - jnp.mean(x, axis=-1, keepdims=True)
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + eps)
@@ -71,7 +70,8 @@ def causal_bias(t: int, context: int | None = None) -> np.ndarray:
 def window_bias(
     position: Float[Array, " 1"], t: int, slots: int, context: int
 ) -> Float[Array, "t slots"]:
-    """Of a window whose last slot holds position − 1: written, and within `context` of a query."""
+    """The bias of a window whose last slot holds position − 1: 0 for slots that are written and
+    within `context` of the query."""
     slot = np.arange(slots, dtype=np.float32) - slots
     near = np.arange(t, dtype=np.float32)[:, None] - slot[None] < context
     written = jnp.minimum((position[:, None] + 0.5 + slot[None]) * -2 * MASKED, 0)
@@ -128,7 +128,7 @@ def row_layer(
 def after_attention(
     w: Tree, x: Float[Array, "t c"], attended: Float[Array, "t a"]
 ) -> Float[Array, "t c"]:
-    """The rest of a layer, from what its heads made."""
+    """The part of a layer after its attention heads."""
     with jax.named_scope("attention"):
         x = x + linear(attended, w["out"])
     with jax.named_scope("feed_forward"):
@@ -144,7 +144,8 @@ def sums_of_products(
 ) -> tuple[Float[Array, "b e"], Float[Array, "b h s"]]:
     """Attention of one position a sequence, where each head has keys of its own or all share one.
 
-    A matrix product would first repack the whole cache; measured, this takes two thirds of it.
+    A matrix product would first repack the whole cache: measured, this takes two thirds of its
+    time.
     """
     slots = cache[0].shape[2]
     past = jnp.sum(cache[0] * q[:, :, None], axis=-1) + bias
@@ -174,7 +175,7 @@ def many_queries(
     """Attention of several positions as matrix products."""
     (heads, t, _), slots = q.shape, cache[0].shape[1]
     if rows[0].shape[0] == 1 and heads > 1:
-        # A product with one matrix that is no weight is not delegated; one with several is.
+        # XNNPACK takes a product of two activations only with several matrices (a batch).
         cache, rows = (
             (jnp.concatenate([k] * heads), jnp.concatenate([v] * heads)) for k, v in (cache, rows)
         )
@@ -231,7 +232,7 @@ def step(
 def velocity(
     w: Tree, condition: Float[Array, "b f"], x: Float[Array, "b z"]
 ) -> Float[Array, "b z"]:
-    """The flow head's output; `condition` has the times in it."""
+    """The flow head's output; `condition` includes the time embeddings."""
     with jax.named_scope("flow"):
         return _velocity(w, condition, x)
 
@@ -260,7 +261,7 @@ def window_transformer(
     windows: list[tuple[Array, Array]],
     config: Any,
 ) -> tuple[Float[Array, "t o"], list[tuple[Array, Array]]]:
-    """Mimi's transformer; its windows are shift registers, whole in and whole out."""
+    """Mimi's transformer. Its windows are inputs, and come out shifted by the new rows."""
     if w["input"] is not None:
         x = linear(x, w["input"])
     t, slots = x.shape[0], windows[0][0].shape[2]
@@ -277,7 +278,7 @@ def window_transformer(
 def convolution(
     w: Tree, x: Float[Array, "t i"], previous: Float[Array, "1 history i"]
 ) -> tuple[Float[Array, "u o"], Float[Array, "1 history i"]]:
-    """Any of the four kinds of layer of a SEANet, and the inputs it has to remember."""
+    """One layer of a SEANet, of any of the four kinds. Returns its new state too."""
     with jax.named_scope("convolution"):
         return _convolution(w, x, previous)
 
@@ -301,7 +302,7 @@ def _convolution(
 
 
 def pairs(x: Float[Array, "t c"]) -> Float[Array, "u d"]:
-    """Each row beside the one before it."""
+    """Concatenate each row with the row before it."""
     return jnp.concatenate([x[:-1], x[1:]], axis=1)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from exporters.graph.fold import Tree
 
 FLOAT, INT = "float32", "int32"
-# For functions that run some fifty times: compiling them took longer than all else.
+# For functions that run about fifty times: with all optimisations compiling takes longer than that.
 COMPILE_FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
@@ -27,13 +27,13 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Weights:
-    """A tree of weights, copied once for JAX however many functions read it."""
+    """A tree of weights, copied to the device once for all functions."""
 
     tree: Tree
 
     @functools.cached_property
     def leaves(self) -> tuple[list, list, Any]:
-        """Every leaf, the arrays among them on the device (None elsewhere), and the structure."""
+        """All leaves, their arrays on the device (None for other leaves), and the structure."""
         leaves, structure = jax.tree.flatten(self.tree)
         arrays = [jnp.asarray(x) if isinstance(x, np.ndarray) else None for x in leaves]
         return leaves, arrays, structure
@@ -41,7 +41,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Signature:
-    """One entry point: a function of weights and positional arrays, and what they are called."""
+    """One entry point: a function of weights and positional arrays, and the arrays' names."""
 
     name: str
     function: Callable[..., tuple]
@@ -53,13 +53,13 @@ class Signature:
         return [jax.ShapeDtypeStruct(t.shape, np.dtype(t.dtype)) for t in self.inputs]
 
     def bound(self) -> Callable[..., tuple]:
-        """The function with its weights as constants, which is what is exported."""
+        """The function with its weights as constants, for the export."""
         return functools.partial(self.function, self.weights.tree)
 
     @functools.cached_property
     def compiled(self) -> Callable[..., tuple]:
-        """The function for use in JAX: the weights are arguments there, so that XLA does not
-        spend minutes on them."""
+        """The compiled function. Its weights are arguments, because XLA spends minutes on large
+        constants."""
         leaves, arrays, structure = self.weights.leaves
 
         @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
@@ -71,13 +71,13 @@ class Signature:
         return functools.partial(run, arrays)
 
     def run(self, *inputs: Any) -> tuple:
-        """The function in JAX, operation by operation: for a few calls, without compiling it."""
+        """The function run operation by operation, without compiling: for a few calls."""
         leaves, arrays, structure = self.weights.leaves
         pairs = zip(arrays, leaves, strict=True)
         merged = [leaf if array is None else array for array, leaf in pairs]
         return self.function(jax.tree.unflatten(structure, merged), *map(jnp.asarray, inputs))
 
     def state_names(self) -> list[str]:
-        """Tensors that go in under the name under which they come out."""
+        """Names of the state tensors: inputs that are also outputs."""
         names = {tensor.name for tensor in self.outputs}
         return [tensor.name for tensor in self.inputs if tensor.name in names]

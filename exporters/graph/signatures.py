@@ -1,4 +1,4 @@
-"""The contract of an exported folder: which functions it holds, what they take and return.
+"""The contract of an exported folder: its functions, their inputs and outputs.
 
 FlowLM (`flow_lm.tflite`):
 - `embed_text`: token ids to embeddings. `embed_voice`: the encoder's latents to embeddings.
@@ -8,14 +8,14 @@ FlowLM (`flow_lm.tflite`):
   the alignment heads over the cache, and one new row of each layer out, with S evaluations of the
   flow head. `decode_S_cC_bB` does the same for B sequences, each at a position of its own.
 
-The caches `k_i`, `v_i` are inputs that the caller owns; slot p holds position p. The rows that
-come out go to the slots from `position` on, of which the caller keeps as many as are not padding.
+The caches `k_i`, `v_i` are inputs that the caller owns; slot p holds position p. The caller writes
+the rows that come out, without those of padding, to the slots from `position` on.
 
 Mimi (`mimi_decoder.tflite`, `mimi_encoder.tflite`): `decode_N` and `encode_N` turn N frames into
-N · 1920 samples and back. Every other tensor is state: it goes in under the name under which it
-came out, zeros at first, and `position` counts the transformer's steps before the call.
+N · 1920 samples and back. Every other tensor is state, with the same name as input and output, and
+zeros at first. `position` counts the transformer's steps before the call.
 
-`docs/contract.md` says the same to those who read an export.
+`docs/contract.md` describes this for readers of an export.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def flow_lm_signatures(
 
 
 def capacities(largest: int) -> tuple[int, ...]:
-    """Slots of the caches that there are signatures for, smallest first."""
+    """Slots of the caches with signatures, smallest first."""
     return (*(size for size in SHORT_CAPACITIES if size < largest), largest)
 
 
@@ -227,7 +227,7 @@ def encoder_signatures(
         x, windows = graph.window_transformer(
             weights["transformer"], x, position, windows, mimi.transformer
         )
-        # A stream starts as if its first sample had always been there.
+        # The start of a stream is padded with its first sample.
         first = jnp.maximum(1 - position, 0)[:, None]
         history = previous[0] + first * x[:1]
         latents, state = graph.convolution(weights["downsample"], x, history[None])
@@ -258,7 +258,7 @@ def window_tensors(config: MimiTransformerConfig) -> tuple[Tensor, ...]:
 
 
 def convolution_tensors(layers: Sequence[Tree]) -> tuple[Tensor, ...]:
-    """The inputs that each layer of a SEANet remembers."""
+    """The state of each layer of a SEANet: its last inputs."""
     return tuple(
         Tensor(f"convolution_{i}", (1, w["history"], graph.inputs_of(w)))
         for i, w in enumerate(layers)

@@ -1,1 +1,1 @@
-"""When each word of the user's text is spoken, from the model's attention and its audio."""
+"""The times of the user's words, from the model's attention and its audio."""

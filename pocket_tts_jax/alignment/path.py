@@ -1,8 +1,8 @@
-"""The most likely way through the words of a chunk, in their order, found as the frames come.
+"""Finds the most likely path through the words of a chunk, frame by frame.
 
-Attention says for each frame of audio how much each token of the text counted. The path assigns
-every frame to a word, or to the marks behind one, and never goes back: Viterbi's algorithm, which
-decides about a frame when a few more have come.
+Attention gives the weight of each token of the text for each frame of audio. The path assigns every
+frame to a word, or to the marks after one, and never goes back. It is found by Viterbi's algorithm
+with a fixed lag.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ import numpy as np
 
 from pocket_tts_jax.shapes import Float
 
-LAG = 3  # frames after a frame when its word is decided: 0.24 s
+LAG = 3  # the word of a frame is decided this many frames later (0.24 s)
 _FLOOR = 0.02  # share of the attention that any word may have without being spoken
-_SKIP = -6.0  # log likelihood of a word that takes no frame of its own
+_SKIP = -6.0  # log likelihood of a word without a frame of its own
 _IMPOSSIBLE = -1e30
 
 Span = tuple[int, int]
@@ -22,9 +22,9 @@ Span = tuple[int, int]
 class Path:
     """One chunk's path. `units` are the tokens (start, end) of its words, without overlaps.
 
-    `push` takes in the attention of the next frame; it and `finish` return the places of frames
-    that have been decided, each once. Place 2 u + 1 is unit u, 2 u + 2 the tokens between it and
-    the next one, 0 those before the first.
+    `push` takes the attention of the next frame. `push` and `finish` return the places of the
+    frames that are now decided, each once. Place 2 u + 1 is unit u, 2 u + 2 the tokens between it
+    and the next one, 0 those before the first.
     """
 
     def __init__(self, units: Sequence[Span], tokens: int) -> None:
@@ -35,13 +35,13 @@ class Path:
             inside[2 * u + 1, first:last] = 1
             end = last
         inside[-1, end:] = 1
-        # Where nothing stands between two words there is no place to be.
+        # There is no place between two words without a token between them.
         self._places = np.flatnonzero((inside.sum(1) > 0) | (np.arange(len(inside)) % 2 == 1))
         self._inside = inside[self._places]
         self._is_word = (self._places % 2).astype(np.float64)
         self._before = np.cumsum(self._is_word) - self._is_word  # words before each place
         self._scores: Float[np.ndarray, " places"] | None = None
-        self._back: list[np.ndarray] = []  # for each frame not decided, where a path came from
+        self._back: list[np.ndarray] = []  # for each undecided frame, the previous places
         self.log_likelihood = 0.0  # of the whole path, once it is finished
 
     def push(self, attention: Float[np.ndarray, "heads tokens"]) -> list[int]:
@@ -63,7 +63,7 @@ class Path:
         return [self._decide(int(np.argmax(self._scores)))]
 
     def finish(self) -> list[int]:
-        """The places of the last frames: the path that has spoken most of the words."""
+        """The places of the last frames, on the path that has reached the most words."""
         if self._scores is None:
             return []
         totals = self._scores + _SKIP * (self._is_word.sum() - self._before - self._is_word)
@@ -74,14 +74,15 @@ class Path:
         return decided
 
     def _likelihood(self, attention: Float[np.ndarray, "heads tokens"]) -> np.ndarray:
-        """Of each place, from the share of the attention on its tokens, averaged over heads."""
+        """The log likelihood of each place, from the share of the attention on its tokens, averaged
+        over heads."""
         weights = np.asarray(attention, np.float64)
         total = weights.sum(1, keepdims=True)
         shares = np.where(total > 0, weights / np.maximum(total, 1e-9), 1 / weights.shape[1])
         return np.log(self._inside @ shares.mean(0) + _FLOOR)
 
     def _decide(self, place: int) -> int:
-        """Decide about the oldest frame by the path that is in `place` now; forget the others."""
+        """Decide the oldest frame by the path that is now in `place`; drop the other paths."""
         origin = np.arange(len(self._places))
         for back in reversed(self._back[1:]):
             origin = back[origin]
@@ -93,7 +94,7 @@ class Path:
 
 
 def _running_argmax(values: np.ndarray) -> np.ndarray:
-    """For each index, where the largest value up to it stands."""
+    """For each index, the index of the largest value up to it."""
     best = np.maximum.accumulate(values)
     new = np.concatenate([[True], values[1:] > best[:-1]])
     return np.maximum.accumulate(np.where(new, np.arange(len(values)), 0))

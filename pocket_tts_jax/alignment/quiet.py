@@ -1,11 +1,11 @@
-"""Where audio is quiet: the edges of words are moved there."""
+"""Finds quiet audio, to which the edges of words are moved."""
 
 import numpy as np
 
 from pocket_tts_jax.shapes import Float
 
 HOP_SECONDS = 0.005
-_ABSOLUTE = 10 ** (-60 / 20)  # below it nothing is heard
+_ABSOLUTE = 10 ** (-60 / 20)  # inaudible below this level
 _CLOSURE_SECONDS = 0.1
 _RELATIVE = 10 ** (-40 / 20)  # of the loudest 5 ms so far
 
@@ -31,9 +31,9 @@ class Loudness:
             self._loudest = max(self._loudest, float(levels.max()))
 
     def silence(self, start: int, stop: int) -> tuple[int, int]:
-        """How many samples between `start` and `stop` are quiet at their beginning and end.
+        """The numbers of quiet samples at the beginning and the end of `start` to `stop`.
 
-        Where all is quiet, all of it is at the end. Short silence in front is the closure of a
+        If all are quiet, they count at the end. Short silence at the beginning is the closure of a
         consonant (as in "ten") and not counted.
         """
         if len(self._levels) > 1:

@@ -1,4 +1,4 @@
-"""A word of the user's text with the time at which it is heard."""
+"""A word of the user's text with its time in the audio."""
 
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ class SpokenWord:
         return replace(self, start=self.start / speed, end=self.end / speed)
 
     def later(self, seconds: float, characters: int = 0) -> "SpokenWord":
-        """The same word behind other audio of so many seconds, and other text."""
+        """The same word after other audio of so many seconds, and other text."""
         return replace(
             self,
             start=self.start + seconds,

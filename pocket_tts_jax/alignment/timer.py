@@ -1,8 +1,8 @@
-"""The times of words, as a text's chunks, frames and pauses go by.
+"""Times the words of a text during generation.
 
-A word is known once the word behind it has been decided on (`path.LAG` frames after it began), once
-it has been quiet for as long, or at the end of its chunk: at most 0.5 s of audio after its end.
-Times count every sample: a chunk starts where the audio before it ended, pauses included.
+The time of a word is known when the next word is decided (`path.LAG` frames after its start), after
+as much silence, or at the end of its chunk: at most 0.5 s of audio after its end. Times count every
+sample: a chunk starts where the audio before it ended, including pauses.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,17 +18,17 @@ from pocket_tts_jax.text.words import Word
 
 
 class WordTimer:
-    """Hears a stream of chunks and pauses, and tells `on_word` when each word was spoken.
+    """Follows a stream of chunks and pauses, and calls `on_word` with each word and its time.
 
     Call `begin` at the start of a chunk, `hear` for each of its frames, `end` at its end, and
-    `pause` between chunks. Words are told in the order of the text, as soon as they are known.
+    `pause` between chunks. Words are reported in the order of the text, as soon as they are known.
     """
 
     def __init__(self, sample_rate: int, on_word: Callable[[SpokenWord], None]) -> None:
         self._rate, self._on_word = sample_rate, on_word
         self._samples = 0
         self._chunk: _Chunk | None = None
-        self._cut: SpokenWord | None = None  # a word of which the next chunk says the rest
+        self._cut: SpokenWord | None = None  # a word that continues in the next chunk
 
     def begin(self, chunk: int, words: Sequence[Word], tokens: int) -> None:
         """The next chunk: its number, its words and how many tokens it has."""
@@ -37,7 +37,7 @@ class WordTimer:
     def hear(
         self, audio: Float[np.ndarray, " samples"], attention: Float[np.ndarray, "heads tokens"]
     ) -> None:
-        """One frame of the chunk's audio and what the model looked at when it made it."""
+        """One frame of the chunk's audio, and its attention."""
         assert self._chunk is not None
         self._chunk.hear(audio, attention)
         self._tell()
@@ -79,7 +79,7 @@ class _Chunk:
         self._decided = 0  # frames
         self._first: dict[int, int] = {}  # the first frame of each group that has frames
         self._loudness = Loudness(rate)
-        self._told, self._edge = 0, 0  # groups that were told, and where the last of them ended
+        self._told, self._edge = 0, 0  # groups that were reported, and the end of the last one
         self._over = False
 
     def hear(
@@ -116,9 +116,9 @@ class _Chunk:
             self._edge, self._told = span[1], last + 1
 
     def _span(self, group: int) -> tuple[int, int] | None:
-        """Where a group starts and ends; None while that is not known.
+        """The start and end of a group; None while they are not known.
 
-        It lasts until the next group begins, but for silence in front and behind.
+        It lasts until the next group begins, without silence before and after it.
         """
         following = min((f for g, f in self._first.items() if g > group), default=None)
         decided = self._frames[self._decided if following is None else following]
@@ -127,12 +127,12 @@ class _Chunk:
         stop = max(start, decided if passed else self.samples)
         before, behind = self._loudness.silence(start, stop)
         end = stop - behind
-        # Silence since a frame that has been decided on: the word does not go on.
+        # Silence since a decided frame: the word has ended.
         return (start + before, end) if passed or start < end <= decided else None
 
 
 def _groups(words: Sequence[Word]) -> list[list[Word]]:
-    """Words that are spoken as one, together."""
+    """Words that are spoken as one."""
     groups: list[list[Word]] = []
     for word in words:
         if groups and groups[-1][0].first_token == word.first_token:
@@ -143,7 +143,7 @@ def _groups(words: Sequence[Word]) -> list[list[Word]]:
 
 
 def _shared(words: Sequence[Word], start: int, end: int) -> Iterator[tuple[Word, int, int]]:
-    """Time shared out among words by their length."""
+    """Divide a time among words by their length."""
     total, passed, begin = sum(len(word.text) for word in words), 0, start
     for word in words:
         passed += len(word.text)

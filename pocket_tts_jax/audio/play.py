@@ -1,4 +1,4 @@
-"""Playing speech while it is made, with a player that the machine already has."""
+"""Plays speech while it is made, with an installed player."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ from pocket_tts_jax.errors import AudioError
 
 @dataclass(frozen=True)
 class Player:
-    """A program that plays a WAV stream from its standard input, or else a WAV file."""
+    """A program that plays WAV from its standard input or from a file."""
 
     program: str
     arguments: tuple[str, ...]
@@ -35,7 +35,7 @@ PLAYERS = (
 
 
 def find_player(which: Callable[[str], str | None] = shutil.which) -> Player:
-    """The first player of PLAYERS that is installed. AudioError where there is none."""
+    """The first player of PLAYERS that is installed. Raises AudioError if none is."""
     for player in PLAYERS:
         if which(player.program):
             return player
@@ -48,10 +48,10 @@ def find_player(which: Callable[[str], str | None] = shutil.which) -> Player:
 
 @contextmanager
 def playing(player: Player, rate: int) -> Iterator[Writer]:
-    """A writer whose samples are heard; the block's end waits until all is played.
+    """A writer that plays its samples; the end of the block waits for the end of playing.
 
-    Writing raises BrokenPipeError once the player has ended, be it that its user closed it or that
-    it failed: catch it inside the block, whose end raises AudioError for a player that failed.
+    Writing raises BrokenPipeError once the player has ended, because it was closed or failed. Catch
+    that inside the block: the end of the block raises AudioError if the player failed.
     """
     with _streaming(player, rate) if player.reads_stdin else _afterwards(player, rate) as writer:
         yield writer
@@ -64,9 +64,9 @@ def _streaming(player: Player, rate: int) -> Iterator[Writer]:
     pipe = cast(BinaryIO, process.stdin)
     try:
         if player.format == "wav":
-            pipe.write(wav_header(rate, None))  # leaves with the first samples
+            pipe.write(wav_header(rate, None))  # buffered until the first samples
         yield RawWriter(pipe, rate)
-        with suppress(BrokenPipeError):  # the exit status says more
+        with suppress(BrokenPipeError):  # the exit status is checked below
             pipe.close()
         _check(player, process.wait())
     finally:

@@ -1,7 +1,8 @@
 """Recordings in: any common file, bytes or array becomes mono float32 samples.
 
 soundfile (libsndfile) decodes WAV (8 to 32 bit, float, µ-law, A-law, extensible), FLAC, MP3, OGG
-and what else it knows; soxr changes the sampling rate.
+and what else it knows; soxr changes the sampling rate. A recording is decoded in blocks up to a
+limit: a damaged header can promise more samples than any memory holds.
 """
 
 import io
@@ -10,13 +11,17 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pocket_tts_jax.errors import AudioError
+from pocket_tts_jax.errors import AudioError, AudioNotFound
 from pocket_tts_jax.shapes import Float
 
 AudioSource = str | Path | bytes | BinaryIO | tuple[np.ndarray, int]
 """A local path, the bytes of a file, an open binary file, or (samples, rate)."""
 
 LOWEST_RATE = 8000
+LONGEST_SECONDS = 3600.0
+LARGEST_BYTES = 1 << 30  # of a file that is read from a pipe
+_HIGHEST_RATE = 768_000
+_BLOCK = 1 << 20  # samples decoded at once, over all channels
 _FORMATS = "WAV, FLAC, MP3 or OGG"
 _MOST_CHANNELS = 32
 
@@ -24,9 +29,9 @@ _MOST_CHANNELS = 32
 def read_audio(source: AudioSource) -> tuple[Float[np.ndarray, " n"], int]:
     """Samples, full scale ±1, and sampling rate in Hz; channels are averaged.
 
-    Arrays are [n], [n, channels] or [channels, n] (the shorter axis is the channels); integers are
-    scaled by their type's full scale. Raises AudioError for what is missing, unreadable, empty,
-    not finite, or below 8 kHz.
+    Arrays are [n] or [channels, n]; integers are scaled by their type's full scale. A path may be
+    that of a pipe. Raises AudioError for what is missing, unreadable, empty, not finite, below
+    8 kHz, or longer than an hour.
     """
     if isinstance(source, tuple):
         samples, rate = _from_array(*source)
@@ -65,41 +70,88 @@ def _name(source: str | Path | bytes | BinaryIO) -> str:
 
 
 def _decode(source: str | Path | bytes | BinaryIO) -> tuple[np.ndarray, int]:
-    import soundfile
-
     name = _name(source)
     if isinstance(source, str | Path):
-        file = _existing(Path(source))
-    elif isinstance(source, bytes):
-        file = io.BytesIO(source)
-    else:
-        # Read whole: decoders jump about in a file, which a pipe or a socket cannot.
-        data = source.read() if hasattr(source, "read") else None
-        if not isinstance(data, bytes):
-            raise AudioError(
-                f"A recording cannot be read from {type(source).__name__}: give a path, bytes, a "
-                "file opened in binary mode, or (samples, rate)."
-            )
-        file = io.BytesIO(data)
+        return _decode_path(_existing(Path(source)), name)
+    if isinstance(source, bytes):
+        return _decode_blocks(io.BytesIO(source), name)
+    if not hasattr(source, "read"):
+        raise _not_binary(source)
+    return _decode_blocks(_read_whole(source, name), name)
+
+
+def _decode_path(path: Path, name: str) -> tuple[np.ndarray, int]:
     try:
-        samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise AudioError(
-            f"{name} cannot be read as audio ({error}). Give a {_FORMATS} file; others can be "
-            "converted first, for instance with `ffmpeg -i FILE -ar 24000 -ac 1 voice.wav`."
-        ) from error
-    return samples.mean(axis=1), rate
+        if path.is_file():
+            return _decode_blocks(str(path), name)
+        with open(path, "rb") as file:
+            return _decode_blocks(_read_whole(file, name), name)
+    except OSError as error:
+        raise _unreadable(name, error) from error
 
 
-def _existing(given: Path) -> str:
+def _read_whole(file: BinaryIO, name: str) -> io.BytesIO:
+    """All of a file: decoders jump about in it, which a pipe or a socket cannot."""
+    data = file.read(LARGEST_BYTES + 1)
+    if not isinstance(data, bytes):
+        raise _not_binary(file)
+    if len(data) > LARGEST_BYTES:
+        raise AudioError(f"{name} has more than {LARGEST_BYTES >> 20} MiB: give a shorter one.")
+    return io.BytesIO(data)
+
+
+def _decode_blocks(file: str | io.BytesIO, name: str) -> tuple[np.ndarray, int]:
+    """The mean of the channels, and the rate. The promised length is never believed."""
+    import soundfile
+
+    blocks: list[np.ndarray] = []
+    try:
+        with soundfile.SoundFile(file) as sound:
+            rate = sound.samplerate
+            if not 0 < rate <= _HIGHEST_RATE:
+                raise ValueError(f"{rate} samples a second")
+            left = int(LONGEST_SECONDS * rate)
+            at_once = max(1, _BLOCK // sound.channels)
+            while (block := sound.read(at_once, dtype="float32", always_2d=True)).size:
+                blocks.append(block.mean(axis=1))
+                left -= block.shape[0]
+                if left < 0:
+                    raise AudioError(
+                        f"{name} has more than {LONGEST_SECONDS / 60:.0f} minutes: cut it down to "
+                        "a few seconds of speech."
+                    )
+    except AudioError:
+        raise
+    except Exception as error:  # whatever libsndfile and its wrapper make of a damaged file
+        raise _unreadable(name, error) from error
+    return np.concatenate(blocks or [np.zeros(0, np.float32)]), rate
+
+
+def _unreadable(name: str, error: Exception) -> AudioError:
+    return AudioError(
+        f"{name} cannot be read as audio ({error}). Give a {_FORMATS} file; others can be "
+        "converted first, for instance with `ffmpeg -i FILE -ar 24000 -ac 1 voice.wav`."
+    )
+
+
+def _not_binary(source: object) -> AudioError:
+    return AudioError(
+        f"A recording cannot be read from {type(source).__name__}: give a path, bytes, a file "
+        "opened in binary mode, or (samples, rate)."
+    )
+
+
+def _existing(given: Path) -> Path:
     try:
         path = given.expanduser()
-        if path.is_file():
-            return str(path)
-        what = "is a folder" if path.is_dir() else "does not exist"
-    except (OSError, RuntimeError) as error:  # a name that is too long, a ~user that is unknown
-        what = f"cannot be opened ({error})"
-    raise AudioError(f"{given} {what}: give the path of a recording ({_FORMATS}).")
+        if path.exists() and not path.is_dir():
+            return path
+        error, what = AudioNotFound, "does not exist"
+        if path.is_dir():
+            error, what = AudioError, "is a folder"
+    except (OSError, RuntimeError) as cause:  # a name that is too long, a ~user that is unknown
+        error, what = AudioError, f"cannot be opened ({cause})"
+    raise error(f"{given} {what}: give the path of a recording ({_FORMATS}).")
 
 
 def _is_whole(rate: object) -> bool:
@@ -113,15 +165,11 @@ def _from_array(samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
     samples = np.asarray(samples)
     if not _is_whole(rate):
         raise AudioError(f"The sampling rate must be a whole number of Hz, got {rate!r}.")
-    if samples.ndim == 2:
-        channels = min(samples.shape)
-        if samples.shape[0] == samples.shape[1] or channels > _MOST_CHANNELS:
-            raise AudioError(
-                f"Which axis of {samples.shape} holds the channels cannot be told: give a mono "
-                "array [n]."
-            )
-    elif samples.ndim != 1:
-        raise AudioError(f"Expected samples [n] or [n, channels], got the shape {samples.shape}.")
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[0] > _MOST_CHANNELS):
+        raise AudioError(
+            f"Expected samples [n] or [channels, n], got the shape {samples.shape}. soundfile's "
+            "arrays have the channels last: transpose them."
+        )
     if samples.dtype == np.uint8:
         samples = (samples.astype(np.float32) - 128.0) / 128.0
     elif np.issubdtype(samples.dtype, np.signedinteger):
@@ -131,5 +179,5 @@ def _from_array(samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
     else:
         raise AudioError(f"Expected float or integer samples, got {samples.dtype}.")
     if samples.ndim == 2:
-        samples = samples.mean(axis=int(np.argmin(samples.shape)), dtype=np.float32)
+        samples = samples.mean(axis=0, dtype=np.float32)
     return samples, int(rate)

@@ -1,4 +1,4 @@
-"""The places that audio is written to: paths, standard output, pipes, open files."""
+"""Opens what audio is written to: paths, standard output, pipes, open files."""
 
 import os
 import stat
@@ -19,8 +19,8 @@ Target = str | Path | BinaryIO
 def open_sink(target: Target, in_place: bool) -> Iterator[BinaryIO]:
     """The open binary file behind `target`.
 
-    A path is replaced when the block ends without an error, or grows in place. Raises AudioError
-    for a place that cannot be written, and for a terminal.
+    A path is replaced when the block ends without an error; with `in_place` it is written directly.
+    Raises AudioError for a target that cannot be written, and for a terminal.
     """
     if not isinstance(target, str | Path):
         yield target
@@ -53,7 +53,7 @@ def _opened(path: Path, in_place: bool) -> Iterator[BinaryIO]:
                 inner = error
                 raise
     except OSError as error:
-        if error is inner or isinstance(error, BrokenPipeError):  # closing can raise it once more
+        if error is inner or isinstance(error, BrokenPipeError):  # closing may raise it again
             raise
         raise AudioError(
             f"{path} cannot be written: {error.strerror or error}. Check that its folder exists "
@@ -62,14 +62,13 @@ def _opened(path: Path, in_place: bool) -> Iterator[BinaryIO]:
 
 
 def _open(path: Path, in_place: bool) -> AbstractContextManager[BinaryIO]:
-    if path.exists() and not path.is_file():
-        # A device or a named pipe is written to, never read; no file can be renamed over it.
-        return open(path, "wb")
-    return open(path, "w+b") if in_place else atomic_file(path)
+    if in_place and (path.is_file() or not path.exists()):
+        return open(path, "w+b")
+    return atomic_file(path)  # devices and named pipes too
 
 
 def rewindable(file: BinaryIO) -> int | None:
-    """Where `file` stands, if it can be overwritten from there later; else None."""
+    """The position of `file` if it can be overwritten from there later, else None."""
     try:
         if not file.seekable() or _appends(file):
             return None
@@ -91,7 +90,7 @@ def _appends(file: BinaryIO) -> bool:
 
 
 def is_disk_file(file: BinaryIO) -> bool:
-    """Whether libsndfile can take over the file's descriptor, from its first byte on."""
+    """Whether libsndfile can write through the file's descriptor, from its first byte on."""
     try:
         return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and rewindable(file) == 0
     except (OSError, AttributeError):

@@ -1,9 +1,9 @@
 """Faster or slower speech at the same pitch: waveform-similarity overlap-add (WSOLA).
 
 Verhelst and Roelands, "An overlap-add technique based on waveform similarity (WSOLA) for high
-quality time-scale modification of speech", ICASSP 1993. The output is made of 30 ms windows, each
-taken from the input near where the speed puts it, at the place where it continues the window
-before it best. It works on a stream with about 40 ms of delay.
+quality time-scale modification of speech", ICASSP 1993. The output consists of overlapping 30 ms
+windows. Each is taken from the input within 10 ms of its nominal position, where it best continues
+the window before it. The delay on a stream is about 40 ms.
 """
 
 import numpy as np
@@ -13,15 +13,15 @@ from pocket_tts_jax.shapes import Float
 
 SLOWEST, FASTEST = 0.5, 2.0
 _HOP_SECONDS = 0.015  # half a window: the two halves of neighbouring windows add up to one
-_SEARCH_SECONDS = 0.010  # to either side: a whole period of voices down to 50 Hz
+_SEARCH_SECONDS = 0.010  # to either side: one period of a 50 Hz voice in all
 
 
 class TimeStretch:
-    """A stream of samples played at `speed` (0.5 to 2) times its pace.
+    """A stream of samples at `speed` (0.5 to 2) times its pace.
 
-    `push` and `finish` together return `round(n / speed)` samples for n put in; how the input was
-    cut into pieces changes none of them. At speed 1 the samples pass through unchanged.
-    Raises ConfigError for a speed out of range.
+    For n samples `push` and `finish` together return `round(n / speed)` samples, independent of how
+    the input was cut into pieces. At speed 1 the samples are unchanged. Raises ConfigError for a
+    speed out of range.
     """
 
     def __init__(self, speed: float, sample_rate: int = 24000):
@@ -32,7 +32,7 @@ class TimeStretch:
         self._reach = round(_SEARCH_SECONDS * sample_rate)
         self._fade = np.sin(np.pi / 2 * (np.arange(self._hop) + 0.5) / self._hop) ** 2
         self._input = np.zeros(0, np.float32)
-        self._dropped = 0  # samples that no window can need any more, before _input
+        self._dropped = 0  # samples before _input, no longer needed
         self._received = 0
         self._returned = 0
         self._windows = 0
@@ -40,7 +40,7 @@ class TimeStretch:
         self._tail: Float[np.ndarray, " hop"] = np.zeros(0, np.float32)
 
     def push(self, samples: Float[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
-        """The output that `samples` complete; often a little later than they come."""
+        """The output that is complete after `samples`; it lags by up to 40 ms."""
         samples = np.asarray(samples, np.float32)
         self._received += samples.shape[0]
         if self._speed == 1.0:
@@ -49,10 +49,10 @@ class TimeStretch:
         return self._give(self._run(self._received))
 
     def finish(self) -> Float[np.ndarray, " m"]:
-        """The rest. The object is spent after it."""
+        """The remaining output. Do not use the object afterwards."""
         if self._speed == 1.0 or self._received == 0:
             return np.zeros(0, np.float32)
-        # Zeros behind the end let the last windows be complete.
+        # Zeros after the end complete the last windows.
         wanted = round(self._received / self._speed)
         padding = np.zeros(4 * self._hop + 2 * self._reach, np.float32)
         self._input = np.concatenate([self._input, padding])
@@ -85,10 +85,8 @@ class TimeStretch:
             self._forget()
 
     def _best_start(self, ideal: int) -> int:
-        """The start near `ideal` whose first half is most like what would have come next.
-
-        Likeness is normalised cross-correlation.
-        """
+        """The start near `ideal` whose first half is most similar to the continuation of the last
+        window, by normalised cross-correlation."""
         expected = self._span(self._start + self._hop, self._hop).astype(np.float64)
         first = max(ideal - self._reach, 0)
         region = self._span(first, ideal + self._reach - first + self._hop).astype(np.float64)
@@ -112,6 +110,6 @@ class TimeStretch:
 def time_stretch(
     audio: Float[np.ndarray, " n"], speed: float, sample_rate: int = 24000
 ) -> Float[np.ndarray, " m"]:
-    """`audio` at `speed` times its pace and its own pitch: round(n / speed) samples."""
+    """`audio` at `speed` times its pace, at the same pitch: round(n / speed) samples."""
     stretch = TimeStretch(speed, sample_rate)
     return np.concatenate([stretch.push(audio), stretch.finish()])

@@ -1,4 +1,4 @@
-"""A book as chapters of blocks, and how it is read from text, Markdown and EPUB files."""
+"""Reads a book from a text, Markdown or EPUB file, as chapters of blocks."""
 
 import posixpath
 import re
@@ -13,7 +13,7 @@ from pocket_tts_jax.errors import ConfigError, TextError
 
 HEADING, PARAGRAPH = "heading", "paragraph"
 KINDS = (".epub", ".md", ".markdown", ".txt")
-_LARGEST_DOCUMENT = 50_000_000  # bytes of one file in an EPUB: more is an accident or an attack
+_LARGEST_DOCUMENT = 50_000_000  # bytes of one file in an EPUB: real ones are smaller
 
 _CHAPTER = re.compile(
     r"(?:(?:chapter|kapitel|chapitre|capitolo|capítulo|hoofdstuk|part|book)\s+[\divxlc]+\b.{0,60}"
@@ -33,7 +33,7 @@ _MARKDOWN = [
 
 @dataclass(frozen=True)
 class Block:
-    """A heading or a paragraph, its white space made single spaces."""
+    """A heading or a paragraph, with single spaces."""
 
     kind: str
     text: str
@@ -56,7 +56,7 @@ class Book:
 def read_book(path: Path) -> Book:
     """The book in an .epub, .md or .txt file (UTF-8).
 
-    Raises ConfigError for other files and damaged ones, TextError where there is nothing to read.
+    Raises ConfigError for other files and damaged ones, and TextError for a book without text.
     """
     reader = {".epub": _read_epub, ".md": _read_markdown, ".markdown": _read_markdown}
     kind = path.suffix.lower()
@@ -121,7 +121,7 @@ def _chapters(
         starts = [i for i, block in enumerate(blocks) if block.kind == HEADING]
     bounds = [0]
     for i in starts:
-        # A chapter's heading right behind the book's title goes on with it.
+        # A heading right after the book's title does not begin another chapter.
         if any(block.kind != HEADING for block in blocks[bounds[-1] : i]):
             bounds.append(i)
     bounds.append(len(blocks))
@@ -202,7 +202,7 @@ def _check_open(archive: zipfile.ZipFile, names: Sequence[str], path: Path) -> N
 
 
 def _xml(archive: zipfile.ZipFile, name: str, path: Path) -> Any:
-    from lxml import etree
+    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
     if archive.getinfo(name).file_size > _LARGEST_DOCUMENT:
         raise ConfigError(f"{path}: {name} is too large to be a chapter of a book.")
@@ -222,7 +222,7 @@ def _xml(archive: zipfile.ZipFile, name: str, path: Path) -> Any:
 
 
 def _entity(match: re.Match[bytes]) -> bytes:
-    """Names such as &nbsp;, which XML knows from a DTD only."""
+    """Replace names such as &nbsp;, which XML defines only in a DTD."""
     from html.entities import html5
 
     character = html5.get(match[1].decode("ascii", "replace") + ";")
@@ -231,7 +231,7 @@ def _entity(match: re.Match[bytes]) -> bytes:
 
 def _blocks(root: Any) -> Iterator[Block]:
     """Headings and paragraphs of a document, in reading order."""
-    from lxml import etree
+    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
     pending: list[str] = []
 

@@ -1,4 +1,5 @@
-"""An EPUB 3 book that is read aloud: each word is lit up while it is heard (media overlays)."""
+"""Writes an EPUB 3 book with speech: each word is highlighted while it is heard (media
+overlays)."""
 
 import uuid
 import zipfile
@@ -24,10 +25,10 @@ body {{ line-height: 1.5; }}
 
 
 def write_epub(path: Path, book: Book, recordings: Sequence[Recording]) -> None:
-    """The book with its speech, one audio file (MP3) a chapter."""
+    """Write the book with its speech, one audio file (MP3) per chapter."""
     names = [f"chapter-{number:03}" for number in range(1, len(book.chapters) + 1)]
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        # Readers know the kind of file by these first bytes, which must not be compressed.
+        # Readers recognise the format by these first bytes, which must not be compressed.
         archive.writestr("mimetype", "application/epub+zip", zipfile.ZIP_STORED)
         archive.writestr("META-INF/container.xml", _container())
         archive.writestr("EPUB/style.css", _STYLE)
@@ -49,14 +50,14 @@ def _add_audio(archive: zipfile.ZipFile, name: str, recording: Recording) -> Non
 
 
 def _xml(root: Any, doctype: str | None = None) -> bytes:
-    from lxml import etree
+    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
     return etree.tostring(root, xml_declaration=True, encoding="utf-8", doctype=doctype)
 
 
 def _element(namespace: str, name: str, parent: Any = None, text: str = "", **about: str) -> Any:
     """An element of `namespace`; in the names of attributes `__` stands for a colon, `_` for -."""
-    from lxml import etree
+    from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
     names = {None: namespace} | ({"epub": _EPUB} if namespace in (_XHTML, _SMIL) else {})
     names |= {"dc": _DC} if namespace == _OPF else {}
@@ -120,8 +121,8 @@ def _page(book: Book, chapter: Chapter, recording: Recording) -> bytes:
 
 
 def _overlay(name: str, recording: Recording) -> bytes:
-    """Which stretch of audio belongs to which word. The stretches follow each other without gap, so
-    that players do not stop between words."""
+    """The stretch of audio for each word. The stretches are contiguous, so that players do not stop
+    between words."""
     root = _element(_SMIL, "smil", version="3.0")
     body = _element(_SMIL, "body", root)
     sequences: dict[int, Any] = {}

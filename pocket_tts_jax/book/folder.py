@@ -1,4 +1,4 @@
-"""A book as a folder: for each chapter an MP3 file, its text, karaoke subtitles and word times."""
+"""Writes a book as a folder: for each chapter an MP3 file, text, karaoke subtitles, word times."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from pocket_tts_jax.files.atomic import atomic_file
 
 
 def write_folder(path: Path, book: Book, recordings: Sequence[Recording]) -> None:
-    """Files of the same names are replaced."""
+    """Write the folder. Files of the same names are replaced."""
     path.mkdir(parents=True, exist_ok=True)
     digits = len(str(len(book.chapters)))
     for number, (chapter, recording) in enumerate(zip(book.chapters, recordings, strict=True), 1):
@@ -38,7 +38,7 @@ def chapter_words(chapter: Chapter, recording: Recording) -> tuple[str, list[Spo
 
 
 def _file_name(title: str) -> str:
-    """A title without what file systems do not like."""
+    """A title without characters that file systems forbid."""
     plain = re.sub(r"[^\w .,'-]+", " ", title)
     return " ".join(plain.split())[:60].rstrip(" .") or "chapter"
 

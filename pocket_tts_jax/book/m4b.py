@@ -1,4 +1,4 @@
-"""An audio book in one file (MP4, AAC) with chapter marks."""
+"""Writes an audio book in one file (MP4, AAC) with chapter marks."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -11,11 +11,11 @@ from pocket_tts_jax.book.recording import Recording
 from pocket_tts_jax.errors import AudioError
 from pocket_tts_jax.files.atomic import atomic_file
 
-_BITS = 64_000  # a second: speech at 24 kHz, mono, needs no more
+_BITS = 64_000  # per second: enough for speech at 24 kHz, mono
 
 
 def write_m4b(path: Path, book: Book, recordings: Sequence[Recording]) -> None:
-    """All chapters one behind the other. Raises AudioError where that cannot be written."""
+    """Write all chapters in sequence. Raises AudioError if the file cannot be written."""
     import av
 
     rate = recordings[0].sample_rate
@@ -35,7 +35,7 @@ def write_m4b(path: Path, book: Book, recordings: Sequence[Recording]) -> None:
                         output.mux(stream.encode(frame))
                         passed += len(samples)
                 output.mux(stream.encode(None))
-        except av.FFmpegError as error:
+        except av.FFmpegError as error:  # pyright: ignore[reportPrivateImportUsage]
             raise AudioError(f"{path} cannot be written as an audio book: {error}") from error
 
 

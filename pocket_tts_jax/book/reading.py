@@ -1,4 +1,4 @@
-"""A book spoken block by block into a folder, from where an earlier run has left off."""
+"""Speaks a book block by block into a folder, and continues an earlier run."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ BEHIND_PARAGRAPH, BEHIND_HEADING = 0.6, 1.0  # seconds of silence
 
 @dataclass(frozen=True)
 class Reader:
-    """Who reads, and how: all that decides how a book sounds."""
+    """The model, the voice and all options of a reading."""
 
     model: "TTSModel"
     voice: "VoiceState"
@@ -37,7 +37,7 @@ class Reader:
     options: "TextOptions | None" = None
 
     def read(self, block: Block) -> tuple[list[np.ndarray], list[SpokenWord]]:
-        """A block's samples, with the silence behind it, and its words."""
+        """A block's samples, including the silence after it, and its words."""
         stretch = TimeStretch(self.speed, self.model.sample_rate)
         try:
             audio, words = self.model.generate_audio_with_times(
@@ -58,9 +58,9 @@ def read_aloud(
     folder: Path,
     on_block: Callable[[int, int], None] = lambda chapter, block: None,
 ) -> list[Recording]:
-    """The recordings of all chapters in `folder`; those that are there already are kept.
+    """The recordings of all chapters in `folder`; existing ones are kept.
 
-    `on_block` is told the chapter and block that are read next, both from 0.
+    `on_block` is called with the chapter and block that are read next, both from 0.
     """
     recordings = []
     for number, chapter in enumerate(book.chapters):
@@ -75,10 +75,10 @@ def read_aloud(
 def claim_folder(
     folder: Path, book: Book, settings: dict[str, Any], fresh: dict[str, Any]
 ) -> dict[str, Any]:
-    """Make or open the folder of an unfinished book; returns the settings that it was begun with.
+    """Make or open the folder of an unfinished book. Returns the settings of its first run.
 
-    A setting that is None takes what the folder says, and in a new folder what `fresh` says.
-    ConfigError where the book or a setting is another than that of the folder.
+    A setting that is None takes the folder's value, or that of `fresh` in a new folder. Raises
+    ConfigError if the book or a setting differs from the folder's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "book.json"

@@ -1,7 +1,7 @@
 """A chapter's speech on disk, block by block, so that a long book can be interrupted.
 
-`NAME.i16` has the samples (24 kHz mono, 16 bits), `NAME.jsonl` a line for each block: how many
-samples it has, and its words. A block that was cut off is spoken again.
+`NAME.i16` has the samples (24 kHz mono, 16 bits). `NAME.jsonl` has a line for each block, with its
+number of samples and its words. An incomplete block is spoken again.
 """
 
 import json
@@ -20,8 +20,8 @@ _BLOCK = 1 << 18
 
 @dataclass(frozen=True)
 class SpokenBlock:
-    """A block of a chapter as it was spoken: `samples` with the silence behind it, and its words,
-    in seconds from the start of the block and characters of its text."""
+    """A spoken block of a chapter. `samples` includes the silence after it. `words` are in seconds
+    from the start of the block and characters of its text."""
 
     samples: int
     words: tuple[SpokenWord, ...]
@@ -34,7 +34,7 @@ class Recording:
         self.sample_rate = sample_rate
         self._pcm, self._index = folder / f"{name}.i16", folder / f"{name}.jsonl"
         self.blocks = self._read()
-        with atomic_file(self._index) as index:  # without a line that was cut off
+        with atomic_file(self._index) as index:  # without an incomplete last line
             index.write("".join(map(_line, self.blocks)).encode())
         with open(self._pcm, "ab") as file:
             file.truncate(2 * self.samples)
@@ -48,7 +48,7 @@ class Recording:
         return self.samples / self.sample_rate
 
     def add(self, audio: Sequence[Float[np.ndarray, " n"]], words: Sequence[SpokenWord]) -> None:
-        """Append a block's samples, then note that they are there."""
+        """Append a block's samples, then its line in the index."""
         values = np.concatenate([np.zeros(0, np.float32), *audio])
         with open(self._pcm, "ab") as file:
             file.write((np.clip(values, -1, 1) * 32767).round().astype("<i2").tobytes())

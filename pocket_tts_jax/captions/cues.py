@@ -1,7 +1,7 @@
-"""Words in readable cues: one or two short lines, broken where the text breathes.
+"""Groups words into readable cues of one or two short lines, broken at pauses of the text.
 
-The limits are those that subtitle guides of broadcasters agree on: 42 characters a line, two lines,
-1 to 7 seconds, at most 17 characters a second where the silence behind a cue allows it.
+The limits are common to broadcasters' subtitle guides: 42 characters per line, two lines, 1 to 7
+seconds, and at most 17 characters per second if the silence after a cue allows it.
 """
 
 import re
@@ -14,14 +14,14 @@ from pocket_tts_jax.text.pauses import blank_marks
 
 LINE = 42
 LONGEST, SHORTEST = 7.0, 1.0
-READING_SPEED = 17.0  # characters a second
+READING_SPEED = 17.0  # characters per second
 _GAP = 0.08  # kept free between cues, so that the eye sees the change
 _PAUSE, _LONG_PAUSE = 0.3, 0.8
 _SENTENCE = re.compile(r"[.!?…][\"'”’)\]»]*$")
 _MARKS_BEFORE = re.compile(r"(?:\s|\A)(\S+)\Z")
 _MARKS_BEHIND = re.compile(r"\S*")
 _CLAUSE = re.compile(r"[,;:–—-][\"'”’)\]»]*$")
-# Breaking behind a word costs less the better the place; a cue costs more the farther it is from
+# Costs of a break after a word, lower at better places, and of a cue, higher the farther it is from
 # a comfortable length.
 _AT_CLAUSE, _AT_PAUSE, _ANYWHERE = 4.0, 2.0, 12.0
 _PER_CUE, _TOO_SHORT, _SENTENCE_INSIDE = 3.0, 8.0, 5.0
@@ -29,7 +29,7 @@ _PER_CUE, _TOO_SHORT, _SENTENCE_INSIDE = 3.0, 8.0, 5.0
 
 @dataclass(frozen=True)
 class Written:
-    """A spoken word with the marks around it, as it stands in the text."""
+    """A spoken word as written in the text, with the marks around it."""
 
     text: str
     word: SpokenWord
@@ -37,7 +37,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Cue:
-    """What is on the screen from `start` to `end` (seconds), in one or two lines."""
+    """One or two lines, shown from `start` to `end` (seconds)."""
 
     start: float
     end: float
@@ -49,10 +49,10 @@ class Cue:
 
 
 def written_words(text: str, words: Sequence[SpokenWord], *, pauses: bool = False) -> list[Written]:
-    """The words as the text has them: each with the marks that touch it.
+    """The words as written in the text, each with the marks that touch it.
 
-    What stands between two words and touches neither (a dash, a word that the model has no sound
-    for) goes with the first of them. `pauses`: the text has pause marks, which are left out.
+    Characters between two words that touch neither (a dash, a word that the model has no sound for)
+    belong to the first of them. `pauses`: whether pause marks in the text are left out.
     """
     if not words:
         return []
@@ -66,7 +66,7 @@ def written_words(text: str, words: Sequence[SpokenWord], *, pauses: bool = Fals
 
 
 def _start(text: str, begin: int, word: SpokenWord) -> int:
-    """Where what is shown for a word begins: with the marks in front of it, at `begin` or later."""
+    """The start of a word's text including the marks before it, at `begin` or later."""
     marks = _MARKS_BEFORE.search(text, begin, word.first_character)
     return marks.start(1) if marks else word.first_character
 
@@ -114,7 +114,7 @@ def _cost(part: Sequence[Written], last: bool, words: Sequence[Written], end: in
 
 
 def lines(part: Sequence[Written]) -> tuple[tuple[Written, ...], ...]:
-    """One line if it fits, else two: of about one length, broken at a mark where there is one."""
+    """One line if it fits, otherwise two of about the same length, broken at a mark if possible."""
     if _width(part) <= LINE or len(part) == 1:
         return (tuple(part),)
 
@@ -133,7 +133,7 @@ def _width(part: Sequence[Written]) -> int:
 
 
 def _timed(found: list[Cue]) -> list[Cue]:
-    """Cues that stay long enough to be read, as far as the next one allows."""
+    """Extend cues until they can be read, as far as the next one allows."""
     timed = []
     for i, cue in enumerate(found):
         wanted = max(cue.end, cue.start + max(SHORTEST, len(cue.text) / READING_SPEED))

@@ -58,8 +58,7 @@ FORMATS: dict[str, Callable[[Sequence[Cue]], str]] = {".srt": srt, ".vtt": vtt, 
 
 
 def check_format(path: Path, *, karaoke: bool = False) -> None:
-    """ConfigError for a file name that does not say which kind of subtitles it is for, or for
-    karaoke in another kind than WebVTT."""
+    """Raise ConfigError for an unknown ending, and for karaoke in another format than WebVTT."""
     kind = path.suffix.lower()
     if kind not in FORMATS:
         raise ConfigError(f"{path}: subtitles are files that end in {', '.join(FORMATS)}.")
@@ -77,7 +76,7 @@ def subtitles(
 ) -> str:
     """The content of a subtitle file at `path`, by its ending.
 
-    `pauses`: pause marks of `text` were understood. `karaoke` is for `.vtt` only.
+    `pauses`: whether the marks in `text` were read as pauses. `karaoke` is for `.vtt` only.
     """
     check_format(path, karaoke=karaoke)
     found = cues(written_words(text, words, pauses=pauses))

@@ -1,9 +1,5 @@
-"""`pocket-tts-jax`: the commands. Nothing heavy is imported before a command needs it."""
+"""`pocket-tts-jax`: the commands. Heavy imports happen inside the command that needs them."""
 
-import os
-import sys
-import threading
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -21,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 an error with a line that says what to do, 2 wrong usage, "
-    "130 interrupted.",
+    "130, 143 or 129 interrupted (Ctrl-C, SIGTERM, SIGHUP).",
 )
 app.command()(generate)
 app.command()(serve)
@@ -49,21 +45,3 @@ def _options(
     ] = False,
 ) -> None:
     """Pocket TTS in JAX and LiteRT: text to speech on a CPU."""
-
-
-def main() -> None:
-    """Run a command and leave. Python's own way out stops threads that are inside XLA, and that
-    aborts the process now and then."""
-    code: object = 0
-    try:
-        app(prog_name="pocket-tts-jax")
-    except SystemExit as ended:
-        code = ended.code
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed before the start
-        with suppress(OSError, ValueError):  # nobody may read it any more
-            stream.flush()
-    if code == 0:  # what is compiled in the background is kept for the next time
-        for thread in threading.enumerate():
-            if not thread.daemon and thread is not threading.main_thread():
-                thread.join()
-    os._exit(code if isinstance(code, int) else int(code is not None))

@@ -42,7 +42,7 @@ def book(
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Read a book aloud, chapter by chapter. Interrupted, it goes on when it is started again."""
+    """Read a book aloud, chapter by chapter. After an interruption, run it again to continue."""
     from pocket_tts_jax.book.contents import read_book
     from pocket_tts_jax.book.reading import Reader, claim_folder, read_aloud
     from pocket_tts_jax.cli.voices import fetch_voice
@@ -97,7 +97,7 @@ def book(
 
 
 def _check(source: Path, output: Path) -> None:
-    """ConfigError for what cannot be written, before anything is read aloud."""
+    """Raise ConfigError for files that cannot be written, before anything is read aloud."""
     if output.suffix and output.suffix.lower() not in (".epub", ".m4b") and not output.is_dir():
         raise ConfigError(f"{output}: a book becomes an .epub, an .m4b, or a folder.")
     if not output.parent.is_dir():

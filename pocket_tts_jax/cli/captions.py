@@ -1,4 +1,4 @@
-"""Subtitles and word times that a command writes beside its speech."""
+"""Writes subtitles and word times beside the speech of a command."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pocket_tts_jax.files.atomic import atomic_file
 
 @dataclass(frozen=True)
 class Captions:
-    """The files for subtitles and for the times of words, where they are wanted."""
+    """The files for subtitles and for the times of words; None if not wanted."""
 
     subtitles: Path | None = None
     words: Path | None = None
@@ -23,7 +23,7 @@ class Captions:
         return self.subtitles is not None or self.words is not None
 
     def check(self) -> None:
-        """ConfigError for files that cannot be written, before anything is spoken."""
+        """Raise ConfigError for files that cannot be written, before anything is spoken."""
         if self.subtitles is not None:
             check_format(self.subtitles, karaoke=self.karaoke)
             check_place("subtitles", self.subtitles)
@@ -33,7 +33,7 @@ class Captions:
             check_place("words", self.words)
 
     def write(self, text: str, words: Sequence[SpokenWord], pauses: bool) -> None:
-        """Write what is wanted. `pauses`: the pause marks of `text` were understood."""
+        """Write the files. `pauses`: whether the marks in `text` were read as pauses."""
         if self.subtitles is not None:
             content = subtitles(self.subtitles, text, words, pauses=pauses, karaoke=self.karaoke)
             write_text("subtitles", self.subtitles, content)
@@ -42,13 +42,13 @@ class Captions:
 
 
 def check_place(what: str, path: Path) -> None:
-    """ConfigError where `path` cannot be a file."""
+    """Raise ConfigError if `path` cannot be a file."""
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"The {what} {path} must be a file in a folder that exists.")
 
 
 def write_text(what: str, path: Path, content: str) -> None:
-    """Write a whole file or none."""
+    """Write a file atomically."""
     try:
         with atomic_file(path) as file:
             file.write(content.encode())

@@ -1,7 +1,7 @@
-"""How the commands talk: on stderr, one line per error, exit codes.
+"""Messages and exit codes of the commands: on stderr, one line per error.
 
 0: done (also when the reader of a pipe has had enough). 1: something the user can mend, as one
-line. 2: wrong usage. 130: interrupted.
+line. 2: wrong usage. 130, 143 or 129: interrupted (see `cli.signals`).
 """
 
 import functools
@@ -24,12 +24,15 @@ _PACKAGE = "pocket_tts_jax"
 
 
 def stderr() -> Console:
-    """A console on the present stderr; made anew because tests and shells exchange it."""
+    """A console on the current stderr; a new one each time, because tests and shells replace it."""
     return Console(stderr=True, highlight=False)
 
 
 def set_logging(quiet: bool) -> None:
     """Warnings, and notices of downloads, as lines on stderr; errors alone when `quiet`."""
+    if quiet:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        _silence_libraries()
     logger = logging.getLogger(_PACKAGE)
     handler = RichHandler(
         console=stderr(), show_time=False, show_path=False, show_level=True, markup=False
@@ -40,6 +43,18 @@ def set_logging(quiet: bool) -> None:
     logging.getLogger(f"{_PACKAGE}.files.hub").setLevel(logging.ERROR if quiet else logging.INFO)
 
 
+def _silence_libraries() -> None:
+    """LiteRT's C code writes lines to the descriptor 2: keep that for Python's own messages."""
+    try:
+        if sys.stderr.fileno() != 2:
+            return
+    except (AttributeError, OSError, ValueError):  # closed, or a test's
+        return
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    _to_nothing(2)
+
+
 def say(text: str, *, quiet: bool = False) -> None:
     """One line for the person at the terminal."""
     if not quiet:
@@ -47,32 +62,44 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as a command: what goes wrong becomes a line on stderr and an exit code."""
+    """Make a function a command: its errors become a line on stderr and an exit code."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
-        except TTSError as error:
-            line = Text("Error: ", style="bold red") + Text(str(error), style="default")
-            stderr().print(line, soft_wrap=True)
-            raise typer.Exit(USER_ERROR) from None
         except BrokenPipeError:
             _forget_stdout()
+        except MemoryError:
+            message = "There is too little memory: close other programs, or use a smaller model."
+            raise _told(message) from None
+        except (TTSError, OSError) as error:  # a full disk may show anywhere
+            raise _told(str(error)) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
     return run
 
 
+def _told(message: str) -> typer.Exit:
+    """The end of a command whose error is told by this."""
+    line = Text("Error: ", style="bold red") + Text(message, style="default")
+    stderr().print(line, soft_wrap=True)
+    return typer.Exit(USER_ERROR)
+
+
 def _forget_stdout() -> None:
-    """Keep Python from complaining at exit that nobody reads what it still holds."""
+    """Prevent Python's error message at exit about a closed pipe."""
     if sys.stdout is None:
         return
     try:
         place = sys.stdout.fileno()
     except (OSError, ValueError):
         return
+    _to_nothing(place)
+
+
+def _to_nothing(descriptor: int) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, place)
+    os.dup2(nothing, descriptor)
     os.close(nothing)

@@ -2,15 +2,16 @@
 
 import secrets
 import sys
+from collections.abc import Callable
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import cast
 
 from pocket_tts_jax.cli import options, speech_options
 from pocket_tts_jax.cli.console import command, say, set_logging
+from pocket_tts_jax.cli.defaults import language_for
 from pocket_tts_jax.errors import ConfigError, TextError
-
-DEFAULT_TEXT = "Hello! This is a voice that was made on this computer, while you wait."
 
 
 @command
@@ -67,7 +68,11 @@ def generate(
     if lsd_decode_steps is not None:
         say("--lsd-decode-steps is now called --sampler-decode-steps.", quiet=quiet)
         sampler_decode_steps = lsd_decode_steps
+    notice = partial(say, quiet=quiet)
+    language = language_for(voice, language, (model, config, checkpoint), notice)
     said = _text(words, text, file)
+    if said is None:
+        said = _default_text(language or config or model, notice)
     text_options = TextOptions(
         normalize=normalize,
         language=text_language,
@@ -94,13 +99,15 @@ def generate(
         threads=threads,
         offline=offline,
         compilation_cache=not no_compilation_cache,
-        on_notice=lambda line: say(line, quiet=quiet),
+        on_notice=notice,
     )
+    _tell_what_does_nothing(tts_model.temp, seed, noise_clamp, notice)
     speech = Speech(
         model=tts_model,
         text=said,
         voice=voice,
-        seed=secrets.randbits(63) if seed is None else seed,
+        seed=secrets.randbits(32) if seed is None else seed,  # 32 bits are short enough to type
+        seed_was_drawn=seed is None,
         options=text_options,
         max_tokens=max_tokens,
         frames_after_eos=frames_after_eos,
@@ -112,8 +119,8 @@ def generate(
     speech.run(where, quiet=quiet)
 
 
-def _text(words: str | None, text: str | None, file: Path | None) -> str:
-    """What to say, from the one place that was named; a default at a bare terminal."""
+def _text(words: str | None, text: str | None, file: Path | None) -> str | None:
+    """The text to speak, from the argument, option or file; None if none was given."""
     given = [value for value in (words, text, file) if value is not None]
     if len(given) > 1:
         raise ConfigError("Give the text once: as an argument, with --text, or with --file.")
@@ -123,16 +130,34 @@ def _text(words: str | None, text: str | None, file: Path | None) -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise TextError(f"{file} cannot be read as UTF-8 text: {error}") from error
     said = text if words is None else words
-    if said is not None and said != "-":
-        return said
-    if sys.stdin is None:
-        raise TextError("Standard input is closed: write the text, or name a file with --file.")
-    return DEFAULT_TEXT if said is None and sys.stdin.isatty() else _piped()
+    return _piped() if said == "-" else said
+
+
+def _tell_what_does_nothing(
+    temperature: float, seed: int | None, noise_clamp: float | None, notice: Callable[[str], None]
+) -> None:
+    options = {"--seed": seed, "--noise-clamp": noise_clamp}
+    given = [name for name, value in options.items() if value is not None]
+    if given and temperature == 0:
+        notice(
+            f"{' and '.join(given)} changes nothing at temperature 0, where there is no noise: add "
+            "--temperature 0.3 for speech that varies."
+        )
+
+
+def _default_text(model: str | None, notice: Callable[[str], None]) -> str:
+    """Does not read a pipe without being asked to: it may stay open without any text."""
+    from pocket_tts_jax.text.default_text import default_text
+
+    notice('No text was given, so this says a sample. Write one ("Hello"), or - to read a pipe.')
+    return default_text(model)
 
 
 def _piped() -> str:
+    if sys.stdin is None:
+        raise TextError("Standard input is closed: write the text, or name a file with --file.")
     try:
-        # As --file reads; the locale's encoding may be another one.
+        # The encoding of --file; the locale's may be another one.
         cast(TextIOWrapper, sys.stdin).reconfigure(encoding="utf-8-sig")
         said = sys.stdin.read()
     except UnicodeDecodeError as error:

@@ -10,14 +10,14 @@ import typer
 
 from pocket_tts_jax.cli import options
 from pocket_tts_jax.cli.console import command, say, set_logging
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import CheckpointError, ConfigError
 
 KYUTAI_LICENCE = "CC BY 4.0"
 
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A row of `models`. `size_bytes` is that of the file, None while it is not here.
+    """A row of `models`. `size_bytes` is that of the file; None if it is not on this machine.
 
     `voice_cloning`: "yes", "no", or "gated" (after the terms were accepted on the Hub).
     """
@@ -34,10 +34,16 @@ class ListedModel:
 @command
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hash the files that are here, and list none.")
+    ] = False,
 ) -> None:
-    """List the models there are, what they may be used for, and which are on this machine."""
+    """List the models with their licences, and which of them are on this machine."""
     from pocket_tts_jax.config import available_configs
 
+    if verify:
+        _verify()
+        return
     rows = _embedded() + [_published(name) for name in available_configs()]
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
@@ -53,8 +59,29 @@ def models(
     Console().print(table)
 
 
+def _verify() -> None:
+    """Hash the packaged model and every cached file of the published ones."""
+    from pocket_tts_jax.config import available_configs, load_config, packaged_config
+    from pocket_tts_jax.files.hub import verify_cached
+    from pocket_tts_jax.files.verify import verify_all
+    from pocket_tts_jax.weights.source import EMBEDDED
+
+    damaged = verify_all(EMBEDDED)
+    whole = 0
+    for name in available_configs():
+        config = load_config(packaged_config(name))
+        paths = (config.weights_path, config.weights_path_without_voice_cloning)
+        for source in (*paths, config.flow_lm.lookup_table.tokenizer_path):
+            found = None if source is None else verify_cached(source)
+            whole += found is True
+            damaged += [f"{source} was damaged and is removed"] if found is False else []
+    if damaged:
+        raise CheckpointError(". ".join(damaged) + ". Install this package or fetch them again.")
+    say(f"The packaged model and {whole} cached files are whole.")
+
+
 def _embedded() -> list[ListedModel]:
-    """The voice in this package, if this installation has it."""
+    """The model in this package, if this installation has it."""
     from pocket_tts_jax.config import load_config
     from pocket_tts_jax.weights.settings import ModelSettings
     from pocket_tts_jax.weights.source import EMBEDDED, WEIGHTS
@@ -135,7 +162,7 @@ def export(
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Prepare a model for the fast engine (LiteRT), once; it is kept in the user's cache."""
+    """Prepare a model for the fast engine (LiteRT). The export is kept in the user's cache."""
     from pocket_tts_jax.open_model import ModelOptions
     from pocket_tts_jax.weights.source import open_source
 

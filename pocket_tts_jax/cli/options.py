@@ -55,7 +55,11 @@ Engine = Annotated[
     _model("--engine", help="auto takes litert where there is an export, and jax elsewhere."),
 ]
 Quantize = Annotated[
-    bool, _model("--quantize", help="Insist on a quantised model (LiteRT exports have it).")
+    bool,
+    _model(
+        "--quantize/--no-quantize",
+        help="Insist on a model in int8 or less; it is exported now if it was not before.",
+    ),
 ]
 Temperature = Annotated[
     float | None,

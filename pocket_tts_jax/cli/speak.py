@@ -1,10 +1,12 @@
-"""One text spoken into files, pipes and loudspeakers, with progress and a report."""
+"""Speaks a text to a file, pipe or loudspeaker, with progress and a report."""
 
 import json
 import time
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.audio.play import Player, find_player, playing
 from pocket_tts_jax.audio.stretch import TimeStretch
+from pocket_tts_jax.audio.tags import Tags
 from pocket_tts_jax.audio.write import Writer, open_writer
+from pocket_tts_jax.cli import signals
 from pocket_tts_jax.cli.captions import Captions, check_place, write_text
 from pocket_tts_jax.cli.console import say, stderr
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import AudioError, ConfigError
 from pocket_tts_jax.files.hub import is_remote, resolve
 from pocket_tts_jax.generation.ending import ChunkReport
 from pocket_tts_jax.voice.state import VoiceState
@@ -26,13 +30,13 @@ if TYPE_CHECKING:
     from pocket_tts_jax.text.pipeline import TextOptions
     from pocket_tts_jax.tts_model import TTSModel
 
-TAIL_SECONDS = 0.2  # of silence: some players swallow the end of a file; the reference adds it too
+TAIL_SECONDS = 0.2  # silence at the end, which some players cut off; the reference adds it too
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Where speech goes: a path or "-" with its format, a player, or both; its report, subtitles
-    and word times."""
+    """The targets of speech: a path or "-" with its format, a player, or both; its report,
+    subtitles and word times."""
 
     path: str | None
     format: str | None
@@ -49,7 +53,7 @@ def targets(
     report: Path | None = None,
     captions: Captions | None = None,
 ) -> Targets:
-    """The targets of a command line. ConfigError for a format or a file without a place."""
+    """The targets of a command line. Raises ConfigError for a format or file without a path."""
     if path is None and not play:
         path = f"{default.removesuffix('.wav')}.{format}" if format else default
     if path is None and format is not None:
@@ -64,7 +68,7 @@ def targets(
 
 @dataclass
 class Speech:
-    """A text with everything that decides how it sounds. `run` speaks it."""
+    """A text with all its options. `run` speaks it."""
 
     model: "TTSModel"
     text: str
@@ -77,59 +81,92 @@ class Speech:
     speed: float = 1.0
     truncate: bool = True
     offline: bool = False
+    seed_was_drawn: bool = False
     chunks: list[dict[str, Any]] = field(default_factory=list, init=False)
     words: list[SpokenWord] = field(default_factory=list, init=False)  # at speed 1
     samples: int = field(default=0, init=False)  # at speed 1
 
     def run(self, where: Targets, *, quiet: bool = False) -> None:
-        """Speak into `where`; report and captions are written also when it was interrupted."""
+        """Speak to `where`. Report and captions are written after an interruption too."""
         stretch = TimeStretch(self.speed, self.model.sample_rate)
         name, state = self._voice()
+        tags = self.model.tags(name)
+        self._tell_how_to_resume(where, quiet)
         start = time.perf_counter()
         timed = where.captions.wanted
-        frames = self._frames(
-            state, timed
-        )  # before an old file is touched: the text may be refused
+        # Before an old file is touched: the text may be refused.
+        frames = self._frames(state, timed)
         try:
-            # The player's end is waited for, and an error of it told, when the file is whole.
+            # Wait for the player, and raise its error, after the file is complete.
             with self._player(where) as player:
                 try:
-                    self._speak(self._pieces(frames, stretch, quiet), where, player, quiet)
+                    pieces = self._pieces(frames, stretch, quiet)
+                    self._speak(pieces, where, tags, player, quiet)
                 except KeyboardInterrupt:
                     self._tell_where_to_go_on(where, quiet)
                     raise
-                self._tell_what_was_written(where, name, time.perf_counter() - start, quiet)
+                self._tell_what_was_written(where, tags, time.perf_counter() - start, quiet)
+        except BaseException:
+            self._write_report(where.report, tags, hide_errors=True)
+            with suppress(AudioError):  # behind an error that came first
+                self._write_captions(where)
+            raise
         finally:
-            if where.report is not None:
-                self._write_report(where.report, name)
-            words = [word.at_speed(self.speed) for word in self.words]
-            where.captions.write(self.text, words, self.options.pauses)
+            signals.finish = None
+        self._write_report(where.report, tags)
+        self._write_captions(where)
 
     def _speak(
         self,
         pieces: Generator[np.ndarray, None, None],
         where: Targets,
+        tags: Tags,
         player: Writer | None,
         quiet: bool,
     ) -> None:
-        """Write `pieces` to their end, or until nobody hears them."""
-        with self._file(where) as file, closing(pieces):
-            for piece in pieces:
-                if file is not None:
-                    file.write(piece)
-                if player is None or _played(player, piece):
-                    continue
-                if file is None:
-                    return
-                say(f"The player has ended; {where.path} is still being written.", quiet=quiet)
-                player = None
+        """Write all `pieces`, or stop when every reader has ended."""
+        with closing(pieces):
+            first = next(pieces)  # what has no beginning leaves an old file as it was
+            if signals.stopping.is_set():
+                raise KeyboardInterrupt
+            with self._file(where, tags) as file:
+                if file is not None and where.path != "-":
+                    signals.finish = partial(self._finish_at_once, where, file, tags, quiet)
+                self._write(chain([first], pieces), where, file, player, quiet)
+        if signals.stopping.is_set():
+            raise KeyboardInterrupt
+
+    def _finish_at_once(self, where: Targets, file: Writer, tags: Tags, quiet: bool) -> None:
+        """What is done at the end of an interrupted command whose model does not answer."""
+        with suppress(AudioError, OSError):
+            file.finish()
+        self._write_report(where.report, tags, hide_errors=True)
+        self._tell_where_to_go_on(where, quiet)
+
+    def _write(
+        self,
+        pieces: Iterator[np.ndarray],
+        where: Targets,
+        file: Writer | None,
+        player: Writer | None,
+        quiet: bool,
+    ) -> None:
+        for piece in pieces:
+            if file is not None:
+                file.write(piece)
+            if player is None or _played(player, piece):
+                continue
+            if file is None:
+                return
+            say(f"The player has ended; {where.path} is still being written.", quiet=quiet)
+            player = None
 
     def _pieces(
         self, frames: Iterator[np.ndarray], stretch: TimeStretch, quiet: bool
     ) -> Generator[np.ndarray, None, None]:
         """Yield the stretched frames; closes `frames` on exit."""
         try:
-            for frame in _progress(frames, self, quiet):
+            for frame in _computing(_progress(frames, self, quiet)):
                 self.samples += frame.shape[0]
                 yield stretch.push(frame)
             yield stretch.finish()
@@ -153,20 +190,22 @@ class Speech:
             seed=self.seed,
             text=self.options,
             first_chunk=self.first_chunk,
+            stop=signals.stopping,
             on_chunk=self._add_chunk,
             on_word=self.words.append if timed else None,
         )
 
-    def _file(self, where: Targets) -> AbstractContextManager[Writer | None]:
+    def _file(self, where: Targets, tags: Tags) -> AbstractContextManager[Writer | None]:
         if where.path is None:
             return nullcontext()
-        # In place: a long text can be listened to, and is kept, while it grows.
+        # In place, so that a long text can be played while it grows, and is kept after an error.
         return open_writer(
             where.path,
             self.model.sample_rate,
             format=where.format,
             in_place=True,
             tail_seconds=TAIL_SECONDS,
+            tags=tags,
         )
 
     def _player(self, where: Targets) -> AbstractContextManager[Writer | None]:
@@ -175,23 +214,24 @@ class Speech:
         return playing(where.player, self.model.sample_rate)
 
     def _add_chunk(self, report: ChunkReport) -> None:
-        # Pauses lie between chunks: a chunk's own frames end where the samples end now.
+        # Pauses are between chunks, so the chunk ends at the current sample.
         begin = self.samples - report.frames * self.model.frame_size
         times = {"start": self._seconds(begin), "end": self._seconds(self.samples)}
         self.chunks.append(asdict(report) | times)
 
-    @property
-    def _engine(self) -> str:
-        return f"{self.model.engine.name} {self.model.engine.precision}"
-
     def _seconds(self, samples: int) -> float:
         return round(samples / self.speed / self.model.sample_rate, 4)
 
-    def _tell_what_was_written(self, where: Targets, voice: str, took: float, quiet: bool) -> None:
+    def _tell_how_to_resume(self, where: Targets, quiet: bool) -> None:
+        """Show the seed that was drawn at the start, so that a killed run can be resumed."""
+        if self.seed_was_drawn and self.model.temp > 0 and where.path not in (None, "-"):
+            say(f"Seed {self.seed}", quiet=quiet)
+
+    def _tell_what_was_written(self, where: Targets, tags: Tags, took: float, quiet: bool) -> None:
         if where.path not in (None, "-"):
-            seconds = self._seconds(self.samples)
-            line = f"{seconds:.1f} s of speech ({voice}, {self._engine}) in {took:.1f} s"
-            say(f"{where.path}: {line}", quiet=quiet)
+            made_by = f"{tags.engine} {tags.precision}, weights {tags.fingerprint[:8]}"
+            spoken = f"{self._seconds(self.samples):.1f} s of speech ({tags.voice}, {made_by})"
+            say(f"{where.path}: {spoken} in {took:.1f} s", quiet=quiet)
 
     def _tell_where_to_go_on(self, where: Targets, quiet: bool) -> None:
         done = self.first_chunk + len(self.chunks)
@@ -202,27 +242,49 @@ class Speech:
                 quiet=quiet,
             )
 
-    def _write_report(self, path: Path, voice: str) -> None:
+    def _write_report(self, path: Path | None, tags: Tags, *, hide_errors: bool = False) -> None:
+        if path is None:
+            return
         content = {
-            "engine": self.model.engine.name,
-            "precision": self.model.engine.precision,
-            "voice": voice,
+            **asdict(tags),
             "seed": self.seed,
             "speed": self.speed,
             "sample_rate": self.model.sample_rate,
             "seconds": self._seconds(self.samples),
             "chunks": self.chunks,
         }
-        write_text("report", path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        try:
+            write_text("report", path, text)
+        except AudioError:
+            if not hide_errors:  # behind an error that came first
+                raise
+
+    def _write_captions(self, where: Targets) -> None:
+        words = [word.at_speed(self.speed) for word in self.words]
+        where.captions.write(self.text, words, self.options.pauses)
 
 
 def _played(player: Writer, samples: np.ndarray) -> bool:
-    """Whether the player still takes samples. Where not, its exit status is told at the end."""
+    """Whether the player still takes samples. If not, its exit status is reported at the end."""
     try:
         player.write(samples)
     except BrokenPipeError:
         return False
     return True
+
+
+def _computing(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The frames; `signals.computing` tells when they are waited for."""
+    while True:
+        signals.computing.set()
+        try:
+            frame = next(frames, None)
+        finally:
+            signals.computing.clear()
+        if frame is None:
+            return
+        yield frame
 
 
 @contextmanager
@@ -237,7 +299,7 @@ def _bar(quiet: bool) -> Iterator[Progress | None]:
 
 
 def _progress(frames: Iterator[np.ndarray], speech: Speech, quiet: bool) -> Iterator[np.ndarray]:
-    """The frames, with a line about them at a terminal."""
+    """Yield the frames, with a progress line at a terminal."""
     with _bar(quiet) as progress:
         task = progress.add_task("Speaking") if progress else None
         start = time.perf_counter()

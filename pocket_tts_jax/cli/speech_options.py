@@ -11,7 +11,9 @@ _TEXT, _OUTPUT = "Text", "Output"
 
 Words = Annotated[
     str | None,
-    typer.Argument(metavar="[TEXT]", help="What to say; - or nothing reads standard input."),
+    typer.Argument(
+        metavar="[TEXT]", help="What to say; - reads standard input. Default: a sample."
+    ),
 ]
 Text = Annotated[
     str | None, typer.Option("--text", help="The same, as an option.", rich_help_panel=_TEXT)

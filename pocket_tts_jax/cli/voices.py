@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from pocket_tts_jax.cli import options
 from pocket_tts_jax.cli.console import command, say, set_logging
+from pocket_tts_jax.cli.defaults import language_for
 from pocket_tts_jax.errors import ConfigError, VoiceError
 from pocket_tts_jax.files.hub import cached, is_remote, resolve
 from pocket_tts_jax.voice.published import PREDEFINED, PredefinedVoice, predefined_voice
@@ -18,7 +20,7 @@ _RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 
 @dataclass(frozen=True)
 class ListedVoice:
-    """A row of `voices`. `model` is what the voice speaks with; `on_this_machine` its file."""
+    """A row of `voices`. `model` is the voice's model; `on_this_machine` is about its file."""
 
     name: str
     model: str
@@ -34,7 +36,7 @@ def voices(
     language: options.Language = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List voices: those of a model's folder (this package's by default), and Kyutai's."""
+    """List voices: those in a model's folder (by default this package's), and Kyutai's."""
     if model is not None and language is not None:
         raise ConfigError("--model and --language name two models: give one of them.")
     rows = _published(language) if model is None else []
@@ -68,7 +70,7 @@ def _in_folder(model: str | None) -> list[ListedVoice]:
 
 
 def _published(language: str | None) -> list[ListedVoice]:
-    """Kyutai's voices for one of its models, or for `english` where none is chosen."""
+    """Kyutai's voices for one of its models, by default `english`."""
     from pocket_tts_jax.config import packaged_config
 
     model = packaged_config(language or "english").stem
@@ -94,19 +96,20 @@ def export_voice(
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Encode recordings once, as voice files (.safetensors) that load at once."""
+    """Encode recordings as voice files (.safetensors), which load quickly."""
     from pocket_tts_jax.tts_model import TTSModel
     from pocket_tts_jax.voice.state import write_voice
 
     set_logging(quiet)
-    jobs = _jobs(audio_path, export_path)
+    jobs, notice = _jobs(audio_path, export_path), partial(say, quiet=quiet)
+    language = language_for(jobs[0][0], language, (model, config), notice)
     tts_model = TTSModel.load_model(
         language,
         config,
         model=model,
         engine=engine,
         offline=offline,
-        on_notice=lambda line: say(line, quiet=quiet),
+        on_notice=notice,
     )
     for recording, place in jobs:
         source = fetch_voice(recording, offline)
@@ -115,15 +118,15 @@ def export_voice(
 
 
 def fetch_voice(voice: str, offline: bool) -> str:
-    """A voice as a name or a path; an address is fetched, which `offline` forbids."""
+    """A voice as a name or a path; an address is fetched unless `offline`."""
     return str(resolve(voice, what="the voice", offline=offline)) if is_remote(voice) else voice
 
 
 def _jobs(audio_path: str, export_path: Path) -> list[tuple[str, Path]]:
-    """Each recording with the file its voice goes to."""
+    """Each recording with the file for its voice."""
     folder = Path(audio_path).expanduser()
     if is_remote(audio_path) or not folder.is_dir():
-        if export_path.is_dir() or export_path.suffix != ".safetensors":
+        if export_path.is_dir() or export_path.suffix not in (".safetensors", ""):
             raise VoiceError(f"{export_path}: the name of a voice file ends in .safetensors.")
         return [(audio_path, export_path)]
     recordings = sorted(path for path in folder.iterdir() if path.suffix.lower() in _RECORDINGS)

@@ -9,7 +9,7 @@ _log = logging.getLogger(__name__)
 def cache_folder(name: str) -> Path | None:
     """The folder for one kind of files: "downloads", "exports", "voices", "compiled" (by JAX) or
     "packed" (XNNPACK's weights). It is not created here. None, with a warning in the log, for a
-    user without a home folder: then nothing is kept.
+    user without a home folder; nothing is cached then.
     """
     from platformdirs import user_cache_path
 

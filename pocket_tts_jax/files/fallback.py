@@ -1,4 +1,4 @@
-"""Gated weights, and the open ones that are used where access was refused."""
+"""Gated weights, and the open ones that are used if access is refused."""
 
 import hashlib
 import logging
@@ -27,13 +27,13 @@ def resolve_with_fallback(
     on_notice: Notice = _log.warning,
     cache: Path | None = None,
 ) -> tuple[Path, bool]:
-    """The path of `gated`, or of `fallback` where access to `gated` was refused, and which it is.
+    """The path of `gated`, or of `fallback` if access to `gated` is refused; True for `gated`.
 
-    The second value is True for `gated`. Only a refusal (GatedError) leads to `fallback`, and
-    `on_notice` is told how to get access. Once `fallback` is here it is used without asking the
-    network again, until `gated` is in the cache or the login changes: without a login, or with
-    one that was refused before, the answer is known. A machine that cannot reach the server goes
-    on with what it had. Every other error is raised. `cache` is where refusals are noted.
+    Only a refusal (GatedError) leads to `fallback`; `on_notice` then says how to get access. A
+    fetched `fallback` is used without asking the network again, until `gated` is in the cache or
+    the login changes: without a login, or with one that was refused before, the answer is known.
+    Without a connection the cached file is used. Every other error is raised. Refusals are noted in
+    `cache`.
     """
     if (found := cached(gated)) is not None:
         return found, True
@@ -67,7 +67,7 @@ def _token() -> str | None:
 
 
 def _note(source: str, token: str | None, cache: Path | None) -> Path | None:
-    """The file that stands for "this login was refused this source"; its name tells neither."""
+    """The file that records a refusal of this source to this login; its name is a hash of both."""
     digest = hashlib.sha256(f"{source}\n{token}".encode()).hexdigest()[:32]
     folder = cache_folder("refused") if cache is None else cache / "refused"
     return None if folder is None else folder / digest

@@ -1,14 +1,15 @@
-"""Where files come from: this machine, a web address, or the Hugging Face Hub.
+"""Finds files on this machine, at a web address, or on the Hugging Face Hub.
 
 A source is written as
 
     path/to/file-or-folder
-    https://host/path                         (http:// too, as the reference allows)
+    https://host/path                         (http:// from this machine only)
     hf://owner/repository/path/in/it@revision (revision: commit, tag or branch; main by default)
 
 Web files are cached by address in the user's cache folder, Hub files in the Hub's own cache, which
-other programs share. A cached file is used without asking the network anything, so a branch
-stays at the commit it had when it was first fetched: name a commit to be exact.
+other programs share. A cached file is used without asking the network, so a branch stays at the
+commit of its first download: name a commit to be exact. A cached file whose contents have changed
+is removed and fetched again.
 """
 
 import errno
@@ -20,17 +21,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pocket_tts_jax.errors import DownloadError
+from pocket_tts_jax.errors import DownloadError, SourceNotFound
+from pocket_tts_jax.files.atomic import remove_if_possible
 from pocket_tts_jax.files.cache import cache_folder
+from pocket_tts_jax.files.verify import damage, is_intact
 
 Notice = Callable[[str], None]
 
 _log = logging.getLogger(__name__)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# The Hub's cache names a file by its SHA-256, a small one by Git's SHA-1.
+_DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
 class GatedError(DownloadError):
-    """The server wants an account that has accepted the terms of this file's repository."""
+    """The server requires an account that has accepted the terms of the file's repository."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class HubFile:
 
     @property
     def command(self) -> str:
-        """What a user types to put the file where it is looked for."""
+        """The command that downloads the file to the Hub's cache."""
         revision = "" if self.revision == "main" else f" --revision {self.revision}"
         return f"hf download {self.repository} {self.path}{revision}"
 
@@ -84,14 +89,14 @@ def resolve(
 
     `what` names the file in messages ("the model's weights"). `offline` forbids the network;
     HF_HUB_OFFLINE=1 does so for `hf://` sources. `cache` replaces the folder for web files.
-    Raises DownloadError when there is no such file, when it is neither cached nor reachable, or
-    when the disk is full; GatedError when the server wants accepted terms. A failed download
-    leaves nothing behind that a later call could take for the file.
+    Raises SourceNotFound when there is no such file; DownloadError when it is neither cached nor
+    reachable, or when the disk is full; GatedError when the server wants accepted terms. A failed
+    download leaves nothing behind that a later call could take for the file.
     """
     if (found := cached(source, cache=cache)) is not None:
         return found
     if not is_remote(source):
-        raise DownloadError(_missing_locally(str(source), what))
+        raise SourceNotFound(_missing_locally(str(source), what))
     source = str(source)
     if source.startswith("hf://"):
         return _from_hub(HubFile.parse(source), what, offline, on_notice)
@@ -99,11 +104,23 @@ def resolve(
 
 
 def cached(source: str | Path, *, cache: Path | None = None) -> Path | None:
-    """The local path of `source` if it is here already; never touches the network."""
+    """The local path of `source`, or None if it is not on this machine. Uses no network."""
     if not is_remote(source):
         path = Path(source).expanduser()
         return path if path.exists() else None
-    source = str(source)
+    place = _place(str(source), cache)
+    return place if place is not None and _is_whole(place, trust_stamp=True) else None
+
+
+def verify_cached(source: str) -> bool | None:
+    """Hash the file of an address that is in a cache: whether it was whole. A damaged one is
+    removed. None where there is no such file."""
+    place = _place(source, None)
+    return None if place is None else _is_whole(place, trust_stamp=False)
+
+
+def _place(source: str, cache: Path | None) -> Path | None:
+    """Where the file of an address is in its cache, if it is there."""
     if source.startswith("hf://"):
         return _in_hub_cache(HubFile.parse(source))
     if not source.startswith(("https://", "http://")):
@@ -112,8 +129,28 @@ def cached(source: str | Path, *, cache: Path | None = None) -> Path | None:
     return place if place.is_file() else None
 
 
+def _is_whole(place: Path, *, trust_stamp: bool) -> bool:
+    """Whether a cached file has the contents it came with; where not, it is removed."""
+    digest = place.resolve().name
+    if _DIGEST.fullmatch(digest):
+        if is_intact(place, digest, trust_stamp=trust_stamp):
+            return True
+        reason = f"{place} is damaged: its contents are not those on the Hub."
+    else:
+        reason = damage(place, trust_stamp=trust_stamp)
+    if reason is not None:
+        _remove_damaged(place, reason)
+    return reason is None
+
+
+def _remove_damaged(path: Path, reason: str) -> None:
+    _log.warning("%s It is removed from the cache.", reason)
+    for file in {path, path.resolve()}:  # the Hub's cache links to its files
+        remove_if_possible(file)
+
+
 def refusal(source: str, what: str, reason: str) -> str:
-    """What to tell a user whom the server at `source` refuses `what`."""
+    """The error text if the server at `source` refuses access to `what`."""
     page = source
     if source.startswith("hf://"):
         page = HubFile.parse(source).page
@@ -141,7 +178,7 @@ def _from_web(url: str, what: str, offline: bool, on_notice: Notice, place: Path
 
 
 def _web_error(url: str, what: str, place: Path, error: Exception) -> DownloadError:
-    """What a failed `download` means to the user."""
+    """The error of a failed `download`, for the user."""
     from http.client import HTTPException, InvalidURL
 
     if isinstance(error, InvalidURL | UnicodeError):
@@ -150,7 +187,7 @@ def _web_error(url: str, what: str, place: Path, error: Exception) -> DownloadEr
     if status in (401, 403):
         return GatedError(refusal(url, what, f"the server answered {status}"))
     if status in (404, 410):
-        return DownloadError(f"There is nothing at {url}: check the address of {what}.")
+        return SourceNotFound(f"There is nothing at {url}: check the address of {what}.")
     if _disk_full(error):
         return DownloadError(
             f"The disk is full: there is no room for {what} in {place.parent}. Free some space "
@@ -198,17 +235,21 @@ def _from_hub(file: HubFile, what: str, offline: bool, on_notice: Notice) -> Pat
 
     on_notice(f"Downloading {what} from {file.url}")
     try:
-        # Asks once, where the download would try again for half a minute before it gave up.
+        # Ask once: the download itself retries for half a minute before it fails.
         get_hf_file_metadata(hf_hub_url(file.repository, file.path, revision=file.revision))
-        return Path(hf_hub_download(file.repository, file.path, revision=file.revision))
+        hf_hub_download(file.repository, file.path, revision=file.revision)
     except Exception as error:
-        # Every kind: which errors come through depends on the HTTP client of the installed
-        # huggingface_hub (requests, httpx, its own), and the user needs the same help for all.
+        # Every kind of error, because they depend on the HTTP client of the installed
+        # huggingface_hub (requests, httpx, its own), and the user needs the same help.
         raise _hub_error(file, what, error) from error
+    path = _in_hub_cache(file)
+    if path is None or not _is_whole(path, trust_stamp=True):
+        raise DownloadError(_how_to_get(file.url, what, "it arrived damaged", file))
+    return path
 
 
 def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
-    """What a failed `hf_hub_download` means to the user."""
+    """The error of a failed `hf_hub_download`, for the user."""
     causes = _causes(error)
     status = next((s for s in map(_status, causes) if s is not None), None)
     if status in (401, 403):
@@ -219,7 +260,7 @@ def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
             "or point HF_HOME at a bigger disk, and run this again."
         )
     if status == 404:
-        return DownloadError(
+        return SourceNotFound(
             f"There is no {file.path!r} at revision {file.revision!r} of {file.page}. Check the "
             f"address of {what}."
         )
@@ -228,7 +269,7 @@ def _hub_error(file: HubFile, what: str, error: Exception) -> DownloadError:
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    """`error` and what it was raised from, outermost first."""
+    """`error` and its causes, outermost first."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)

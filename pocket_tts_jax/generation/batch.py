@@ -1,7 +1,7 @@
-"""Many texts at once.
+"""Speaks many texts at once.
 
-Chunks are independent of each other (each starts from its voice, its noise has its own key), so
-the chunks of all texts form one list of jobs, which the engine speaks together.
+Chunks are independent: each starts from its voice, with noise of its own key. So the chunks of all
+texts form one list of jobs, which the engine speaks together.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ from pocket_tts_jax.voice.state import VoiceState
 
 @dataclass(frozen=True)
 class Request:
-    """One text of a batch: its chunks and pauses, who speaks it, and how."""
+    """One text of a batch: its chunks and pauses, its voice and its sampling options."""
 
     items: Iterable[Prompt | Pause]
     voice: VoiceState

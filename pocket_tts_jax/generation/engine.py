@@ -1,4 +1,4 @@
-"""What the streaming loop, batches and voices ask of an engine: one protocol for JAX and LiteRT."""
+"""The protocol of an engine, which the JAX and LiteRT engines follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Latents(Protocol):
 
 
 class Decoder(Protocol):
-    """Mimi's decoder at one place of one chunk."""
+    """Mimi's decoder within one chunk; it keeps its state from call to call."""
 
     def decode(self, latents: Float[np.ndarray, "n z"]) -> Audio:
         """The samples of the next `n` frames, n one of 1, 2, 4, 8."""
@@ -43,7 +43,7 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """One chunk to speak: `chunk` is its index in its text, which its noise depends on."""
+    """One chunk to speak. `chunk` is its index in its text; its noise depends on it."""
 
     chunk: int
     prompt: Prompt
@@ -52,7 +52,7 @@ class Job:
 
 
 class Engine(VoiceMaker, Protocol):
-    """One model in memory, ready to speak; sessions share it. `name` is "jax" or "litert"."""
+    """One model in memory, shared by all sessions. `name` is "jax" or "litert"."""
 
     @property
     def name(self) -> str: ...
@@ -60,7 +60,7 @@ class Engine(VoiceMaker, Protocol):
     def precision(self) -> str: ...
 
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> Latents:
-        """Prefill a chunk of text behind a voice."""
+        """Prefill the voice and a chunk of text."""
         ...
 
     def decoder(self) -> Decoder:
@@ -72,11 +72,11 @@ class Engine(VoiceMaker, Protocol):
         ...
 
     def check_flow_steps(self, flow_steps: int) -> None:
-        """ConfigError for a number of flow steps that this engine cannot run."""
+        """Raise ConfigError for a number of flow steps that this engine cannot run."""
         ...
 
     def warmup(self, flow_steps: int, max_tokens: int) -> None:
-        """Make ready all that chunks of `max_tokens` need, so that no request waits for it."""
+        """Compile or load what chunks of `max_tokens` need, so that no request waits for it."""
         ...
 
     def close(self) -> None:

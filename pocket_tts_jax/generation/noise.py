@@ -1,11 +1,11 @@
 """The noise of the sampler, the same bits in every engine (docs/noise.md is its specification).
 
-A counter-based generator: any value is a function of (seed, chunk, attempt, index), so that a chunk
-does not depend on how many frames the one before it took. Philox4x64-10 (Salmon, Moraes, Dror and
-Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011) gives the bits, Wichura's AS 241 ("The
-percentage points of the normal distribution", Applied Statistics 37, 1988) the normal
-deviates. Everything after the bits uses only the operations that IEEE 754 rounds exactly, in double
-precision, so that it does not depend on anybody's mathematics library.
+A counter-based generator: each value is a function of (seed, chunk, attempt, index), so a chunk
+does not depend on the length of the chunk before it. Philox4x64-10 (Salmon, Moraes, Dror and Shaw,
+"Parallel random numbers: as easy as 1, 2, 3", 2011) gives the bits, Wichura's AS 241 ("The
+percentage points of the normal distribution", Applied Statistics 37, 1988) the normal deviates. All
+operations after the bits are rounded exactly by IEEE 754, in double precision, so the results do
+not depend on a mathematics library.
 """
 
 import functools
@@ -100,8 +100,8 @@ _SQRT_HALF = 0.7071067811865476
 def chunk_key(seed: int, chunk: int, attempt: int = 0) -> Key:
     """The key of one text chunk: (seed, attempt * 2**32 + chunk).
 
-    `seed` is in [0, 2**64); `chunk` counts from 0 and `attempt` tells repeated tries of one chunk
-    apart, both below 2**32. Raises ConfigError outside these ranges.
+    `seed` is in [0, 2**64). `chunk` counts from 0; `attempt` counts repeated tries of a chunk. Both
+    are below 2**32. Raises ConfigError outside these ranges.
     """
     for name, value, bits in (("seed", seed, 64), ("chunk", chunk, 32), ("attempt", attempt, 32)):
         if not isinstance(value, int | np.integer) or not 0 <= value < 1 << bits:
@@ -119,11 +119,11 @@ def noise(
     temperature: float,
     clamp: float | None = None,
 ) -> Float[np.ndarray, "frames width"]:
-    """Noise of `frames` frames from `first_frame` on: normal, variance `temperature`, float32.
+    """Normal noise of variance `temperature` for `frames` frames from `first_frame` on, float32.
 
-    With `clamp` the normal is truncated to [-clamp, clamp], in the units of the noise (not of its
-    standard deviation). Equal arguments give equal bits, and a frame's values do not depend on
-    which call asks for it; one call for many frames is much cheaper than a call for each. Raises
+    With `clamp` the distribution is truncated to [-clamp, clamp], in the units of the noise (not of
+    its standard deviation). Equal arguments give equal bits. A frame's values do not depend on the
+    call that includes it; one call for many frames is much cheaper than one for each. Raises
     ConfigError for a negative temperature or a clamp that is not positive.
     """
     if not temperature >= 0 or math.isinf(temperature):
@@ -139,7 +139,7 @@ def noise(
         uniform = below + uniform * (1.0 - 2.0 * below)
     values = inverse_normal(uniform) * scale
     if clamp is not None:
-        values = np.clip(values, -clamp, clamp)  # the rounding of the last two lines
+        values = np.clip(values, -clamp, clamp)  # removes rounding errors of the two lines above
     return values.astype(np.float32).reshape(frames, width)
 
 
@@ -156,18 +156,17 @@ def random_words(key: Key, start: int, count: int) -> UInt64[np.ndarray, " count
 
 
 def uniforms(words: UInt64[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Uniform numbers inside (0, 1), as float64: the odd multiples of 2**-53.
+    """Uniform float64 numbers inside (0, 1): odd multiples of 2**-53, chosen by the upper 52 bits.
 
-    The upper 52 bits of each word choose one. The set is symmetric about 1/2 and holds neither 0
-    nor 1, and every member is exact.
+    The set is symmetric about 1/2, contains neither 0 nor 1, and each member is exact.
     """
     return ((words >> np.uint64(12)).astype(np.float64) * 2.0 + 1.0) * _UNIT
 
 
 def inverse_normal(p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """The standard normal deviate that is exceeded with probability 1 - p; p inside (0, 1).
+    """The quantile of the standard normal distribution at p in (0, 1), in float64.
 
-    AS 241's PPND16, relative accuracy about 1e-16 times a few, in float64.
+    AS 241's PPND16, with a relative accuracy of a few times 1e-16.
     """
     q = p - 0.5
     centre = 0.180625 - q * q
@@ -212,9 +211,9 @@ def _log(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 @functools.lru_cache(maxsize=16)
 def _mass_below(z: float) -> float:
-    """The multiple of 2**-53 where `inverse_normal` reaches `z` < 0, 0 if it is below all of them.
+    """The largest multiple of 2**-53 at which `inverse_normal` is at most `z` < 0; 0 if none is.
 
-    Found by bisection, so that a port needs no error function and still gets the same bits.
+    Found by bisection, so that a port gets the same bits without an error function.
     """
     low, high = 0, 1 << 52
     while high - low > 1:

@@ -10,7 +10,7 @@ from pocket_tts_jax.generation.noise import chunk_key
 @dataclass(frozen=True)
 class Sampling:
     """How latents are drawn. `temperature` is the variance of the noise, `noise_clamp` its limit
-    in the same units; `frames_after_eos` None leaves the number to each chunk's text."""
+    in the same units; `frames_after_eos` None takes each prompt's own."""
 
     seed: int
     temperature: float

@@ -1,10 +1,10 @@
 """The streaming loop: chunks of text in, 80 ms frames of audio out, the same for every engine.
 
-1. A thread reads the chunks one by one: prefill, then latents until EOS, into a bounded queue.
-2. The caller's thread takes latents from the queue and decodes them, 1, 1, 2, 4, then 8 frames a
-   call. The schedule counts frames and not what the queue happens to hold, so that the same seed
-   gives the same bytes. The first frame leaves after one step and one decoder call, which have the
-   processor to themselves: the second step waits for them.
+1. A thread processes the chunks in turn: prefill, then latents until EOS, into a bounded queue.
+2. The caller's thread takes latents from the queue and decodes 1, 1, 2, 4, then 8 frames per call.
+   The schedule depends on the number of frames and not on the state of the queue, so that the same
+   seed gives the same bytes. The second step waits for the first decoder call: the first frame then
+   has the processor to itself.
 3. Closing the generator, or setting `stop`, ends the thread within a frame.
 
 An engine is anything with the methods of `generation.engine.Engine`: JAX and LiteRT here, a stub
@@ -33,10 +33,11 @@ from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.state import VoiceState
 
-# Frames per decoder call, the last one repeating. Each step is affordable once the audio sent
-# before it covers the wait, on any machine that is a little faster than real time.
+# Frames per decoder call; the last number repeats. On a machine a little faster than real time, the
+# audio already sent covers the wait for each larger call.
 SCHEDULE = (1, 1, 2, 4, 8)
 _QUEUE_FRAMES = 64
+_LONGEST_STEP = 0.5  # seconds
 _NOISE_FRAMES = 16  # drawn at once: one call for many frames is cheaper
 
 
@@ -67,12 +68,13 @@ def stream(
     mimi = engine.config.mimi
     timer = None if on_word is None else WordTimer(mimi.sample_rate, on_word)
     try:
-        # A fresh one for each chunk, the first of them ready before its latents are.
+        # A new decoder for each chunk; the first is made before its latents are ready.
         decoders = itertools.chain([engine.decoder()], iter(engine.decoder, None))
         while (item := producer.take()) is not None:
             if isinstance(item, Pause):
                 frames = _silent_frames(item.samples(mimi.sample_rate), mimi.frame_size, timer)
-            else:
+            else:  # a chunk begins with its job
+                assert isinstance(item, Job)
                 frames = _decode_chunk(item, next(decoders), mimi.sample_rate, producer, timer)
             for frame in frames:
                 if producer.stopped:
@@ -107,7 +109,7 @@ def _decode_chunk(
                 open_chunk = False
         if not pending or producer.stopped:
             return
-        # At the end of a chunk fewer are left: the largest compiled size that they fill.
+        # At the end of a chunk, take the largest compiled size that the remaining frames fill.
         size = max(n for n in SCHEDULE if n <= min(wanted, len(pending)))
         audio = decoder.decode(np.stack([step.latent for step in pending[:size]]))
         producer.go_on()
@@ -150,26 +152,33 @@ class _Producer:
         self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
         self._thread = threading.Thread(target=self._run, name="pocket-tts latents", daemon=True)
         self._thread.start()
-        # For streams that nobody finishes: a thread inside XLA aborts a process that ends.
-        atexit.register(self.close)
+        # For streams that are never closed: a thread inside XLA aborts a process that ends.
+        atexit.register(self._end)
 
     @property
     def stopped(self) -> bool:
         return self._asked.is_set() or self._closed.is_set()
 
     def go_on(self) -> None:
-        """The first latent has been decoded: make the others."""
+        """Let the thread go on after the first latent has been decoded."""
         self._first_decoded.set()
 
     def close(self) -> None:
-        """Stop, and wait for the thread: no work goes on after the generator is closed."""
+        """Stop, and wait for the thread to end its step. XLA cannot be stopped while it compiles;
+        then the thread ends by itself, or the process waits for it before it ends."""
         if not self._ended:  # a second time may be when the process takes its modules apart
             self._closed.set()
-            self._thread.join()
-            atexit.unregister(self.close)
-            self._ended = True
+            self._thread.join(_LONGEST_STEP)
+            if not self._thread.is_alive():
+                atexit.unregister(self._end)
+                self._ended = True
 
-    def take(self) -> Job | Pause | Step | None:
+    def _end(self) -> None:
+        self._closed.set()
+        self._thread.join()
+        self._ended = True
+
+    def take(self) -> Any:
         """What comes next; None at the end of a chunk (its `report` is set then), at the end of
         everything and when stopped (it is not)."""
         self.report = None

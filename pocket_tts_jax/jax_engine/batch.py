@@ -1,7 +1,6 @@
-"""A batch on JAX: one matrix product serves all rows, where a single stream reads all the weights
-for one row.
+"""Batches on JAX: one matrix product serves all rows, so the weights are read once for all.
 
-Jobs of like length share a batch; its rows have their own positions, voices and ends.
+Jobs of similar length share a batch. Each row has its own position, voice and end.
 """
 
 from collections.abc import Sequence
@@ -20,11 +19,11 @@ from pocket_tts_jax.model import mimi
 from pocket_tts_jax.model.flow_lm import FlowLMState
 
 ROWS = (1, 2, 4, 8, 16)  # compiled batch sizes
-DECODER_FRAMES = 2  # 8 are no faster, and take a third more memory
+DECODER_FRAMES = 2  # 8 are no faster and take a third more memory
 
 
 def speak_sorted(engine: JaxEngine, jobs: Sequence[Job]) -> list[Audio]:
-    """The samples of each job; those of like length are spoken together."""
+    """The samples of each job; jobs of similar length are spoken together."""
     order = sorted(range(len(jobs)), key=lambda i: len(jobs[i].prompt.ids))
     spoken: dict[int, Audio] = {}
     for start in range(0, len(order), ROWS[-1]):
@@ -35,15 +34,17 @@ def speak_sorted(engine: JaxEngine, jobs: Sequence[Job]) -> list[Audio]:
 
 
 def speak(engine: JaxEngine, jobs: Sequence[Job]) -> list[Audio]:
-    """The samples of each job, at most `ROWS[-1]` of them, with the same number of flow steps."""
+    """The samples of each of up to `ROWS[-1]` jobs, which must have the same number of flow
+    steps."""
     rows = bucket(len(jobs), ROWS)
     padded = [*jobs, *[jobs[-1]] * (rows - len(jobs))]
-    latents = _latents(engine, padded)[: len(jobs)]
-    return _decode(engine, latents, rows)
+    with engine.process:
+        latents = _latents(engine, padded)[: len(jobs)]
+        return _decode(engine, latents, rows)
 
 
 def _prefilled(engine: JaxEngine, jobs: Sequence[Job]) -> FlowLMState:
-    """Every row's voice and text in one state."""
+    """One state with the voice and text of every row."""
     longest = bucket(max(len(job.prompt.ids) for job in jobs), PREFIX_LENGTHS)
     voice = max(job.voice.length for job in jobs)
     frames = max(job.prompt.max_frames for job in jobs)
@@ -58,7 +59,8 @@ def _prefilled(engine: JaxEngine, jobs: Sequence[Job]) -> FlowLMState:
 
 
 def _latents(engine: JaxEngine, jobs: Sequence[Job]) -> list[Float[np.ndarray, "n z"]]:
-    """Latents of each row up to its own end. Rows that ended go on unheard until all have."""
+    """Latents of each row up to its end. Rows that have ended are computed until all have ended,
+    and their latents are dropped."""
     state, params, width = _prefilled(engine, jobs), engine.flow_lm_params, engine.config.latent_dim
     latent = jnp.broadcast_to(params["bos_emb"], (len(jobs), width))
     endings = [EndOfSpeech.of(job.sampling, job.prompt) for job in jobs]

@@ -1,10 +1,11 @@
 """The JAX engine: FlowLM and Mimi compiled for streaming, behind `Engine`.
 
-Everything compiled has a shape from a short list (prefix lengths, cache capacities, frames per
-decoder call, batch sizes), so that after a warm-up no usual text compiles anything new. Weights are
-arguments of the compiled functions: all sessions of all threads share one copy.
+All shapes come from short lists (prefix lengths, cache capacities, frames per decoder call, batch
+sizes), so that usual texts compile nothing after a warm-up. Weights are arguments of the compiled
+functions: all sessions of all threads share one copy.
 """
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial
@@ -13,11 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export as jax_export
 from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax.config import MAX_TOKENS, Config
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.generation.engine import Audio, Job, Step
+from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.jax_engine.sizes import (
     CAPACITY_STEP,
@@ -48,6 +51,7 @@ class Functions:
     def __init__(self, flow_lm_module: FlowLM, mimi_module: Mimi):
         self.flow_lm = flow_lm_module
         self.mimi = mimi_module
+        self.process = OwnProcess()
         self.read_text = jax.jit(self._read_text)
         self.read = jax.jit(self._read)
         self.embed_voice = jax.jit(self._embed_voice)
@@ -62,19 +66,19 @@ class Functions:
     def prefill_text(
         self, params: Params, state: FlowLMState, tokens: np.ndarray, length: np.ndarray
     ) -> FlowLMState:
-        """Read [b, t] tokens of which the first `length` count. Uses `state` up."""
+        """Read [b, t] tokens, the first `length` of which count. `state` is donated."""
         return self.append(state, self.read_text(params, state, tokens), length)
 
     def prefill(
         self, params: Params, state: FlowLMState, embeddings: np.ndarray, length: np.ndarray
     ) -> FlowLMState:
-        """Read [b, t, d] embeddings of which the first `length` count. Uses `state` up."""
+        """Read [b, t, d] embeddings, the first `length` of which count. `state` is donated."""
         return self.append(state, self.read(params, state, embeddings), length)
 
     def step(
         self, params: Params, state: FlowLMState, latent: Any, noise: Any, flow_steps: int
     ) -> tuple[StepOutput, FlowLMState]:
-        """One frame. Uses `state` up."""
+        """One frame. `state` is donated."""
         output, rows = self.propose(params, state, latent, noise, flow_steps=flow_steps)
         return output, self.append(state, rows, np.ones(noise.shape[0], np.int32))
 
@@ -111,12 +115,12 @@ class Functions:
 
 @lru_cache(maxsize=8)
 def compiled_functions(flow_lm_module: FlowLM, mimi_module: Mimi) -> Functions:
-    """Models of one architecture share what has been compiled for it."""
+    """The functions of one architecture, shared by its models: they are compiled once."""
     return Functions(flow_lm_module, mimi_module)
 
 
 class JaxEngine:
-    """One model in memory. Thread-safe: sessions hold their own state, weights are read only."""
+    """One model in memory. Thread-safe: sessions have their own state, and weights never change."""
 
     name, precision = "jax", "fp32"
 
@@ -127,31 +131,33 @@ class JaxEngine:
         self.alignment = alignment or alignment_of(config)
         self.transformer_fingerprint = fingerprint(tensors, "flow_lm.transformer.")
         self.weights_fingerprint = fingerprint(tensors)
+        lm = FlowLM.of(config, alignment_heads=self.alignment.heads)
+        self.functions = compiled_functions(lm, Mimi(config.mimi))  # pyright: ignore
+        self.process = self.functions.process
         self._encoder = {n: t for n, t in tensors.items() if n.startswith(ENCODER)}
-        used = {n: _copied(t) for n, t in tensors.items() if n not in self._encoder}
+        with self.process:
+            used = {n: _copied(t) for n, t in tensors.items() if n not in self._encoder}
         tree = parameter_tree(used)
         self.config = config
         self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
-        lm = FlowLM.of(config, alignment_heads=self.alignment.heads)
-        self.functions = compiled_functions(lm, Mimi(config.mimi))  # pyright: ignore
         self._first_start = threading.Lock()  # is never released
 
     @cached_property
     def encoder_params(self) -> Params:
-        """Mimi's encoder, a tenth of the model. It stays in the file until there is a recording:
-        ready-made voices do without."""
+        """Mimi's encoder, a tenth of the model. It is read when the first recording is encoded."""
         return parameter_tree({n: _copied(t) for n, t in self._encoder.items()})["mimi"]
 
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> "JaxLatents":
         self.check_flow_steps(flow_steps)
         if self._first_start.acquire(blocking=False):
-            # Not a daemon, as the thread of a stream is: a process waits for it before it ends.
+            # Not a daemon: the process waits for it before it ends, so that the code is kept.
             name = "pocket-tts compiling"
             threading.Thread(target=self._warm_decoder, name=name, daemon=False).start()
-        return JaxLatents(self, voice, prompt.ids, flow_steps)
+        with self.process:
+            return JaxLatents(self, voice, prompt.ids, flow_steps)
 
     def check_flow_steps(self, flow_steps: int) -> None:
-        """ConfigError for a number of steps that the head of this model would ignore."""
+        """Raise ConfigError for a number of steps that this model's head would ignore."""
         kind = self.config.flow_lm.flow.type
         if kind in ("drifting", "pointwise") and flow_steps != 1:
             raise ConfigError(
@@ -163,7 +169,7 @@ class JaxEngine:
         return JaxDecoder(self)
 
     def speak(self, jobs: Sequence[Job]) -> list[Audio]:
-        """The samples of every job, many at a time: see `jax_engine.batch`."""
+        """The samples of every job, computed in batches (`jax_engine.batch`)."""
         from pocket_tts_jax.jax_engine.batch import speak_sorted
 
         return speak_sorted(self, jobs)
@@ -172,7 +178,11 @@ class JaxEngine:
         """Does nothing: arrays are freed with the engine."""
 
     def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
-        """Latents of a recording at the model's rate, as `embed_voice` reads them."""
+        """Latents of a recording at the model's rate, for `voice_from_latents`."""
+        with self.process:
+            return self._encode(audio)
+
+    def _encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
         frames = -(-audio.size // self.config.mimi.frame_size)
         calls = -(-frames // ENCODER_FRAMES)
         block = ENCODER_FRAMES * self.config.mimi.frame_size
@@ -187,13 +197,18 @@ class JaxEngine:
         return np.concatenate(latents)[:frames]
 
     def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState:
-        """The attention cache that a recording's latents leave behind."""
-        embeddings = self.functions.embed_voice(self.flow_lm_params, encoded[None])
-        voice = self.voice_from_embeddings(np.asarray(embeddings)[0])
+        """The voice state of a recording's latents."""
+        with self.process:
+            embeddings = self.functions.embed_voice(self.flow_lm_params, encoded[None])
+            voice = self.voice_from_embeddings(np.asarray(embeddings)[0])
         return VoiceState(voice.k, voice.v, latents=encoded)
 
     def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
-        """The attention cache that a prefix of FlowLM's inputs leaves behind."""
+        """The voice state of a prefix of FlowLM's input embeddings."""
+        with self.process:
+            return self._voice_from_embeddings(embeddings)
+
+    def _voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
         pieces = split_prefix(embeddings)
         capacity = capacity_for(sum(length for _, length in pieces))
         state = flow_lm.init_state(self.config.flow_lm, 1, capacity)
@@ -217,32 +232,35 @@ class JaxEngine:
         for capacity in range(CAPACITY_STEP, full + 1, CAPACITY_STEP):
             for length in PREFIX_LENGTHS if capacity <= read else ():
                 tokens, count = np.zeros((1, length), np.int32), np.full((1,), length, np.int32)
-                self.functions.prefill_text(params, fresh(capacity), tokens, count)
-            self.functions.step(params, fresh(capacity), latent, latent, flow_steps)
-            if capacity < full:
-                grow(fresh(capacity))
-        self._first_start.acquire(blocking=False)  # nothing is left for it to compile
+                with self.process:
+                    self.functions.prefill_text(params, fresh(capacity), tokens, count)
+            with self.process:
+                self.functions.step(params, fresh(capacity), latent, latent, flow_steps)
+                if capacity < full:
+                    grow(fresh(capacity))
+        self._first_start.acquire(blocking=False)  # `start` need not compile the decoder any more
         self._warm_decoder()
 
     def _warm_decoder(self) -> None:
-        """Compile Mimi's decoder. The first text has this done beside FlowLM's compilation."""
+        """Compile Mimi's decoder; for the first text, in parallel with FlowLM."""
         for frames in sorted(set(SCHEDULE)):
             self.decoder().decode(np.zeros((frames, self.config.latent_dim), np.float32))
 
 
 def _copied(tensor: np.ndarray) -> Any:
-    """On the device, and no longer in the pages of the file."""
+    """A copy on the device; the pages of the file are released."""
     array = jax.device_put(np.array(tensor))  # jnp.array would compile a copy for every shape
     release(tensor)
     return array
 
 
 class JaxLatents:
-    """FlowLM at one place of one chunk: `Latents`."""
+    """The latents of one chunk (`generation.engine.Latents`)."""
 
     def __init__(
         self, engine: JaxEngine, voice: VoiceState, tokens: Sequence[int], flow_steps: int
     ):
+        self._process = engine.process
         self._params = engine.flow_lm_params
         self._step: Callable = partial(engine.functions.step, flow_steps=flow_steps)
         self._position = voice.length + len(tokens)
@@ -260,6 +278,10 @@ class JaxLatents:
         self._latent = np.asarray(self._params["bos_emb"])[None]  # JAX would compile the [None]
 
     def step(self, noise: Float[np.ndarray, " z"]) -> Step:
+        with self._process:
+            return self._run(noise)
+
+    def _run(self, noise: Float[np.ndarray, " z"]) -> Step:
         if self._position == self._state.layers[0].k.shape[2]:
             self._state = grow(self._state)
         output, self._state = self._step(self._params, self._state, self._latent, noise[None])
@@ -270,35 +292,66 @@ class JaxLatents:
 
 
 class JaxDecoder:
-    """Mimi's decoder at one place of one chunk: `Decoder`."""
+    """Mimi's decoder within one chunk (`generation.engine.Decoder`)."""
 
     def __init__(self, engine: JaxEngine):
         self._params = engine.flow_lm_params, engine.mimi_params
+        self._process = engine.process
         self._decode = engine.functions.decode
-        self._state = mimi.init_decoder_state(engine.config.mimi, 1)
+        with self._process:
+            self._state = mimi.init_decoder_state(engine.config.mimi, 1)
 
     def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
-        audio, self._state = self._decode(*self._params, self._state, latents[None])
-        return np.asarray(audio)[0]
+        with self._process:
+            audio, self._state = self._decode(*self._params, self._state, latents[None])
+            return np.asarray(audio)[0]
 
 
 def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:
-    """A fresh state of batch 1 that begins with the voice."""
-    layers, kv_heads, _, head_dim = voice.k.shape
-    caches = []
-    for layer in range(layers):
-        pair = []
-        for rows in (voice.k[layer], voice.v[layer]):
-            slots = np.zeros((1, kv_heads, capacity, head_dim), np.float32)
-            slots[0, :, : voice.length] = rows
-            pair.append(jnp.asarray(slots))
-        caches.append(flow_lm.KVCache(*pair))
+    """A fresh state of batch 1 that begins with the voice.
+
+    Can be traced: `VoiceState` is a pytree, so that a voice can be an argument of a `jit`.
+    ConfigError where the voice is longer than `capacity`.
+    """
+    if voice.length > capacity:
+        raise ConfigError(f"The voice has {voice.length} positions: capacity is {capacity}.")
+    room = ((0, 0), (0, 0), (0, capacity - voice.length), (0, 0))
+    # NumPy for arrays: JAX would compile its padding again for every length of a voice.
+    pad = jnp.pad if isinstance(voice.k, jax.Array) else np.pad
+    k, v = (pad(rows, room) for rows in (voice.k, voice.v))
+    caches = (
+        flow_lm.KVCache(jnp.asarray(k[layer][None]), jnp.asarray(v[layer][None]))
+        for layer in range(voice.k.shape[0])
+    )
     return FlowLMState(tuple(caches), jnp.full((1,), voice.length, jnp.int32))
+
+
+def _flatten_voice(voice: VoiceState) -> tuple[tuple[Any, ...], tuple[tuple[str, str], ...]]:
+    return (voice.k, voice.v, voice.latents), tuple(sorted(voice.metadata.items()))
+
+
+def _unflatten_voice(metadata: tuple[tuple[str, str], ...], parts: Any) -> VoiceState:
+    """Without the checks of a voice that a user makes: parts may be tracers, or anything else
+    that JAX puts into trees."""
+    voice = object.__new__(VoiceState)
+    for name, value in zip(("k", "v", "latents"), parts, strict=True):
+        object.__setattr__(voice, name, value)
+    object.__setattr__(voice, "metadata", dict(metadata))
+    return voice
+
+
+jax.tree_util.register_pytree_node(VoiceState, _flatten_voice, _unflatten_voice)
+jax_export.register_pytree_node_serialization(
+    VoiceState,
+    serialized_name="pocket_tts_jax.VoiceState",
+    serialize_auxdata=lambda metadata: json.dumps(metadata).encode(),
+    deserialize_auxdata=lambda data: tuple((k, v) for k, v in json.loads(data.decode())),
+)
 
 
 @jax.jit
 def grow(state: FlowLMState) -> FlowLMState:
-    """Room for `CAPACITY_STEP` more positions."""
+    """Add room for `CAPACITY_STEP` positions."""
     room = ((0, 0), (0, 0), (0, CAPACITY_STEP), (0, 0))
     layers = jax.tree.map(lambda slots: jnp.pad(slots, room), state.layers)
     return FlowLMState(layers, state.position)

@@ -1,6 +1,6 @@
-"""What is decided before JAX starts: whether it is there, its processors, its compiled code.
+"""Settings made before JAX starts: whether it is installed, processors, compilation cache.
 
-This file imports JAX inside functions only, so that it can answer where JAX is missing.
+JAX is imported inside functions only, so that this file can be imported without it.
 """
 
 import importlib.util
@@ -33,7 +33,7 @@ def missing_packages() -> list[str]:
 
 
 def require_jax() -> None:
-    """MissingExtra where the JAX engine cannot be imported."""
+    """Raise MissingExtra if the JAX engine cannot be imported."""
     if missing := missing_packages():
         raise MissingExtra(
             f"The JAX engine needs {', '.join(missing)}: pip install 'pocket-tts-jax[jax]'. "
@@ -44,9 +44,9 @@ def require_jax() -> None:
 def limit_threads(count: int) -> None:
     """Keep the process on `count` of its processors from now on.
 
-    XLA has no thread limit for its CPU backend, but makes as many threads as the process may use
-    processors: call this before JAX starts. Raises ConfigError where the system has no such
-    bound (macOS, Windows), or for a count below 1.
+    XLA's CPU backend has no thread limit, but starts one thread for each processor that the process
+    may use: call this before JAX starts. Raises ConfigError on systems without processor affinity
+    (macOS, Windows), and for a count below 1.
     """
     if count < 1:
         raise ConfigError(f"threads must be 1 or more, got {count}")
@@ -60,11 +60,11 @@ def limit_threads(count: int) -> None:
 
 
 def use_compilation_cache(folder: Path | None = None) -> None:
-    """Let JAX keep what it compiles, unless the user has already chosen a folder for that.
+    """Keep compiled code on disk, unless JAX already has a folder for it.
 
-    JAX writes entries atomically and keys them by program, version and processor, so that
-    concurrent processes and upgrades are safe. A folder that cannot be written, or a user without a
-    home, costs a warning and the time to compile, not the run.
+    JAX writes entries atomically and keys them by program, version and processor, so concurrent
+    processes and upgrades are safe. If the folder cannot be written, a warning is logged and code
+    is compiled again.
     """
     import jax
 
@@ -79,6 +79,6 @@ def use_compilation_cache(folder: Path | None = None) -> None:
         _log.warning("Compiled code cannot be kept: %s", error)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # Everything: a step's many small programs add up at each start.
+    # Keep every program: the many small ones of a step add up at each start.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

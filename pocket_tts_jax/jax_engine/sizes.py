@@ -1,4 +1,4 @@
-"""How long the JAX engine's prefill calls and caches are: sizes from short lists."""
+"""Sizes of the JAX engine's prefill calls and caches, from short lists."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ CAPACITY_STEP = 256  # positions; a cache grows by this much when it is full
 
 
 def bucket(length: int, sizes: Sequence[int]) -> int:
-    """The smallest size that holds `length`; beyond the largest, multiples of it."""
+    """The smallest size that is at least `length`; beyond the largest, multiples of it."""
     for size in sizes:
         if length <= size:
             return size
@@ -31,8 +31,8 @@ def capacity_for(positions: int) -> int:
 
 
 def chunk_positions(max_tokens: int, frame_rate: float) -> tuple[int, int]:
-    """Positions behind the longest voice with a chunk of `max_tokens`: once its padded text is
-    read, and at its last frame."""
-    voice = math.ceil(LONGEST_SECONDS * frame_rate) + 2  # a start, and the pause at the end
+    """Positions in use with the longest voice and a chunk of `max_tokens`: after its padded text,
+    and at its last frame."""
+    voice = math.ceil(LONGEST_SECONDS * frame_rate) + 2  # a start position, the pause at the end
     padded = sum(length for _, length in split_prefix(range(max_tokens)))
     return voice + padded, voice + max_tokens + max_frames(max_tokens, frame_rate)

@@ -1,9 +1,9 @@
 """The part of LiteRT's C interface that the engine needs, bound with ctypes.
 
-The wheel ``ai-edge-litert`` carries the C library that apps on phones link against. Its Python
-classes cannot describe a host buffer of more than one dimension, so they cannot run a graph on
-caches that stay in place; the C interface can. The order of calls here is the order that a port
-in Swift, Kotlin or C has to make.
+The wheel `ai-edge-litert` contains the C library that apps on phones link to. Its Python classes
+cannot describe a host buffer of more than one dimension, so they cannot run a graph on caches that
+stay in place; the C interface can. A port in Swift, Kotlin or C makes the same calls in the same
+order.
 """
 
 import ctypes
@@ -52,7 +52,7 @@ class _Option(ctypes.Structure):
 
 
 def library_path() -> Path:
-    """Where the installed LiteRT C library is."""
+    """Path of the installed LiteRT C library."""
     spec = importlib.util.find_spec("ai_edge_litert")
     if spec is None or not spec.submodule_search_locations:
         raise GenerationError(
@@ -71,11 +71,18 @@ def library_path() -> Path:
 @functools.cache
 def library() -> Any:
     """The loaded C library; every function returns a status, 0 for success."""
-    return ctypes.CDLL(str(library_path()))
+    path = library_path()
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise GenerationError(
+            f"{path} cannot be loaded ({error}): install ai-edge-litert again, or raise this "
+            "process's limit of memory (ulimit -v)"
+        ) from error
 
 
 def call(name: str, *arguments: Any) -> None:
-    """Call one C function and raise :class:`GenerationError` when it reports a failure."""
+    """Call one C function. Raises GenerationError if it reports a failure."""
     status = getattr(library(), name)(*arguments)
     if status != 0:
         raise GenerationError(f"LiteRT: {name} failed with status {status}")
@@ -101,7 +108,7 @@ def environment() -> ctypes.c_void_p:
 def aligned_zeros(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """A zeroed C-contiguous array whose memory LiteRT accepts without a copy."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    # Reads may run a little past the end (XNNPACK documents 16 bytes), so there is slack behind.
+    # XNNPACK may read a little past the end (it documents 16 bytes), so the buffer is longer.
     raw = np.zeros(size + 2 * ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)
@@ -156,15 +163,14 @@ def count_of(name: str, *arguments: Any) -> int:
 
 def cpu_options(threads: int, weight_cache: str) -> ctypes.c_void_p:
     """Options of a compiled model: CPU, a thread count, and the file of packed weights."""
-    if '"' in weight_cache or "\n" in weight_cache:
-        raise GenerationError(f"the weight cache path {weight_cache!r} contains a quote or newline")
+    # Not TOML: the value of a line is everything between its first and its last quote, unescaped.
     text = f'num_threads = {threads}\nweight_cache_file_path = "{weight_cache}"\n'
     payload = ctypes.create_string_buffer(text.encode())
     options = pointer("LiteRtCreateOptions")
     call("LiteRtSetOptionsHardwareAccelerators", options, ctypes.c_int(_CPU))
     opaque = pointer("LiteRtCreateOpaqueOptions", b"xnnpack", payload, _keep_payload())
     call("LiteRtAddOpaqueOptions", options, opaque)
-    # The options only point at the text, and the weight cache's path with it.
+    # The options point to the text (and to the path in it), so it must be kept alive.
     _PAYLOADS[options.value] = payload
     return options
 
@@ -179,6 +185,6 @@ def _keep_payload() -> Any:
 
 
 def destroy_options(options: ctypes.c_void_p) -> None:
-    """Release what :func:`cpu_options` made."""
+    """Release options made by `cpu_options`."""
     library().LiteRtDestroyOptions(options)
     _PAYLOADS.pop(options.value, None)

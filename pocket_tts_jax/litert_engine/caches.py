@@ -1,7 +1,7 @@
 """FlowLM's attention cache in host memory, in the layout of the exported graphs.
 
-Keys lie there with the two channels of a rotary pair half a head apart; voices, as everywhere
-else in the package, have them side by side.
+In its keys the two channels of a rotary pair are half a head apart. In voices, and everywhere else
+in the package, they are adjacent.
 """
 
 import threading
@@ -54,7 +54,7 @@ class HostCache:
         self.position = end
 
     def append_voice(self, voice: VoiceState) -> None:
-        """Begin with a voice."""
+        """Append the keys and values of a voice."""
         if voice.shape != voice_shape(self._config):
             raise GenerationError(
                 f"a voice of {voice.shape} (layers, heads, width) was given to a model of "
@@ -113,7 +113,7 @@ class CachePool:
     def take(self, positions: int) -> HostCache:
         """A cache of the smallest capacity that holds `positions`, at position 0.
 
-        Raises GenerationError where none does.
+        Raises GenerationError if none does.
         """
         capacity = min((c for c in self._capacities if c >= positions), default=None)
         if capacity is None:
@@ -150,7 +150,7 @@ class CachePool:
 
 
 def to_halves(k: Float[np.ndarray, "*n d"]) -> Float[np.ndarray, "*n d"]:
-    """Keys with rotary pairs side by side → half a head apart."""
+    """Move the channels of rotary pairs from adjacent to half a head apart."""
     return np.concatenate([k[..., 0::2], k[..., 1::2]], axis=-1)
 
 

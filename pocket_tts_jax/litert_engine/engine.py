@@ -13,10 +13,10 @@ import numpy as np
 from pocket_tts_jax.errors import ConfigError, VoiceCloningUnavailable
 from pocket_tts_jax.generation.batch import speak_together
 from pocket_tts_jax.generation.engine import Audio, Job
-from pocket_tts_jax.litert_engine import packed_weights
 from pocket_tts_jax.litert_engine.flow_lm import LiteRTFlowLM, LiteRTLatents
 from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
 from pocket_tts_jax.litert_engine.mimi import LiteRTDecoder, encode
+from pocket_tts_jax.litert_engine.packed_weights import packed_weights
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel
 from pocket_tts_jax.litert_engine.turns import Turns
 from pocket_tts_jax.shapes import Float
@@ -28,11 +28,11 @@ class LiteRTEngine:
     """One exported model in memory. Thread-safe: calls of one model take turns.
 
     Args:
-        folder: an export, opened or not.
-        threads: how many threads compute at any time, over all sessions. FlowLM and the decoder
-            have all of them, in turns: with half each the first audio takes half as long again,
-            and speech as a whole no less, on a quiet machine and on a busy one.
-        cache_folder: where packed weights are kept between processes; None packs into memory.
+        folder: an export, or its path.
+        threads: number of threads that compute, over all sessions. FlowLM and the decoder use all
+            of them, in turns: with half of them each, the first audio takes half as long again and
+            speech as a whole takes no less.
+        cache_folder: folder in which packed weights are kept; None packs into memory.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -44,17 +44,17 @@ class LiteRTEngine:
 
     def __init__(
         self,
-        folder: ExportFolder | Path,
+        folder: ExportFolder | str | Path,
         *,
         threads: int = 2,
-        cache_folder: Path | None = None,
+        cache_folder: str | Path | None = None,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads must be 1 or more, got {threads}")
         self.folder = folder if isinstance(folder, ExportFolder) else open_folder(folder)
         self.config, self.precision = self.folder.config, self.folder.precision
         self.threads = threads
-        self._cache_folder = cache_folder
+        self._cache_folder = None if cache_folder is None else Path(cache_folder)
         self._turns = Turns()
         self.flow_lm = LiteRTFlowLM(self._load("flow_lm.tflite"), self.folder)
         self.mimi = self._load("mimi_decoder.tflite")
@@ -63,13 +63,13 @@ class LiteRTEngine:
 
     @property
     def transformer_fingerprint(self) -> str:
-        """Names the weights that a voice state must have been made with."""
+        """Identifies the weights that a voice state belongs to."""
         return self.folder.manifest["fingerprint"]
 
     @property
     def weights_fingerprint(self) -> str:
-        """Names the weights that make a voice from a recording: the encoder alone is many
-        models'."""
+        """Identifies the weights that make a voice from a recording. Several models share an
+        encoder, so FlowLM is included."""
         files = [f for f in ("mimi_encoder.tflite", "flow_lm.tflite") if self.folder.has(f)]
         return " ".join(self.folder.sha256(file) for file in files)
 
@@ -80,20 +80,20 @@ class LiteRTEngine:
 
     @property
     def flow_steps(self) -> tuple[int, ...]:
-        """How often the flow head can run per frame."""
+        """The numbers of evaluations of the flow head per frame that the export has."""
         return self.flow_lm.flow_steps
 
     def start(self, voice: VoiceState | None, prompt: Prompt, flow_steps: int) -> LiteRTLatents:
-        """Prefill a chunk of text behind a voice, or (None) behind nothing.
+        """Prefill the voice, if any, and a chunk of text.
 
-        Raises ConfigError for a number of flow steps the export has no signature for, and
-        GenerationError where voice and text do not fit the cache.
+        Raises ConfigError for a number of flow steps without a signature, and GenerationError if
+        voice and text do not fit the cache.
         """
         self.check_flow_steps(flow_steps)
         return LiteRTLatents(self.flow_lm, voice, prompt.ids, flow_steps)
 
     def check_flow_steps(self, flow_steps: int) -> None:
-        """ConfigError for a number of flow steps the export has no signature for."""
+        """Raise ConfigError for a number of flow steps without a signature."""
         if flow_steps not in self.flow_steps:
             known = ", ".join(map(str, self.flow_steps))
             raise ConfigError(
@@ -118,21 +118,22 @@ class LiteRTEngine:
         """Does nothing: loading has packed the weights of all signatures."""
 
     def encode(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "frames encoded"]:
-        """Latents of a recording at the model's rate. VoiceCloningUnavailable without encoder."""
+        """Latents of a recording at the model's rate. Raises VoiceCloningUnavailable without an
+        encoder."""
         return encode(self._open_encoder(), self.config, audio)
 
     def voice_from_latents(self, encoded: Float[np.ndarray, "frames encoded"]) -> VoiceState:
-        """The attention cache that a recording's latents leave behind."""
+        """The voice state of a recording's latents."""
         return self.flow_lm.voice(self.flow_lm.embed_voice(encoded), encoded)
 
     def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState:
-        """The attention cache that FlowLM's input embeddings leave behind."""
-        # The graphs expect embeddings of mean zero, which makes no difference to the model.
+        """The voice state of FlowLM's input embeddings."""
+        # The graphs expect embeddings of mean zero; the mean has no effect in the model.
         centred = embeddings - embeddings.mean(axis=-1, keepdims=True)
         return self.flow_lm.voice(centred, None)
 
     def close(self) -> None:
-        """Free the models. Sessions still open raise GenerationError at their next call."""
+        """Free the models. Open sessions raise GenerationError at their next call."""
         for model in (self.flow_lm.model, self.mimi, self._encoder):
             if model is not None:
                 model.close()
@@ -149,17 +150,6 @@ class LiteRTEngine:
             return self._encoder
 
     def _load(self, name: str) -> LiteRTModel:
-        path = self.folder.file(name)
-
-        def load(cache: str) -> LiteRTModel:
-            if not Path(cache).is_file():  # nothing was packed from this file before
-                self.folder.verify(name)
-            return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)
-
-        return packed_weights.load_with_cache(
-            load,
-            LiteRTModel.close,
-            self.folder.sha256(name),
-            path.stat().st_size,
-            self._cache_folder,
-        )
+        path = self.folder.intact(name)
+        cache = packed_weights(path, self.folder.sha256(name), self._cache_folder)
+        return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)

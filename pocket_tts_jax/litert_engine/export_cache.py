@@ -1,6 +1,6 @@
-"""Exports of the user's own making: each model is exported once, into the user's cache folder.
+"""Exports in the user's cache folder, made once for each model.
 
-The exporter is a process of its own, so that this package imports none of it.
+The exporter runs as a process, so that this package does not import it.
 """
 
 import hashlib
@@ -32,16 +32,15 @@ class ExportedModel:
 
     @property
     def option(self) -> str:
-        """How commands name the model."""
+        """The option that names the model on the command line."""
         if self.language is not None:
             return f"--language {self.language}"
         return f"--model {self.folder}"
 
     def path(self, precision: str = PRECISION) -> Path | None:
-        """Where the export is, or would be; None for a user without a home folder.
+        """The path of the export, whether it exists or not; None for a user without a home folder.
 
-        The name changes with the model's files, with the version of this package and with the
-        precision.
+        The name depends on the model's files, the version of this package and the precision.
         """
         root = cache_folder("exports")
         if root is None:
@@ -53,15 +52,16 @@ class ExportedModel:
         return root / f"{name}-{precision}-{digest.hexdigest()[:16]}"
 
     def find(self, precision: str = PRECISION) -> Path | None:
-        """The export, if it was made before."""
+        """The path of the export; None if it was not made yet."""
         path = self.path(precision)
         return path if path is not None and is_export_folder(path) else None
 
     def make(self, precision: str = PRECISION, *, with_encoder: bool, quiet: bool = False) -> Path:
-        """The export, made now if it was not before. The exporter's lines go to standard error.
+        """The path of the export, which is made if necessary. The exporter prints to standard
+        error.
 
-        Raises ConfigError where the exporter is not installed, there is no place for the export,
-        or the exporter failed.
+        Raises ConfigError if the exporter is not installed or fails, or if there is no cache
+        folder.
         """
         path = self.path(precision)
         if path is None:
@@ -74,7 +74,8 @@ class ExportedModel:
         return path
 
     def _identity(self) -> Iterator[str]:
-        """What the export was made from. Files of a folder count by size and time of change."""
+        """Lines that identify the sources of the export: for a folder, sizes and times of its
+        files."""
         if self.language is not None:
             yield hashlib.sha256(packaged_config(self.language).read_bytes()).hexdigest()
             return

@@ -42,7 +42,7 @@ class LiteRTFlowLM:
 
     @property
     def flow_steps(self) -> tuple[int, ...]:
-        """How often the flow head can run per frame."""
+        """The numbers of evaluations of the flow head per frame that the export has."""
         return tuple(sorted({step for steps in self._decodes.values() for step in steps}))
 
     def embed_text(self, tokens: Sequence[int]) -> Float[np.ndarray, "t d"]:
@@ -58,11 +58,11 @@ class LiteRTFlowLM:
             call.inputs["tokens"][0, : len(piece)] = piece
             call()
             pieces.append(call.outputs["embeddings"][0, : len(piece)].copy())
-        self.model.release_pages()  # each row of the table came with up to 2 MB around it
+        self.model.release_pages()  # reading a row of the table maps up to 2 MB around it
         return np.concatenate(pieces)
 
     def embed_voice(self, encoded: Float[np.ndarray, "frames encoded"]) -> Float[np.ndarray, "t d"]:
-        """Embeddings of a recording's latents, led by the one that begins a voice."""
+        """Embeddings of a recording's latents, after the start embedding if the model has one."""
         call = self.model.bind("embed_voice")
         pieces = [] if self._voice_start is None else [self._voice_start[None]]
         length = call.inputs["latents"].shape[1]
@@ -74,15 +74,15 @@ class LiteRTFlowLM:
         return np.concatenate(pieces)
 
     def voice(self, embeddings: Float[np.ndarray, "t d"], latents: np.ndarray | None) -> VoiceState:
-        """The attention cache that embeddings leave behind."""
+        """The voice state of embeddings."""
         cache = self.prefill(self.caches.take(len(embeddings)), embeddings)
         k, v = cache.rows()
         self.caches.give(cache)
         return VoiceState(from_halves(k), v, latents=latents)
 
     def prefill(self, cache: HostCache, embeddings: Float[np.ndarray, "t d"]) -> HostCache:
-        """Append embeddings to a cache, in as few calls as possible; returns a larger cache where
-        they need one."""
+        """Append embeddings to a cache in as few calls as possible. Returns the cache, or a larger
+        one if they need it."""
         cache = self.caches.grown(cache, cache.position + len(embeddings))
         while not self._prefills.get(cache.capacity):
             cache = self.caches.grown(cache, cache.capacity + 1)
@@ -96,7 +96,7 @@ class LiteRTFlowLM:
         return cache
 
     def bind_step(self, cache: HostCache, flow_steps: int) -> tuple[HostCache, Call]:
-        """The step over a cache, or over the next larger one that has such a step."""
+        """Bind the step to a cache, or to the next larger one with such a step."""
         while flow_steps not in self._decodes.get(cache.capacity, {}):
             cache = self.caches.grown(cache, cache.capacity + 1)
         name = self._decodes[cache.capacity][flow_steps]
@@ -108,7 +108,7 @@ class LiteRTFlowLM:
 
 
 class LiteRTLatents:
-    """FlowLM at one place of one chunk: `Latents`. `voice` None speaks without one."""
+    """The latents of one chunk (`generation.engine.Latents`); `voice` None speaks without one."""
 
     def __init__(
         self,

@@ -1,31 +1,51 @@
-"""A folder that `python -m exporters.tflite` made: what is in it, and whether it is whole."""
+"""Opens and verifies a folder made by `python -m exporters.tflite`."""
 
-import hashlib
-import json
+import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
 from pocket_tts_jax.config import Config, load_config
-from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound
+from pocket_tts_jax.files.read import LARGEST_JSON, check_regular, parse_json, read_text
+from pocket_tts_jax.files.verify import damage, is_intact
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.weights.settings import ModelSettings
 
 FORMAT = "pocket-tts-jax export"
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SETTINGS = ("config.yaml", "voice.json")
+_LARGEST_CAPACITY = 1 << 16
+_TYPES = {
+    "model": str,
+    "precision": str,
+    "fingerprint": str,
+    "config": str,
+    "signatures": dict,
+    "batch": list,
+    "alignment": dict,
+    "alignment.heads": list,
+    "generation": dict,
+    "text": dict,
+    "voices": dict,
+    "voices.names": list,
+    "tokenizer.kind": str,
+    "tokenizer.path": str,
+    "cache.capacities": list,
+    "constants.bos": list,
+    "generation.max_tokens": int,
+    "text.normalize": bool,
+}
 _AGAIN = "Export the model again (python -m exporters.tflite) or copy the folder again."
-_FIELDS = (
-    *("model", "precision", "config", "constants", "tokenizer", "signatures"),
-    *("alignment", "generation", "text", "voices"),
-)
 
 
 @dataclass(frozen=True)
 class ExportFolder:
-    """An opened export. Sizes have been compared with the manifest; `verify` also hashes."""
+    """An opened export. All files but the graphs have been verified; `intact` verifies those."""
 
     path: Path
     manifest: dict[str, Any]
@@ -58,7 +78,7 @@ class ExportFolder:
 
     @property
     def capacities(self) -> tuple[int, ...]:
-        """Slots of the caches that there are signatures for, smallest first."""
+        """Slots of the caches with signatures, smallest first."""
         return tuple(self.manifest["cache"]["capacities"])
 
     @property
@@ -81,7 +101,7 @@ class ExportFolder:
         return self.path / name
 
     def sha256(self, name: str) -> str:
-        """What the manifest says about a file."""
+        """The SHA-256 of a file in the manifest."""
         return self.manifest["files"][name]["sha256"]
 
     def tokenizer(self) -> tuple[str, Path]:
@@ -96,44 +116,70 @@ class ExportFolder:
 
     @staticmethod
     def files_in_manifest(folder: Path) -> list[str]:
-        """Names of the files that a manifest lists, before they are all there."""
+        """Names of the files that a manifest lists, which need not exist yet."""
         files = _read_manifest(folder).get("files")
         return sorted(files) if isinstance(files, dict) else []
 
-    def verify(self, name: str | None = None) -> None:
-        """Hash one file, or all; CheckpointError names the first that was changed."""
-        for entry in [name] if name else self.manifest["files"]:
-            with open(self.file(entry), "rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != self.sha256(entry):
-                raise CheckpointError(
-                    f"{self.path / entry} is damaged: its SHA-256 is {found}, the manifest says "
-                    f"{self.sha256(entry)}. {_AGAIN}"
-                )
+    def intact(self, name: str) -> Path:
+        """The path of a file with the manifest's SHA-256. Raises CheckpointError for another one.
+        The file is hashed only if it has changed since its last verification."""
+        self._require(name, trust_stamp=True)
+        return self.path / name
+
+    def verify(self) -> None:
+        """Hash every file. Raises CheckpointError, which names the first changed file."""
+        for name in self.manifest["files"]:
+            self._require(name, trust_stamp=False)
+
+    def _require(self, name: str, *, trust_stamp: bool) -> None:
+        try:
+            whole = is_intact(self.file(name), self.sha256(name), trust_stamp=trust_stamp)
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path / name} cannot be read: {error}. {_AGAIN}"
+            ) from error
+        if not whole:
+            raise CheckpointError(
+                f"{self.path / name} is damaged: its SHA-256 is not the one in the manifest, "
+                f"{self.sha256(name)}. {_AGAIN}"
+            )
 
 
-def is_export_folder(path: Path) -> bool:
-    return (path / MANIFEST).is_file()
+def is_export_folder(path: str | Path) -> bool:
+    return (Path(path) / MANIFEST).is_file()
 
 
-def open_folder(path: Path) -> ExportFolder:
-    """Read the manifest and compare the size of every file with it.
+def open_folder(path: str | Path) -> ExportFolder:
+    """Read the manifest and compare the files with it: all sizes, and the contents of all files but
+    the graphs.
 
-    Raises CheckpointError for a missing or unreadable manifest, another format version, and a
-    file that is missing or cut short.
+    Raises CheckpointError for a missing or unreadable manifest, another format version, and a file
+    that is missing, damaged, incomplete or outside the folder.
     """
+    path = Path(path).expanduser()
     manifest = _read_manifest(path)
-    _check_sizes(path, manifest)
-    return ExportFolder(path, manifest, load_config(path / manifest["config"]))
+    _require_none(path, _wrong_fields(manifest))
+    _require_none(path, _wrong_sizes(path, manifest["files"]))
+    folder = ExportFolder(path, manifest, load_config(path / manifest["config"]))
+    _require_none(path, _wrong_constants(folder))
+    for name in folder.manifest["files"]:
+        if name.startswith("voices/") or name in (folder.tokenizer()[1].name, *_SETTINGS):
+            folder.intact(name)
+    return folder
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json(read_text(path / MANIFEST, LARGEST_JSON))
+        reason = damage(path / MANIFEST)
     except FileNotFoundError:
-        raise CheckpointError(f"{path} has no {MANIFEST}: it is not an export. {_AGAIN}") from None
+        raise CheckpointNotFound(
+            f"{path} has no {MANIFEST}: it is not an export. {_AGAIN}"
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path / MANIFEST} cannot be read ({error}). {_AGAIN}") from error
+    if reason is not None:
+        raise CheckpointError(f"{reason} {_AGAIN}")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise CheckpointError(f"{path / MANIFEST} does not describe an export. {_AGAIN}")
     version = manifest.get("format_version")
@@ -145,23 +191,77 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_sizes(path: Path, manifest: dict[str, Any]) -> None:
-    mistakes = []
-    try:
-        for name, entry in manifest["files"].items():
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                mistakes.append(f"{name} lies outside the folder")
-            elif not (path / name).is_file():
-                mistakes.append(f"{name} is missing")
-            elif (size := (path / name).stat().st_size) != entry["size"]:
-                mistakes.append(
-                    f"{name} has {size} bytes instead of {entry['size']} "
-                    f"(SHA-256 should be {entry['sha256']})"
-                )
-        mistakes += [f"the manifest has no {key!r}" for key in _FIELDS if key not in manifest]
-        if not manifest["cache"]["capacities"]:
-            mistakes.append("the manifest lists no capacity")
-    except (KeyError, TypeError, AttributeError) as error:
-        mistakes.append(f"the manifest lacks {error}")
+def _require_none(path: Path, mistakes: list[str]) -> None:
     if mistakes:
-        raise CheckpointError(f"The export {path} is damaged: {'; '.join(mistakes)}. {_AGAIN}")
+        raise CheckpointError(f"The export {path} is damaged: {'; '.join(mistakes[:20])}. {_AGAIN}")
+
+
+def _wrong_fields(manifest: dict[str, Any]) -> list[str]:
+    """Entries of the manifest that are missing or have a wrong type."""
+    files, fields = manifest.get("files"), dict(manifest)
+    if not isinstance(files, dict):
+        return ["the manifest lists no files"]
+    for key in ("tokenizer", "cache", "constants", "alignment", "generation", "text", "voices"):
+        inner = manifest.get(key)
+        fields |= {f"{key}.{n}": v for n, v in inner.items()} if isinstance(inner, dict) else {}
+    right = {key: isinstance(fields.get(key), kind) for key, kind in _TYPES.items()}
+    mistakes = [
+        f"the manifest has no right {key!r}" for key, is_right in right.items() if not is_right
+    ]
+    mistakes += [f"{name!r} lies outside the folder" for name in files if not _is_inside(name)]
+    mistakes += [
+        f"the manifest describes {name!r} wrongly" for name in files if not _is_entry(files[name])
+    ]
+    if mistakes:
+        return mistakes
+    for name in (manifest["config"], manifest["tokenizer"]["path"]):
+        if name not in files:
+            mistakes.append(f"the manifest does not list {name!r}")
+    capacities = manifest["cache"]["capacities"]
+    if not capacities or any(
+        type(c) is not int or not 0 < c <= _LARGEST_CAPACITY for c in capacities
+    ):
+        mistakes.append(f"the manifest's capacities are no numbers up to {_LARGEST_CAPACITY}")
+    return mistakes
+
+
+def _is_inside(name: str) -> bool:
+    path = PureWindowsPath(name)  # takes both kinds of slashes, and drives
+    return not (path.drive or path.root or ".." in path.parts)
+
+
+def _is_entry(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and type(entry.get("size")) is int
+        and isinstance(entry.get("sha256"), str)
+        and _SHA256.fullmatch(entry["sha256"]) is not None
+    )
+
+
+def _wrong_sizes(path: Path, files: dict[str, Any]) -> list[str]:
+    mistakes = []
+    for name, entry in files.items():
+        try:
+            size = check_regular(path / name).st_size
+        except FileNotFoundError:
+            mistakes.append(f"{name} is missing")
+        except (OSError, ValueError) as error:
+            mistakes.append(f"{name}: {error}")
+        else:
+            if size != entry["size"]:
+                mistakes.append(f"{name} has {size} bytes instead of {entry['size']}")
+    return mistakes
+
+
+def _wrong_constants(folder: ExportFolder) -> list[str]:
+    config, mistakes = folder.config, []
+    widths = {"bos": config.latent_dim, "voice_start": config.flow_lm.transformer.d_model}
+    for name, width in widths.items():
+        try:
+            values = folder.constant(name)
+            if values is not None and not (values.shape == (width,) and np.isfinite(values).all()):
+                raise ValueError
+        except (KeyError, TypeError, ValueError, OverflowError):
+            mistakes.append(f"constants.{name} is not {width} finite numbers")
+    return mistakes

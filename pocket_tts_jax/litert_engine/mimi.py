@@ -9,14 +9,14 @@ from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
 from pocket_tts_jax.shapes import Float
 
 _FRAMES = re.compile(r"(?:decode|encode)_(\d+)")
-# Eight frames in one call take as long as in two, and 8 MB more.
+# One call of eight frames takes as long as two of four, and 8 MB more.
 AT_ONCE = 4
 
 
 class LiteRTDecoder:
-    """Mimi's decoder at one place of one chunk: `Decoder`.
+    """Mimi's decoder within one chunk (`generation.engine.Decoder`).
 
-    Its state alternates between two sets of buffers: what one call writes, the next one reads.
+    Its state alternates between two sets of buffers: a call reads one and writes the other.
     """
 
     def __init__(self, model: LiteRTModel, config: Config) -> None:
@@ -53,7 +53,7 @@ class LiteRTDecoder:
 def encode(
     model: LiteRTModel, config: Config, audio: Float[np.ndarray, " samples"]
 ) -> Float[np.ndarray, "frames encoded"]:
-    """Latents of a recording at the model's rate; a last frame that is not full ends in zeros."""
+    """Latents of a recording at the model's rate; an incomplete last frame is padded with zeros."""
     ((size, name),) = frame_sizes(model).items()
     call, block = model.bind(name), size * config.mimi.frame_size
     states = [name for name in call.inputs if name in call.outputs]

@@ -1,4 +1,4 @@
-"""One `.tflite` file: its signatures, run on host buffers that the caller owns."""
+"""Runs the signatures of a `.tflite` file on host buffers that the caller owns."""
 
 import ctypes
 import mmap
@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from pocket_tts_jax.errors import GenerationError
+from pocket_tts_jax.files.read import check_regular
+from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.litert_engine import c_api as litert_c
+from pocket_tts_jax.litert_engine.greeting import without_greeting
 from pocket_tts_jax.litert_engine.turns import Turns
 
 
@@ -25,7 +28,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class SignatureSpec:
-    """What one entry point of a model takes and returns, in call order."""
+    """Inputs and outputs of one entry point of a model, in call order."""
 
     name: str
     index: int
@@ -38,10 +41,10 @@ class LiteRTModel:
 
     Args:
         path: the model file; it is memory-mapped.
-        threads: how many threads a run uses, the calling one included.
+        threads: number of threads of a run, including the calling one.
         turns: held during a run; models that share it run one at a time.
         weight_cache: file of packed weights, written when it is missing and memory-mapped
-            afterwards, or `weight_cache.IN_MEMORY`. Without one of them every signature would
+            afterwards, or `packed_weights.IN_MEMORY`. Without one of them every signature would
             pack its own copy.
 
     Raises:
@@ -54,6 +57,7 @@ class LiteRTModel:
         if threads < 1:
             raise GenerationError(f"got threads={threads}, expected 1 or more")
         self.path = path
+        self._process = OwnProcess()
         self._turns = turns or Turns()
         self._compiled: ctypes.c_void_p | None = None
         self._file = _map(path)
@@ -64,13 +68,14 @@ class LiteRTModel:
             ctypes.c_size_t(self._file.size),
         )
         handles = [("LiteRtDestroyModel", model)]
-        # Unlike `__del__`, it runs before the interpreter takes its modules apart.
+        # Unlike `__del__`, it runs before the interpreter shuts down its modules.
         self._destroy = weakref.finalize(self, _destroy, handles)
         options = litert_c.cpu_options(threads, weight_cache)
         try:
-            self._compiled = litert_c.pointer(
-                "LiteRtCreateCompiledModel", litert_c.environment(), model, options
-            )
+            with without_greeting():
+                self._compiled = litert_c.pointer(
+                    "LiteRtCreateCompiledModel", litert_c.environment(), model, options
+                )
             handles.insert(0, ("LiteRtDestroyCompiledModel", self._compiled))
         finally:
             litert_c.destroy_options(options)
@@ -83,10 +88,10 @@ class LiteRTModel:
         inputs: Mapping[str, np.ndarray] | None = None,
         outputs: Mapping[str, np.ndarray] | None = None,
     ) -> "Call":
-        """Tie a signature to arrays made by :func:`litert_c.aligned_zeros`, and the inputs and
-        outputs that are not given to fresh ones.
+        """Bind a signature to arrays made by `aligned_zeros`; inputs and outputs that are not given
+        get new arrays.
 
-        Running the returned call reads the inputs and overwrites the outputs in place.
+        The returned call reads its inputs and overwrites its outputs in place.
         """
         if signature not in self.signatures:
             raise GenerationError(
@@ -102,22 +107,16 @@ class LiteRTModel:
         )
 
     def states(self) -> dict[str, np.ndarray]:
-        """Zeros for every tensor that goes in under the name under which it came out."""
+        """Zeros for every state tensor: an input that has the same name as an output."""
         found = {}
         for spec in self.signatures.values():
             names = {tensor.name for tensor in spec.outputs}
             found |= {t.name: t for t in spec.inputs if t.name in names}
         return {t.name: litert_c.aligned_zeros(t.shape, t.dtype) for t in found.values()}
 
-    def fully_delegated(self) -> bool:
-        """Whether every node of every signature runs in XNNPACK."""
-        answer = ctypes.c_bool()
-        litert_c.call("LiteRtCompiledModelIsFullyAccelerated", self._handle(), ctypes.byref(answer))
-        return answer.value
-
     def run(self, index: int, inputs: ctypes.Array, outputs: ctypes.Array) -> None:
         """Run one signature; calls from several threads take turns."""
-        with self._turns:
+        with self._process, self._turns:
             litert_c.call(
                 "LiteRtRunCompiledModel",
                 self._handle(),
@@ -129,14 +128,14 @@ class LiteRTModel:
             )
 
     def release_pages(self) -> None:
-        """Give back the memory of what was read from the file: what runs are the packed weights.
-        What is still read later (text embeddings) comes back by itself. 10 MB less."""
+        """Release the pages of the file that were read: runs use the packed weights, and text
+        embeddings are read again on demand. Saves 10 MB."""
         advice = getattr(mmap, "MADV_DONTNEED", None)  # not on every system
         if advice is not None:
             self._file._mmap.madvise(advice)  # pyright: ignore[reportAttributeAccessIssue]
 
     def close(self) -> None:
-        """Free the model; using it afterwards raises."""
+        """Free the model. Using it afterwards raises GenerationError."""
         with self._turns:
             self._compiled = None
             self._destroy()
@@ -175,6 +174,7 @@ class Call:
 
 def _map(path: Path) -> np.memmap:
     try:
+        check_regular(path)
         return np.memmap(path, np.uint8, "r")
     except (OSError, ValueError) as error:
         raise GenerationError(f"{path} cannot be read ({error}); export the model again") from error

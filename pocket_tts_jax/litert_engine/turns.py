@@ -1,4 +1,4 @@
-"""A lock that is given in the order in which it was asked for."""
+"""A first come, first served lock."""
 
 import threading
 from collections import deque
@@ -7,9 +7,9 @@ from collections import deque
 class Turns:
     """`with turns:` runs alone, first come, first served.
 
-    The models of one engine share it: each run computes with all of the engine's threads, and
-    more of them than processors would only wait for each other. A plain lock may let one thread
-    in again and again; here two that alternate do alternate.
+    The models of one engine share it: each run uses all of the engine's threads, and runs in
+    parallel would only compete for the processors. A plain lock may serve the same thread again and
+    again; with this one two threads alternate.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Turns:
                 while self._taken or self._waiting[0] is not ticket:
                     self._changed.wait()
                 self._taken = True
-            finally:  # also where Ctrl-C ends the wait: nobody may wait for one that is gone
+            finally:  # Ctrl-C may end the wait: the others must not wait for this ticket
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
 

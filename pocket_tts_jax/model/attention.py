@@ -1,8 +1,8 @@
 """Causal attention over a cache and the rows of this call.
 
-The cache is an argument and is only read; the call returns its new key and value rows. Who owns
-the cache decides where they go: FlowLM writes them at their position (`append_rows`), Mimi shifts
-them into a window (`shift_rows`), a phone writes them into its own buffers.
+The cache is an argument and is only read; the call returns its new key and value rows. The owner of
+the cache stores them: FlowLM at their position (`append_rows`), Mimi by shifting a window
+(`shift_rows`), an app in its own buffers.
 """
 
 from typing import NamedTuple
@@ -10,12 +10,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import export
 from jaxtyping import Array, Bool, Float, Int
 
 from pocket_tts_jax.model.layers import Linear
 from pocket_tts_jax.model.rope import RopeLayout, Rotation, rotate
 
-# Finite, so that a fully masked row gives a mean and never a NaN.
+# Finite, so that a fully masked row gives a mean instead of NaN.
 MASKED = -1e9
 
 
@@ -26,6 +27,9 @@ class KVCache(NamedTuple):
     v: Float[Array, "b kv_heads slots head_dim"]
 
 
+export.register_namedtuple_serialization(KVCache, serialized_name="pocket_tts_jax.KVCache")
+
+
 class Mask(NamedTuple):
     """Which slots of the cache, and which rows of this call, a query may see."""
 
@@ -34,7 +38,7 @@ class Mask(NamedTuple):
 
 
 def init_cache(batch: int, kv_heads: int, slots: int, head_dim: int) -> KVCache:
-    """An empty cache: zeros, because masked slots are still multiplied."""
+    """An empty cache of zeros: masked slots are still multiplied, so they must be finite."""
     shape = (batch, kv_heads, slots, head_dim)
     return KVCache(jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.float32))
 
@@ -47,7 +51,8 @@ def linear_mask(position: Int[Array, " b"], t: int, slots: int) -> Mask:
 
 
 def window_mask(position: Int[Array, " b"], t: int, slots: int, context: int) -> Mask:
-    """Mask of a window whose last slot holds position − 1: at most `context` keys, oneself too."""
+    """Mask of a window whose last slot holds position − 1: a query sees at most `context` keys,
+    its own included."""
     query, key = jnp.arange(t), jnp.arange(slots) - slots  # relative to `position`
     near = query[:, None] - key[None, :] < context
     written = key[None, :] + position[:, None] >= 0
@@ -56,10 +61,11 @@ def window_mask(position: Int[Array, " b"], t: int, slots: int, context: int) ->
 
 
 def append_rows(cache: KVCache, rows: KVCache, position: Int[Array, " b"]) -> KVCache:
-    """Write the rows of each batch entry at its own position. They must fit (no wrap, no clamp).
+    """Write the rows of each batch entry at its own position. They must fit: beyond the last slot
+    XLA would shift them back without an error.
 
-    One update slice a row, which XLA does in place in a donated cache; a batched one would become
-    a scatter.
+    One update slice per batch entry, which XLA does in place in a donated cache; a batched one
+    would become a scatter.
     """
 
     def write(slots: Array, new: Array) -> Array:
@@ -72,7 +78,7 @@ def append_rows(cache: KVCache, rows: KVCache, position: Int[Array, " b"]) -> KV
 
 
 def shift_rows(window: KVCache, rows: KVCache) -> KVCache:
-    """Push the rows into the window, dropping as many of the oldest."""
+    """Append the rows to the window and drop as many of the oldest."""
     slots = window.k.shape[2]
     joined = (jnp.concatenate([w, r], axis=2) for w, r in zip(window, rows, strict=True))
     return KVCache(*(x[:, :, x.shape[2] - slots :] for x in joined))

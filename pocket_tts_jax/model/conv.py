@@ -1,9 +1,8 @@
 """Causal convolutions that stream, written as matrix products.
 
-Activations are channels-last [b, t, c]. A product is what a CPU (XLA, XNNPACK) does best: XLA's
-own convolution is several times slower there at these shapes. The checkpoint keeps a kernel's
-taps innermost, activations want them outermost; each layer reorders whichever is smaller at its
-shapes, the weight or the activations.
+Activations are channels-last [b, t, c]. On a CPU a matrix product is the fastest form: XLA's own
+convolution is several times slower at these shapes. The checkpoint stores a kernel's taps
+innermost, the activations need them outermost; each layer transposes the smaller of the two.
 """
 
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from pocket_tts_jax.model.layers import contract
 
 
 class Conv1d(nn.Module):
-    """Causal convolution. Its state is the last `history` inputs.
+    """Causal convolution. Its state is the last `history` inputs of the stream.
 
     `weight` is [out, in, kernel]. The checkpoint nests it one level down, as `conv.weight`.
     """
@@ -28,7 +27,7 @@ class Conv1d(nn.Module):
 
     @property
     def history(self) -> int:
-        """Inputs that one call needs from the calls before it."""
+        """Number of inputs that a call needs from the calls before it."""
         return (self.kernel_size - 1) * self.dilation + 1 - self.stride
 
     @nn.nowrap
@@ -61,9 +60,8 @@ class Conv1d(nn.Module):
 class ConvTranspose1d(nn.Module):
     """Causal transposed convolution with a kernel of two strides.
 
-    Its state is the second half of the last input's response, without the bias: the bias belongs
-    to each output sample once. `weight` is [in, out, kernel], or [channels, 1, kernel] where
-    `depthwise`.
+    Its state is the second half of the last input's response, without the bias, which is added to
+    each output once. `weight` is [in, out, kernel], or [channels, 1, kernel] if `depthwise`.
     """
 
     in_channels: int
@@ -99,7 +97,7 @@ class ConvTranspose1d(nn.Module):
     def _responses(
         self, x: Float[Array, "b t i"], weight: Float[Array, "i o kernel"]
     ) -> Float[Array, "b t kernel o"]:
-        """What each input adds to the outputs of its two strides."""
+        """The contribution of each input to the outputs of its two strides."""
         b, t, _ = x.shape
         rows, kernel = x.reshape(b * t, -1), weight.shape[2]
         if weight.size < b * t * self.out_channels * kernel:
@@ -110,7 +108,7 @@ class ConvTranspose1d(nn.Module):
 
 
 def elu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """ELU (Clevert et al. 2015) without a branch, which stays one delegated subgraph on a phone."""
+    """ELU (Clevert et al. 2015) without a branch, so that LiteRT delegates the graph as a whole."""
     return jnp.maximum(x, jnp.exp(jnp.minimum(x, 0)) - 1)
 
 

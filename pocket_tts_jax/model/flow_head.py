@@ -1,7 +1,7 @@
 """The head that turns noise into the next latent, given the transformer's output.
 
 An MLP with adaptive layer norms (Li et al. 2024, https://arxiv.org/abs/2406.11838) that predicts
-a velocity, or the sample itself. `sample` runs it the way its training objective asks for.
+a velocity, or the sample itself. `sample` runs it as its training objective requires.
 """
 
 import math
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from pocket_tts_jax.config import TIME_FREQUENCIES, FlowConfig, FlowType
 from pocket_tts_jax.model.layers import LayerNorm, Linear, VarianceNorm
 
-# velocity(x, *times) -> the head's output; times are as many as the flow type has conditions.
+# velocity(x, *times) -> the head's output; the flow type sets the number of times.
 Velocity = Callable[..., Float[Array, "b z"]]
 
 
@@ -108,8 +108,8 @@ def sample(
 
     lsd: `steps` jumps of a flow map, s → t (Boffi et al. 2025, https://arxiv.org/abs/2505.18825).
     flow_matching: `steps` Euler steps (Lipman et al. 2022, https://arxiv.org/abs/2210.02747).
-    drifting: the head's output. pointwise: the noise plus the head's output. These two take one
-    step whatever `steps` says, as the reference does; `engine` refuses another number for them.
+    drifting: the head's output. pointwise: the noise plus the head's output. These two ignore
+    `steps`, as the reference does; engines refuse any number but 1 for them.
     """
     if flow_type == "drifting":
         return velocity(noise)

@@ -10,10 +10,14 @@ a few heads comes out too: it says which tokens a frame speaks.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jax import export
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax.config import Config, FlowLMConfig, LookupTableConfig
+from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.model.attention import KVCache, append_rows, init_cache, linear_mask
 from pocket_tts_jax.model.flow_head import FlowNet, sample
 from pocket_tts_jax.model.layers import LayerNorm, Linear, contract
@@ -22,7 +26,7 @@ from pocket_tts_jax.model.transformer import TransformerLayer
 
 
 class FlowLMState(NamedTuple):
-    """The KV cache of each layer, and the position of the next input of each row."""
+    """The KV cache of each layer, and the position of each batch entry's next input."""
 
     layers: tuple[KVCache, ...]
     position: Int[Array, " b"]
@@ -54,7 +58,7 @@ def head_shape(config: FlowLMConfig) -> tuple[int, int, int]:
 
 
 class TextEmbedding(nn.Module):
-    """Rows of a table of `n_bins + 1`, low-rank where the config says so."""
+    """A table of `n_bins + 1` embeddings, of low rank if the configuration sets `rank`."""
 
     config: LookupTableConfig
 
@@ -68,7 +72,7 @@ class TextEmbedding(nn.Module):
 
 
 class Backbone(nn.Module):
-    """The stack of layers, under its checkpoint name `transformer`."""
+    """The stack of layers, named `transformer` in the checkpoint."""
 
     config: FlowLMConfig
     rope_layout: RopeLayout
@@ -150,11 +154,12 @@ class FlowLM(nn.Module):
         return self.conditioner(tokens)
 
     def embed_audio(self, latents: Float[Array, "b t z"]) -> Float[Array, "b t d"]:
-        """Normalised latents, `bos_emb` the first of them."""
+        """Embed normalised latents, the first of which is `bos_emb`."""
         return self.input_linear(latents)
 
     def embed_voice(self, encoded: Float[Array, "b t encoded"]) -> Float[Array, "b u d"]:
-        """The encoder's latents of a recording, led by `bos_before_voice` where there is one."""
+        """Embed the encoder's latents of a recording, after `bos_before_voice` if the model has
+        it."""
         voice = contract(encoded, self.speaker_proj_weight)
         if not self.config.insert_bos_before_voice:
             return voice
@@ -168,7 +173,7 @@ class FlowLM(nn.Module):
     def forward(
         self, embeddings: Float[Array, "b t d"], state: FlowLMState
     ) -> tuple[Float[Array, "b t h"], tuple[KVCache, ...]]:
-        """Hidden states that the heads read, and the new rows; the cache is only read."""
+        """Hidden states for the heads, and the new rows. Does not change the cache."""
         hidden, rows, _ = self.forward_with_attention(embeddings, state)
         return hidden, rows
 
@@ -196,9 +201,10 @@ class FlowLM(nn.Module):
         embeddings: Float[Array, "b t d"],
         length: Int[Array, " b"],
     ) -> FlowLMState:
-        """Read a prefix of which the first `length` positions of each row count.
+        """Read a prefix; the first `length` positions of each batch entry count, the rest is
+        padding.
 
-        The state must have room for `t` more positions, padding included.
+        The state must have room for `t` more positions, padding included: see `append`.
         """
         _, rows = self.forward(embeddings, state)
         return append(state, rows, length)
@@ -210,7 +216,7 @@ class FlowLM(nn.Module):
         noise: Float[Array, "b z"],
         flow_steps: int = 1,
     ) -> tuple[StepOutput, tuple[KVCache, ...]]:
-        """`step` without the write: the next latent, and the rows that `append` puts away."""
+        """`step` without the write: the next latent, and the rows for `append`."""
         hidden, rows, attention = self.forward_with_attention(
             self.embed_audio(latent[:, None]), state
         )
@@ -225,14 +231,15 @@ class FlowLM(nn.Module):
         flow_steps: int = 1,
     ) -> tuple[StepOutput, FlowLMState]:
         """One frame: the previous latent in, the next one out. `noise` has the temperature in it:
-        its standard deviation is √temperature."""
+        its standard deviation is √temperature. The state must have room for one more position:
+        see `append`."""
         output, rows = self.propose(state, latent, noise, flow_steps)
         return output, append(state, rows, jnp.ones_like(state.position))
 
     def __call__(
         self, tokens: Int[Array, "b t"], encoded: Float[Array, "b t encoded"]
     ) -> StepOutput:
-        """A short run of every part, for `init`: it visits every parameter."""
+        """A short run of every part, for `init`: it uses every parameter."""
         voice, text = self.embed_voice(encoded), self.embed_text(tokens)
         prefix = jnp.concatenate([voice, text], axis=1)
         batch, t, _ = prefix.shape
@@ -244,13 +251,33 @@ class FlowLM(nn.Module):
 
 
 def append(state: FlowLMState, rows: tuple[KVCache, ...], length: Int[Array, " b"]) -> FlowLMState:
-    """Write new rows, of which the first `length` of each batch entry count.
+    """Write new rows; the first `length` of each batch entry count.
+
+    The caches must have room for all the rows. Where the position is a number, ConfigError says
+    that they have not; inside `jit`, `scan` or `vmap` it is not known, and rows beyond the
+    capacity overwrite the last ones without a word: choose a capacity of voice + text + frames.
 
     Compiled by itself with `state` donated it writes in place. In one function with the reads of
     `forward` it does not: XLA then copies every cache, once a frame.
     """
+    if not isinstance(state.position, Tracer):
+        _check_room(state, rows)
     layers = tuple(
         append_rows(cache, new, state.position)
         for cache, new in zip(state.layers, rows, strict=True)
     )
     return FlowLMState(layers, state.position + length)
+
+
+def _check_room(state: FlowLMState, rows: tuple[KVCache, ...]) -> None:
+    capacity, count = state.layers[0].k.shape[2], rows[0].k.shape[2]
+    position = int(np.asarray(state.position).max())  # not jnp: that would be traced inside jit
+    if position + count > capacity:
+        raise ConfigError(
+            f"The state has room for {capacity} positions: {count} more do not fit behind "
+            f"{position}. Begin with a larger capacity."
+        )
+
+
+export.register_namedtuple_serialization(FlowLMState, serialized_name="pocket_tts_jax.FlowLMState")
+export.register_namedtuple_serialization(StepOutput, serialized_name="pocket_tts_jax.StepOutput")

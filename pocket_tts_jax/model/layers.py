@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 class Linear(nn.Module):
     """y = x·weightᵀ + bias, with the weight stored [out, in] as in the checkpoint.
 
-    Rows contiguous over the inputs is also what a matrix-vector product on a CPU wants: one
-    stream per output, read once.
+    Rows that are contiguous over the inputs also suit a matrix-vector product on a CPU: one
+    sequential read per output.
     """
 
     features: int
@@ -57,8 +57,8 @@ class LayerNorm(nn.Module):
 class VarianceNorm(nn.Module):
     """The "RMS norm" of the timestep embedder: x·alpha / √(eps + var(x)).
 
-    It divides by the *unbiased variance* instead of the mean square, and does not centre: what
-    the published weights were trained with.
+    It divides by the *unbiased variance* instead of the mean square, and does not centre. The
+    published weights were trained with it.
     """
 
     eps: float = 1e-5

@@ -2,13 +2,14 @@
 https://arxiv.org/abs/2410.00037, used here without its quantiser).
 
 Decoder: latent → 1×1 projection → ×16 depthwise transposed convolution → causal transformer at
-200 Hz with a sliding window → SEANet → 1920 samples a frame. The encoder is its mirror image.
-Both are step functions: frames in, frames out, the state an argument and a result.
+200 Hz with a sliding window → SEANet → 1920 samples per frame. The encoder is its mirror image.
+Both are step functions: the state is an argument and a result.
 """
 
 from typing import NamedTuple
 
 from flax import linen as nn
+from jax import export
 from jaxtyping import Array, Float
 
 from pocket_tts_jax.config import MimiConfig
@@ -32,8 +33,14 @@ class EncoderState(NamedTuple):
     downsample: Float[Array, "b history c"]
 
 
+for _state in (DecoderState, EncoderState):
+    export.register_namedtuple_serialization(
+        _state, serialized_name=f"pocket_tts_jax.{_state.__name__}"
+    )
+
+
 class PointwiseConv(nn.Module):
-    """A bias-free 1×1 convolution: all that is left of the quantiser."""
+    """A bias-free 1×1 convolution: the quantiser's output projection."""
 
     features: int
 
@@ -85,7 +92,7 @@ class Mimi(nn.Module):
         decoder_state: DecoderState,
         latents: Float[Array, "b n z"],
     ) -> tuple[Float[Array, "b n encoded"], Float[Array, "b samples"]]:
-        """One step in both directions: visits every parameter, for `init`."""
+        """One step in both directions, for `init`: it uses every parameter."""
         encoded, _ = self.encode_step(encoder_state, audio)
         decoded, _ = self.decode_step(decoder_state, latents)
         return encoded, decoded

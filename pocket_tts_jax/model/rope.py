@@ -1,8 +1,8 @@
 """Rotary position embeddings (Su et al. 2021, https://arxiv.org/abs/2104.09864).
 
 The published weights rotate *interleaved* pairs, channels (2i, 2i + 1). The half-split layout
-rotates (i, i + d/2): the same numbers once the rows of `in_proj` are permuted, and a cheaper
-graph on a phone; the exporter uses it.
+rotates channels (i, i + d/2). With the rows of `in_proj` permuted it gives the same numbers and a
+cheaper graph; the exporter uses it.
 """
 
 import math
@@ -32,7 +32,7 @@ def rotation(positions: Int[Array, "b t"], head_dim: int, max_period: float) -> 
 def rotate(
     x: Float[Array, "b h t d"], rope: Rotation, layout: RopeLayout
 ) -> Float[Array, "b h t d"]:
-    """Turn each pair of channels of queries or keys by the angle of its position."""
+    """Rotate each pair of channels of queries or keys by the angle of its position."""
     cos, sin = rope.cos[:, None], rope.sin[:, None]
     if layout == "interleaved":
         pairs = x.reshape(*x.shape[:-1], -1, 2)

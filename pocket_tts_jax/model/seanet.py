@@ -1,8 +1,7 @@
-"""SEANet (Tagliasacchi et al. 2020), the convolutional ends of Mimi.
+"""SEANet (Tagliasacchi et al. 2020), the convolutional part of Mimi's encoder and decoder.
 
-Both sides are one list of layers, `model.0`, `model.1`, … in the checkpoint; the indices skip
-where the checkpoint counts an activation. The state of a SEANet is the tuple of its layers'
-states, in that order.
+Each side is a list of layers, `model.0`, `model.1`, … in the checkpoint. Activations have an index
+too, but no tensors. The state of a SEANet is the tuple of its layers' states, in order.
 """
 
 from typing import Any

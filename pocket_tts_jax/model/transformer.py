@@ -1,10 +1,11 @@
-"""The pre-norm transformer that FlowLM and both sides of Mimi share."""
+"""The pre-norm transformer layer of FlowLM and Mimi, and Mimi's transformer."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import export
 from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax.config import MimiTransformerConfig
@@ -52,11 +53,14 @@ class TransformerLayer(nn.Module):
 
 
 class WindowState(NamedTuple):
-    """What Mimi's transformer remembers: the last `context` rows of each layer, and how many
-    steps there have been."""
+    """State of Mimi's transformer: the last `context` rows of each layer, and the number of steps
+    so far."""
 
     layers: tuple[KVCache, ...]
     position: Int[Array, " b"]
+
+
+export.register_namedtuple_serialization(WindowState, serialized_name="pocket_tts_jax.WindowState")
 
 
 def init_window(config: MimiTransformerConfig, batch: int) -> WindowState:
@@ -69,7 +73,7 @@ def init_window(config: MimiTransformerConfig, batch: int) -> WindowState:
 
 
 class Layers(nn.Module):
-    """Mimi's stack under its checkpoint name `transformer`: layer scale, a sliding window."""
+    """Mimi's layers, named `transformer` in the checkpoint, with layer scale and a window."""
 
     config: MimiTransformerConfig
     rope_layout: RopeLayout = "interleaved"
@@ -101,7 +105,7 @@ class Layers(nn.Module):
 
 
 class ProjectedTransformer(nn.Module):
-    """`Layers` between projections, which exist only where the widths differ."""
+    """`Layers` between an input and an output projection, each present only if widths differ."""
 
     config: MimiTransformerConfig
     rope_layout: RopeLayout = "interleaved"

@@ -1,4 +1,4 @@
-"""`PocketTTSEngine`: the interface that the iOS apps know, over an export."""
+"""`PocketTTSEngine`: the interface of the iOS apps, over an export."""
 
 from pocket_tts_jax.pocket_engine.engine import PocketTTSEngine
 

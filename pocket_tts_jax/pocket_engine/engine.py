@@ -1,4 +1,4 @@
-"""The engine that phone apps know, over LiteRT: same members, ranges, defaults and errors.
+"""The engine interface of the phone apps, over LiteRT: same members, ranges, defaults and errors.
 
 It opens an exported folder, or a phone folder {model.safetensors, tokenizer.model, voices/}, which
 it exports once into the user's cache (that needs `pip install 'pocket-tts-jax[export]'`).
@@ -44,6 +44,7 @@ from pocket_tts_jax.pocket_engine.types import (
     translated_errors,
 )
 from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.text.pipeline import TextOptions
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.state import VoiceState
@@ -65,16 +66,24 @@ def available_voices(model_path: str | Path = EMBEDDED) -> list[PocketVoiceInfo]
 
 
 class PocketTTSEngine:
-    """A model in memory. Thread-safe; `cancel` ends what other threads are speaking.
+    """A model in memory. Thread-safe; `cancel` ends calls in other threads.
 
     Args:
         model_path: an exported folder, or a phone folder; without one, the voice in this package.
-        threads: how many threads a call computes with.
+        threads: number of threads that compute, 1 or more.
+        text: reading of numbers, a lexicon, pauses; by default what the model asks for.
 
     Raises ModelLoadFailed, IoError.
     """
 
-    def __init__(self, model_path: str | Path = EMBEDDED, *, threads: int = 2) -> None:
+    def __init__(
+        self,
+        model_path: str | Path = EMBEDDED,
+        *,
+        threads: int = 2,
+        text: TextOptions | None = None,
+    ) -> None:
+        self._text = text
         self._path = Path(model_path).expanduser()
         self._lock = threading.Lock()
         self._running: set[threading.Event] = set()
@@ -101,7 +110,7 @@ class PocketTTSEngine:
         return f"{folder.name} ({folder.precision})"
 
     def parameter_count(self) -> int:
-        """Numbers in the model's checkpoint."""
+        """Number of parameters in the model's checkpoint."""
         shapes = parameter_shapes(self._loaded().config).values()
         return sum(int(np.prod(shape)) for shape in shapes)
 
@@ -122,11 +131,11 @@ class PocketTTSEngine:
         return self._config
 
     def synthesize(self, text: str) -> SynthesisResult:
-        """Speak a text. A cancelled call returns what was spoken until then."""
+        """Speak a text. A cancelled call returns the audio so far."""
         return self._synthesize(text, self._config)
 
     def synthesize_with_voice(self, text: str, voice_index: int) -> SynthesisResult:
-        """Speak with another voice than the configured one, or than the reference audio."""
+        """Speak with this voice, instead of the configured one or the reference audio."""
         self._voice_name(voice_index)
         config = replace(self._config, voice_index=voice_index)
         return self._synthesize(text, config, use_reference=False)
@@ -158,7 +167,7 @@ class PocketTTSEngine:
             handler.on_complete()
 
     def cancel(self) -> None:
-        """End every running call within two frames. Calls made afterwards are not touched."""
+        """End every running call within two frames. Later calls are not affected."""
         with self._lock:
             for stop in self._running:
                 stop.set()
@@ -166,7 +175,7 @@ class PocketTTSEngine:
     def set_reference_audio(self, audio: bytes, sample_rate: int) -> None:
         """Speak like this recording: mono float32 samples, little-endian.
 
-        Raises InvalidVoice where the recording or the model does not allow it.
+        Raises InvalidVoice for an unusable recording, or a model without voice cloning.
         """
         model = self._loaded()
         with translated_errors(InvalidVoice):
@@ -199,7 +208,8 @@ class PocketTTSEngine:
             return _bytes(engine.decoder().decode(frames))
 
     def unload(self) -> None:
-        """Free the model. Every later call but this one and `is_ready` raises ModelNotLoaded."""
+        """Free the model. Afterwards every call but `unload` and `is_ready` raises
+        ModelNotLoaded."""
         self.cancel()
         with self._lock:
             model, self._model = self._model, None
@@ -247,7 +257,7 @@ class PocketTTSEngine:
                 name = self._voice_name(config.voice_index)
                 voice = model.get_state_for_audio_prompt(name)
         with translated_errors(InferenceFailed):
-            items = list(model.prompts(text))
+            items = list(model.prompts(text, options=self._text))
             if not any(isinstance(item, Prompt) for item in items):
                 raise TokenizationFailed("There is nothing to speak in the text.")
             stretch, spoken = TimeStretch(config.speed, model.sample_rate), []
@@ -285,13 +295,12 @@ def _sampling(model: TTSModel, config: TTSConfig) -> Sampling:
         temperature=config.temperature,
         eos_threshold=model.eos_threshold,
         noise_clamp=clamp,
-        frames_after_eos=model.config.model_recommended_frames_after_eos,
         flow_steps=config.consistency_steps,
     )
 
 
 def _exported(folder: Path) -> Path:
-    """An export folder as it is; a phone folder as its export, made once."""
+    """The export of a folder: the folder itself, or the export of a phone folder, made once."""
     if is_export_folder(folder):
         return folder
     if not (folder / WEIGHTS).is_file():

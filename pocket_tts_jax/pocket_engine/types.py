@@ -1,6 +1,7 @@
-"""The types of the interface that phone apps know: values, events, errors.
+"""The types of the interface of the phone apps: values, events, errors.
 
-Fields, ranges and defaults are that interface's; every field does what it says, or is refused.
+Fields, ranges and defaults are those of that interface. A value that this model cannot follow is
+refused.
 """
 
 import contextlib
@@ -134,7 +135,7 @@ class SynthesisResult:
 
 
 class TTSEventHandler(Protocol):
-    """What a caller of `start_true_streaming` is told."""
+    """Receives the events of `start_true_streaming`."""
 
     def on_audio_chunk(self, chunk: AudioChunk) -> None: ...
     def on_progress(self, progress: float) -> None:

@@ -1,4 +1,4 @@
-"""How many requests speak at once, and how many wait: the rest is told to come again."""
+"""Limits the requests that speak at once and those that wait; others are told to retry."""
 
 import asyncio
 import math
@@ -8,9 +8,10 @@ from pocket_tts_jax.server.problems import Problem
 
 
 class Admission:
-    """`max_streams` places to speak; `max_waiting` more may wait for one, first come, first served.
+    """`max_streams` places to speak. `max_waiting` more requests may wait, first come, first
+    served.
 
-    Lives in one event loop.
+    Belongs to one event loop.
     """
 
     def __init__(self, max_streams: int, max_waiting: int) -> None:
@@ -18,14 +19,14 @@ class Admission:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.running = 0
         self.draining = False
-        self._seconds = 2.0  # that a stream has taken lately
+        self._seconds = 2.0  # duration of recent streams
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
     async def enter(self) -> None:
-        """Take a place, which `leave` gives back. Problem 429 where too many wait already."""
+        """Take a place; `leave` gives it back. Raises Problem 429 if too many requests wait."""
         self.check()
         if self.running < self._max_streams and not self._waiting:
             self.running += 1
@@ -50,7 +51,7 @@ class Admission:
             raise
 
     def check(self) -> None:
-        """Problem 503 while the server ends."""
+        """Raise Problem 503 while the server shuts down."""
         if self.draining:
             raise Problem(
                 503, "The server is ending: try again later.", code="draining", retry_after=5
@@ -68,6 +69,6 @@ class Admission:
         self.running -= 1
 
     def retry_after(self) -> int:
-        """Seconds after which a place is likely."""
+        """Seconds after which a place will probably be free."""
         ahead = (len(self._waiting) + 1) / self._max_streams
         return max(1, min(60, math.ceil(ahead * self._seconds)))

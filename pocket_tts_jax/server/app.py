@@ -1,4 +1,4 @@
-"""The application: routes, errors, and what stands in front of them."""
+"""The application: routes, errors and middleware."""
 
 import asyncio
 import threading
@@ -50,7 +50,7 @@ def create_app(settings: ServerSettings, make_shelf: Callable[[], ModelShelf]) -
     for router in (openai_routes.router, reference_routes.router, websocket_route.router, page):
         app.include_router(router)
     app.add_middleware(Guard, settings=settings)
-    if settings.origins:  # outside: refusals must be readable by the pages that may ask
+    if settings.origins:  # outermost, so that allowed pages can read refusals
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.origins,
@@ -83,7 +83,7 @@ def _lifespan(
 
 
 def _speak_once(served: ServedModel, settings: ServerSettings) -> None:
-    """Load everything that speaking needs, so that no client waits for it."""
+    """Load everything needed to speak, so that no client waits for it."""
     if settings.voice is None and not served.model.voice_names():
         return  # clients name or upload theirs
     voice = served.voice(settings.voice or served.model.default_voice())
@@ -107,7 +107,7 @@ async def show_page(name: str = "index.html") -> Response:
 
 @page.get("/docs")
 async def show_docs() -> Response:
-    """The API's documentation, made from /openapi.json by a script of this server."""
+    """The API's documentation; a script of this server renders /openapi.json."""
     return await show_page("docs.html")
 
 

@@ -1,4 +1,4 @@
-"""Audio formats as they are sent: bytes as soon as samples come, with one header and a whole end.
+"""Encodes audio for sending: bytes as soon as samples arrive, with one header and a proper end.
 
 WAV and PCM are written here, the others by FFmpeg's libraries through PyAV.
 """
@@ -18,8 +18,8 @@ Samples = Float[np.ndarray, " n"]
 
 @dataclass(frozen=True)
 class Format:
-    """A format that clients can ask for. `tail` is silence at the end, in seconds: players and
-    decoders of compressed audio may swallow the last samples."""
+    """A format that clients can request. `tail` is silence at the end, in seconds: players and
+    decoders of compressed audio may cut off the last samples."""
 
     name: str
     media_type: str
@@ -60,7 +60,7 @@ class Encoder(Protocol):
         ...
 
     def finish(self) -> bytes:
-        """What the format wants at its end."""
+        """The bytes at the end of the format."""
         ...
 
     def close(self) -> None:
@@ -69,15 +69,15 @@ class Encoder(Protocol):
 
 
 def open_encoder(format: Format, rate: int, *, whole: bool = False) -> Encoder:
-    """An encoder for samples at `rate` Hz. `whole` makes the header say how long the audio is,
-    and gives all bytes at the end; else they come at once and the header says "unknown"."""
+    """An encoder for samples at `rate` Hz. With `whole` the header has the length of the audio, and
+    all bytes come at the end. Otherwise they come at once, and the header says "unknown"."""
     if format.container is None:
         return _Plain(format, rate, whole)
     return _Compressed(format, rate, whole)
 
 
 class _Sink:
-    """A file that can only be written to. What was written is taken away by `take`."""
+    """A write-only file in memory. `take` removes and returns what was written."""
 
     def __init__(self) -> None:
         self._data = bytearray()

@@ -1,4 +1,4 @@
-"""Who may talk to the server, checked before a request is read: key, `Host`, `Origin`, size."""
+"""Checks key, `Host`, `Origin` and size before a request is read."""
 
 import asyncio
 import hmac
@@ -17,7 +17,7 @@ from pocket_tts_jax.server.settings import ServerSettings
 _OPEN = ("/", "/health", "/docs", "/openapi.json")
 _SMALL_BODY = 1_000_000  # bytes of a request that uploads nothing
 _UPLOADS = "/tts"
-# Names that no stranger's DNS can point at this server: RFC 6762, 8375, 6761.
+# Names that are not resolved by public DNS: RFC 6762, 8375, 6761.
 _LOCAL_ENDINGS = (".local", ".home.arpa", ".localhost", ".lan")
 
 
@@ -43,8 +43,8 @@ class Guard:
         await self.app(scope, receive, send)
 
     def _check_host(self, headers: Headers) -> None:
-        """A page of another site may have its own name resolve to this server, to read what it
-        answers. Such a name is not among those that the server goes by."""
+        """Refuse unknown names in `Host`: a page of another site may make its own name resolve to
+        this server in order to read its answers (DNS rebinding)."""
         host = _host_of(headers.get("host", ""))
         if not (host in self.settings.hosts or _is_own_name(host, self.settings.host)):
             raise Problem(
@@ -55,7 +55,7 @@ class Guard:
             )
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:
-        """A page of another site may send requests, though it cannot read the answers."""
+        """Refuse pages of other sites, which could send requests without reading the answers."""
         origin = headers.get("origin")
         reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS")
         if origin is None or reads or origin in self.settings.origins:
@@ -72,7 +72,7 @@ class Guard:
         if key is None or path in _OPEN or path.startswith("/page/"):
             return
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
-            return  # a browser's question before the request, which has no key
+            return  # a browser's preflight request, which has no key
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not hmac.compare_digest(
             given.strip().encode(), key.encode()
@@ -84,7 +84,7 @@ class Guard:
             )
 
     def _limited(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
-        """`receive`, for no more bytes and no longer than a body may take."""
+        """`receive` with the limits of a body in bytes and time."""
         most = _SMALL_BODY
         if scope["path"] == _UPLOADS and self.settings.allow_cloning:
             most += self.settings.max_upload
@@ -95,9 +95,9 @@ class Guard:
 
 
 class _LimitedBody:
-    """`receive` that counts the body's bytes, and does not wait for them for ever.
+    """`receive` with a limit of bytes and a timeout.
 
-    Raises HTTPException, the one error that FastAPI lets through while it reads a body.
+    Raises HTTPException, the only error that FastAPI passes on while it reads a body.
     """
 
     def __init__(self, receive: Receive, most: int, patience: float) -> None:
@@ -106,7 +106,7 @@ class _LimitedBody:
 
     async def __call__(self) -> Message:
         if self._complete:
-            return await self._receive()  # the end of the connection, which may take long
+            return await self._receive()  # waits for the end of the connection, without a timeout
         try:
             message = await asyncio.wait_for(self._receive(), self._patience)
         except TimeoutError:
@@ -129,7 +129,7 @@ def _host_of(header: str) -> str:
 def _is_own_name(host: str, bound: str) -> bool:
     try:
         ipaddress.ip_address(host)
-        return True  # an address is not resolved by anybody
+        return True  # an IP address needs no DNS
     except ValueError:
         pass
     if not host:

@@ -6,18 +6,18 @@ import sys
 from datetime import UTC, datetime
 
 _LOG = logging.getLogger("pocket_tts_jax.server")
-# Their warnings quote the text that they are about.
+# The warnings of these loggers quote the user's text.
 _QUOTING = ("pocket_tts_jax.text", "pocket_tts_jax.generation", "pocket_tts_jax.audio")
 
 
 def log_event(event: str, **fields: object) -> None:
-    """One event with its fields; those that are None are left out."""
+    """Log one event with its fields, without those that are None."""
     known = {name: value for name, value in fields.items() if value is not None}
     _LOG.info(event, extra={"fields": known})
 
 
 def log_failure(error: Exception) -> None:
-    """An error that nobody expected, with its place."""
+    """Log an unexpected error with its traceback."""
     _LOG.error("failure", exc_info=error)
 
 

@@ -1,4 +1,4 @@
-"""What /metrics tells Prometheus."""
+"""The figures of /metrics, for Prometheus."""
 
 import time
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ _FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 50.0, 80.0)
 
 
 class Metrics:
-    """The figures of one server. Names begin with `pocket_tts_`; the process's memory and files
-    are there under Prometheus's own names."""
+    """The figures of one server. Names start with `pocket_tts_`; memory and files of the process
+    have Prometheus's own names."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -61,13 +61,13 @@ class Timing:
     audio_seconds: float = 0.0
 
     def sent(self) -> None:
-        """Audio goes out; the first time counts."""
+        """Note the time of the first audio."""
         if self.first is None:
             self.first = time.perf_counter() - self.began
             self.metrics.first_audio.observe(self.first)
 
     def finish(self, outcome: str) -> dict[str, object]:
-        """Count the request; returns what the log says about it."""
+        """Count the request. Returns its fields for the log."""
         seconds = time.perf_counter() - self.began
         self.metrics.requests.labels(self.route, outcome).inc()
         self.metrics.audio.inc(self.audio_seconds)

@@ -1,4 +1,4 @@
-"""The models of one server: loaded when they are asked for, unloaded when memory is short."""
+"""The models of one server: loaded on demand, unloaded when memory is short."""
 
 import asyncio
 import gc
@@ -22,7 +22,7 @@ _VOICES_KEPT = 32
 
 @dataclass
 class ServedModel:
-    """A model in memory, and what the server knows about it."""
+    """A model in memory, with its voices and users."""
 
     name: str
     model: TTSModel
@@ -33,7 +33,7 @@ class ServedModel:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def voice(self, name: str) -> VoiceState:
-        """The voice of this name, read once. Takes time: not for the event loop."""
+        """The voice `name`, which is read once. May block: do not call in the event loop."""
         with self._lock:
             if name not in self._voices:
                 while len(self._voices) >= _VOICES_KEPT:
@@ -43,10 +43,10 @@ class ServedModel:
 
 
 class ModelShelf:
-    """Models by name; the first one is the default, which OpenAI's names mean too.
+    """Models by name. The first one is the default; OpenAI's names refer to it too.
 
-    `memory` is the most bytes that the process may hold before a model is loaded: models that
-    nobody uses are unloaded for it, the longest unused first; None has no limit.
+    `memory` is the limit of the process in bytes before a model is loaded: unused models are
+    unloaded for it, the longest unused first. None is no limit.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ModelShelf:
         return list(self._loaded)
 
     def resolve(self, name: str | None) -> str:
-        """The model that a client means. Problem 404 for one that is not here."""
+        """The model with this name. Raises Problem 404 for an unknown one."""
         if name is None or (name in OPENAI_MODELS and name not in self._loaders):
             return self.default
         if name not in self._loaders:
@@ -87,7 +87,7 @@ class ModelShelf:
 
     @asynccontextmanager
     async def use(self, name: str | None) -> AsyncIterator[ServedModel]:
-        """The model, in memory as long as the block runs."""
+        """The model, kept in memory during the block."""
         served = await self.take(name)
         try:
             yield served
@@ -95,11 +95,11 @@ class ModelShelf:
             self.give_back(served)
 
     async def take(self, name: str | None) -> ServedModel:
-        """The model, in memory until `give_back`."""
+        """The model, kept in memory until `give_back`."""
         name = self.resolve(name)
         served = self._loaded.get(name)
         if served is None:
-            async with self._loading:  # one after the other: each may need what another frees
+            async with self._loading:  # in turn: one may need the memory that another frees
                 served = self._loaded.get(name) or await self._load(name)
         served.users += 1
         return served
@@ -116,7 +116,7 @@ class ModelShelf:
         return served
 
     def _make_room(self, name: str) -> None:
-        """Unload what nobody uses until the process is below its limit."""
+        """Unload unused models until the process is below its limit."""
         while self._memory is not None and self._loaded and self._resident() >= self._memory:
             idle = [one for one in self._loaded.values() if one.users == 0]
             if not idle:

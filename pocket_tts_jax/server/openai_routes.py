@@ -37,7 +37,7 @@ class VoiceObject(BaseModel):
 
 
 class SpeechBody(BaseModel):
-    """OpenAI's request for speech, and what this server adds to it."""
+    """OpenAI's request for speech, with this server's additions."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -68,7 +68,7 @@ class SpeechBody(BaseModel):
 
 
 def service_of(request: Request) -> Service:
-    """The server that a request came to."""
+    """The service of a request."""
     return request.app.state.service
 
 
@@ -140,7 +140,7 @@ class CaptionsBody(BaseModel):
     responses={200: {"content": {one.media_type: {} for one in CAPTIONS.values()}}},
 )
 async def create_captions(body: CaptionsBody, request: Request) -> Any:
-    """When the words of a text are heard, as subtitles."""
+    """Subtitles with the times of a text's words."""
     service = service_of(request)
     model = service.shelf.resolve(body.model)
     service.check_text(body.input)
@@ -173,7 +173,7 @@ async def create_captions(body: CaptionsBody, request: Request) -> Any:
 
 @router.get("/models")
 async def list_models(request: Request) -> dict[str, Any]:
-    """The models of this server, and the names of OpenAI's that mean the first of them."""
+    """The models of this server, and OpenAI's names, which refer to the first of them."""
     own = service_of(request).shelf.names
     models = [_model(name) | {"alias": name not in own} for name in _model_names(request)]
     return {"object": "list", "data": models}
@@ -188,13 +188,13 @@ async def get_model(model: str, request: Request) -> dict[str, Any]:
 
 @router.get("/audio/models")
 async def list_audio_models(request: Request) -> dict[str, Any]:
-    """The same models, as Open WebUI asks for them."""
+    """The same models, in the form for Open WebUI."""
     return {"models": [{"id": name, "name": name} for name in _model_names(request)]}
 
 
 @router.get("/audio/voices")
 async def list_voices(request: Request, model: str | None = None) -> dict[str, Any]:
-    """The voices of a model, as objects, and what there is to know about the model."""
+    """The voices of a model as objects, with facts about the model."""
     service = service_of(request)
     async with service.shelf.use(model) as served:
         names = voice_names(served.model, service.settings)

@@ -1,4 +1,4 @@
-"""What a client did wrong, in the form that its protocol has for it."""
+"""Errors for clients, in the form of their protocol."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Problem(Exception):
 
 
 def problem_of(error: Exception) -> Problem:
-    """How an error of the package is told to a client."""
+    """The problem for an error of the package."""
     match error:
         case Problem():
             return error
@@ -64,7 +64,7 @@ def as_openai(problem: Problem) -> dict[str, object]:
 
 
 def answer(path: str, problem: Problem) -> JSONResponse:
-    """The response: OpenAI's form under /v1, FastAPI's elsewhere, as the reference answers."""
+    """The response: in OpenAI's form under /v1, elsewhere in FastAPI's, as in the reference."""
     body = as_openai(problem) if path.startswith("/v1") else {"detail": problem.message}
     headers = {}
     if problem.retry_after is not None:

@@ -54,7 +54,7 @@ async def text_to_speech(
             return SpeechRequest(text, served.voice(name))
         audio = decode_recording(recording)
         model = served.model
-        # Nothing of a client stays on disk.
+        # A client's recording is never written to disk.
         cache = PromptCache(default_cache().folder, enabled=False)
         return SpeechRequest(text, model.get_state_for_audio_prompt(audio, True, cache=cache))
 
@@ -70,7 +70,7 @@ async def text_to_speech(
 
 
 async def _recording(upload: UploadFile, service: Service) -> bytes:
-    """The bytes of an upload, where this server takes any."""
+    """The bytes of an upload. Raises Problem if this server takes none."""
     if not service.settings.allow_cloning:
         raise Problem(
             403, "This server clones no voices: start it with --allow-cloning, or name a voice."

@@ -1,5 +1,5 @@
-"""The answer that is a stream of speech: it begins with the first bytes of audio, so that what
-goes wrong before them has a status of its own, and it ends when the client has gone."""
+"""The response with a stream of speech. It starts with the first bytes of audio, so that an error
+before them has its own status. It ends when the client disconnects."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ Prepare = Callable[[ServedModel], SpeechRequest]
 
 @dataclass
 class Job:
-    """What a route wants spoken. `prepare` makes the request in a thread: it may read a voice."""
+    """The speech that a route requests. `prepare` runs in a thread, because it may read a voice."""
 
     route: str
     model: str
@@ -35,16 +35,16 @@ class Job:
     characters: int
     sse: bool = False
     timestamps: bool = False
-    """Whether events say when each chunk and word is spoken; needs `sse`."""
+    """Whether events give the times of chunks and words; needs `sse`."""
     whole: bool = False
     """Whether the answer is one body with its length, instead of a stream."""
     write_captions: Callable[[list[SpokenWord]], str] | None = None
-    """What is sent instead of the audio, made of its words."""
+    """Makes the answer from the words, instead of the audio."""
     headers: dict[str, str] = field(default_factory=dict)
 
 
 class SpeechResponse(Response):
-    """Speaks a job to whoever asked for it."""
+    """Speaks a job to its client."""
 
     def __init__(self, service: Service, job: Job) -> None:
         self._service, self._job = service, job
@@ -76,7 +76,7 @@ class SpeechResponse(Response):
                 make = _Make(served, self._job, self._timing)
                 async with self._service.run(served, make) as bytes_made:
                     await self._send(bytes_made, send)
-        except OSError:  # the connection broke while it was written to
+        except OSError:  # the connection broke during a write
             self._log("client left")
         except Exception as error:
             problem = problem_of(error)
@@ -114,7 +114,7 @@ class SpeechResponse(Response):
         await send({"type": "http.response.start", "status": 200, "headers": pairs})
 
     async def _tell(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-        """The error, as far as it can still be told."""
+        """Send the error, if the format still allows it."""
         if not self._started:
             await answer(scope["path"], problem)(scope, receive, send)
         elif self._job.sse:
@@ -129,7 +129,7 @@ class SpeechResponse(Response):
 
 @dataclass
 class _Make:
-    """Runs in the stream's thread: speaks, and makes the bytes that are sent."""
+    """Runs in the stream's thread: speaks, and encodes the bytes to send."""
 
     served: ServedModel
     job: Job
@@ -189,7 +189,7 @@ def _ending() -> Problem:
 
 
 def chunk_event(chunk: ChunkSpoken, kind: str) -> dict[str, object]:
-    """What clients hear about a chunk whose audio is complete."""
+    """The event for a chunk whose audio is complete."""
     return {
         "type": kind,
         "index": chunk.index,
@@ -201,7 +201,7 @@ def chunk_event(chunk: ChunkSpoken, kind: str) -> dict[str, object]:
 
 
 def word_event(word: SpokenWord, kind: str) -> dict[str, object]:
-    """What clients hear about a word whose time is known."""
+    """The event for a word whose time is known."""
     return {
         "type": kind,
         "text": word.text,

@@ -1,4 +1,4 @@
-"""The server as a process: it listens, ends in order at SIGTERM, and leaves nothing running."""
+"""The server as a process: it listens, and shuts down in order at SIGTERM."""
 
 import asyncio
 import contextlib
@@ -17,14 +17,15 @@ from pocket_tts_jax.server.models import ModelShelf
 from pocket_tts_jax.server.service import Service
 from pocket_tts_jax.server.settings import ServerSettings
 
-_MORE_CONNECTIONS = 200  # beside those that speak or wait: pages, checks, idle ones
+_MORE_CONNECTIONS = 200  # besides those that speak or wait: pages, checks, idle ones
 _LARGEST_MESSAGE = 1 << 16  # bytes of a WebSocket message: a piece of text
 _M_ARENA_MAX = -8  # malloc.h
 _IDLE_SECONDS = 15  # for which a connection may ask nothing
 
 
 class Stop:
-    """Asks a server to end: once in order, twice at once. Set from the server's event loop."""
+    """Asks a server to shut down: once in order, twice at once. Set it in the server's event
+    loop."""
 
     def __init__(self) -> None:
         self.in_order, self.at_once = asyncio.Event(), asyncio.Event()
@@ -38,9 +39,9 @@ def serve(
     make_shelf: Callable[[], ModelShelf],
     on_ready: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; streams that run then may finish, a second signal ends them.
+    """Serve until SIGTERM or Ctrl-C. Running streams may then finish; a second signal ends them.
 
-    `on_ready` gets the address. Raises ConfigError where it cannot listen, and the errors of
+    `on_ready` is called with the address. Raises ConfigError if it cannot listen, and the errors of
     loading the first model and voice.
     """
 
@@ -102,7 +103,7 @@ def _config(app: Callable, settings: ServerSettings) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `serve`: uvicorn ends its process by the signal, not with exit code 0."""
+    """Leaves signals to `serve`: uvicorn would end the process by the signal, not with code 0."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -110,7 +111,7 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(H11Protocol):
-    """Closes connections on which no request comes; uvicorn does so only after the first one."""
+    """Closes connections without a request; uvicorn does so only after their first request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

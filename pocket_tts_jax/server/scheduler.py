@@ -1,8 +1,7 @@
-"""Who computes next, where many streams share one engine.
+"""Decides which stream computes next when many share an engine.
 
-The routes ask a `Scheduler` for the engine of each stream and know nothing else about sharing. An
-engine that computes many streams in one call says so (`batches`) and gets all calls as they come;
-any other is used by one stream at a time, in turns.
+The routes ask a `Scheduler` for the engine of each stream. An engine that computes many streams in
+one call declares it (`batches`) and gets all calls at once; any other serves one stream at a time.
 """
 
 import threading
@@ -18,14 +17,14 @@ from pocket_tts_jax.generation.engine import Decoder, Engine, Latents, Step
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.state import VoiceState
 
-_ENOUGH = 1.0  # seconds of audio ahead of the listener: whoever has less comes first
+_ENOUGH = 1.0  # seconds of audio ahead of the listener; streams with less have priority
 
 
 class Scheduler(Protocol):
     """Shares one engine among streams."""
 
     def open(self) -> Engine:
-        """The engine as one more stream uses it, from its first chunk to its last."""
+        """The engine for one stream, from its first chunk to its last."""
         ...
 
 
@@ -35,7 +34,7 @@ def scheduler_for(engine: Engine) -> Scheduler:
 
 
 class Together:
-    """For an engine that batches the calls of its streams itself."""
+    """For an engine that batches the calls of its streams."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -46,7 +45,7 @@ class Together:
 
 @dataclass
 class _Stream:
-    """What is known about a stream: when it began, and how much of it was made."""
+    """The state of a stream: its start, and the audio made so far."""
 
     opened: float
     rate: int
@@ -59,7 +58,8 @@ class _Stream:
         self.samples += samples
 
     def rank(self, now: float) -> tuple[int, float]:
-        """Lowest first: nothing heard yet; soon out of audio, in turns; far ahead, the least."""
+        """The lowest goes first: streams without audio, then those soon out of audio in turns, then
+        the others, the least ahead first."""
         if self.heard_since is None:
             return 0, self.opened
         ahead = self.samples / self.rate - (now - self.heard_since)
@@ -75,8 +75,8 @@ class _Waiting:
 class Turns:
     """One call of the engine at a time.
 
-    A stream without its first sound goes first, so that a short request is not stuck behind a
-    book; then those that a listener could run out of; then the others, the least ahead first.
+    A stream without audio goes first, so that a short request does not wait for a book. Then come
+    those that are soon out of audio, then the others, the least ahead first.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
@@ -92,7 +92,7 @@ class Turns:
 
     @contextmanager
     def turn(self, stream: _Stream) -> Iterator[None]:
-        """Wait for the stream's turn, which lasts as long as the block."""
+        """Wait for the stream's turn, and keep it during the block."""
         with self._lock:
             mine = None
             if self._busy:
@@ -120,7 +120,7 @@ class Turns:
 
 
 class _InTurns:
-    """An engine as one stream sees it: each call waits for the stream's turn."""
+    """An engine for one stream: each call waits for the stream's turn."""
 
     def __init__(self, engine: Engine, stream: _Stream, turns: Turns) -> None:
         self._engine, self._stream, self._turns = engine, stream, turns

@@ -1,4 +1,4 @@
-"""What all routes share: the settings, the models, the places to speak, and how speech is run."""
+"""Shared by all routes: settings, models, places to speak, and the threads that speak."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ _AHEAD = 32  # pieces of 80 ms that a stream may be ahead of its client
 
 @dataclass
 class Service:
-    """One server. Lives in one event loop."""
+    """One server. Belongs to one event loop."""
 
     settings: ServerSettings
     shelf: ModelShelf
@@ -35,7 +35,7 @@ class Service:
         self.metrics.models.set_function(lambda: len(self.shelf.loaded))
 
     def check_text(self, text: str, parameter: str = "input") -> None:
-        """Problem 400 for a text that is empty or too long."""
+        """Raise Problem 400 for a text that is empty or too long."""
         if not text.strip():
             raise Problem(400, "Text cannot be empty", parameter, "empty_text")
         if len(text) > self.settings.max_text:
@@ -53,12 +53,11 @@ class Service:
     ) -> AsyncIterator[Threaded[T]]:
         """Run `make` in a thread, on one of the places to speak.
 
-        The place, and the model, are given back when the thread has ended, which may be a moment
-        after the block.
+        Place and model are given back when the thread ends, which may be a moment after the block.
         """
         await self.admission.enter()
         began = time.monotonic()
-        served.users += 1  # by the thread, which may outlive its request by a moment
+        served.users += 1  # for the thread, which may outlive its request by a moment
 
         def on_end() -> None:
             self.streams.discard(thread)
@@ -79,7 +78,7 @@ class Service:
             thread.stop()
 
     async def drain(self) -> None:
-        """Refuse new requests, and wait for those that run, as long as the settings say."""
+        """Refuse new requests, and wait for running ones, for up to `drain` seconds."""
         self.admission.draining = True
         end = time.monotonic() + self.settings.drain
         while self.admission.running + self.admission.waiting and time.monotonic() < end:
@@ -87,7 +86,7 @@ class Service:
         await self.stop()
 
     async def stop(self) -> None:
-        """End what still runs."""
+        """End the running requests."""
         streams = list(self.streams)
         for thread in streams:
             thread.stop()

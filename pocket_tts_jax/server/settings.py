@@ -1,4 +1,4 @@
-"""Everything that the command line decides about the server."""
+"""The settings of the server, from the command line."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -19,17 +19,17 @@ class ServerSettings:
 
     api_key: what clients must send as `Authorization: Bearer`; needed for other hosts than this
         machine, unless `insecure`.
-    hosts: more names that clients may call this server by. origins: web pages of other servers
+    hosts: further names of this server that clients may use. origins: web pages of other servers
         that may use it ("https://chat.example.org").
-    voice: for requests that name none; None takes each model's own.
+    voice: the voice of requests that name none; None takes each model's own.
     aliases: other names for voices; the key "openai" gives all of OpenAI's names to the value,
         or to the default voice where that is empty.
     allow_cloning: whether a recording may be uploaded as a voice.
     max_text: characters of one request. max_seconds: how long one may take.
-    max_streams: how many speak at once. max_waiting: how many more may wait for their turn.
+    max_streams: number of requests that speak at once. max_waiting: number of others that wait.
     max_upload: bytes of a recording. patience: seconds after which a client that reads nothing,
-        or sends no more text, is given up.
-    wyoming: address that Wyoming is served at, such as ("127.0.0.1", 10200); None does not.
+        or sends no more text, is disconnected.
+    wyoming: address for Wyoming, such as ("127.0.0.1", 10200); None disables it.
     drain: seconds that running streams have to finish after SIGTERM.
     """
 
@@ -68,7 +68,7 @@ class ServerSettings:
 
 
 def is_local(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
+    """Whether an address can be reached only from this machine."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""One text spoken for a client: from the request to pieces of audio and news about them."""
+"""Speaks one text for a client: from the request to pieces of audio and events."""
 
 import secrets
 import threading
@@ -18,7 +18,7 @@ from pocket_tts_jax.voice.state import VoiceState
 
 @dataclass(frozen=True)
 class SpeechRequest:
-    """A text, or the pieces of one, with everything that decides how it sounds.
+    """A text, or the pieces of one, with all its options.
 
     `first_chunk` is the number of chunks that were spoken before with the same seed.
     """
@@ -40,7 +40,7 @@ class ChunkSpoken:
     start: float
     end: float
     complete: bool
-    """False where the chunk ran into its limit: words may be missing."""
+    """False if the chunk reached its limit, so that words may be missing."""
 
 
 def speak(
@@ -51,10 +51,10 @@ def speak(
     on_word: Callable[[SpokenWord], None] | None = None,
 ) -> Iterator[Audio]:
     """Speak: pieces of float32 samples, ±1 full scale. Blocks while it computes, and ends within
-    two frames when `stop` is set. `on_chunk` is called behind the last piece of each chunk, and
+    two frames when `stop` is set. `on_chunk` is called after the last piece of each chunk, and
     `on_word` for each word of the text, at most 0.5 s of audio after it.
 
-    Raises TextError where there is nothing to speak, VoiceError for a voice of another model.
+    Raises TextError for a text with nothing to speak, and VoiceError for a voice of another model.
     """
     model = served.model
     model.check_voice(request.voice)

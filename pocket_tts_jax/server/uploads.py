@@ -1,5 +1,5 @@
-"""A client's recording, decoded in a process of its own: decoders of many formats meet bytes that
-were made to harm them, and some inputs unpack to far more than they are."""
+"""Decodes a client's recording in a separate process with limits: the bytes may be malicious, and
+some inputs decompress to a multiple of their size."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ _HEADER = 8  # the rate, before the samples
 
 
 def decode_recording(data: bytes) -> tuple[Float[np.ndarray, " samples"], int]:
-    """Samples and rate of a recording. AudioError where it cannot be read within the limits."""
+    """Samples and rate of a recording. Raises AudioError if it cannot be read within the limits."""
     try:
         result = subprocess.run(
             [sys.executable, "-m", "pocket_tts_jax.server.uploads"],
@@ -37,7 +37,7 @@ def decode_recording(data: bytes) -> tuple[Float[np.ndarray, " samples"], int]:
 
 
 def _limit_itself() -> None:
-    """Let the system end this process where it takes too much."""
+    """Limit the memory and time of this process."""
     if sys.platform == "win32":
         return
     import resource

@@ -1,4 +1,4 @@
-"""Which voice a client means. Names alone: no path and no address of a client is ever opened."""
+"""Finds a voice by its name. Paths and addresses from clients are never opened."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,13 @@ from pocket_tts_jax.server.settings import OPENAI_VOICES, ServerSettings
 from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.published import PREDEFINED
 
-# Addresses of recordings, with and without the revision that is meant.
+# Addresses of recordings, with and without their revision.
 _CATALOGUE = {voice.recording.split("@")[0]: name for name, voice in PREDEFINED.items()}
 _CATALOGUE |= {voice.recording: name for name, voice in PREDEFINED.items()}
 
 
 def voice_names(model: TTSModel, settings: ServerSettings) -> dict[str, str]:
-    """Every name that `find_voice` knows for a model, with the voice behind it."""
+    """All names that `find_voice` accepts for a model, with their voices."""
     default = default_voice(model, settings)
     names = {name: name for name in model.voice_names()}
     if default is not None:
@@ -27,7 +27,7 @@ def voice_names(model: TTSModel, settings: ServerSettings) -> dict[str, str]:
 
 
 def default_voice(model: TTSModel, settings: ServerSettings) -> str | None:
-    """The voice of requests that name none, if there is one."""
+    """The default voice of requests; None if there is none."""
     if settings.voice is not None:
         return settings.voice
     names = model.voice_names()
@@ -37,7 +37,7 @@ def default_voice(model: TTSModel, settings: ServerSettings) -> str | None:
 def find_voice(asked: str | None, model: TTSModel, settings: ServerSettings) -> str:
     """The voice to load for a name, or for an address of the published catalogue.
 
-    Problem 400 for everything else.
+    Raises Problem 400 for everything else.
     """
     if asked is None:
         default = default_voice(model, settings)

@@ -1,5 +1,5 @@
-"""Wyoming, the protocol of Home Assistant's voice assistants. It has no key: whoever reaches the
-port may use it, which is why it is bound by an option of its own."""
+"""Wyoming, the protocol of Home Assistant's voice assistants. It has no key: everyone who reaches
+the port may use it, so it has an option of its own."""
 
 import asyncio
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ class _Handler(AsyncEventHandler):
         return True
 
     async def disconnect(self) -> None:
-        """The client has gone: nothing is spoken any more."""
+        """The client has disconnected: stop speaking."""
         if self._pieces is not None:
             self._pieces.end()
         if self._speaking is not None:
@@ -93,7 +93,7 @@ class _Handler(AsyncEventHandler):
         elif SynthesizeStop.is_type(event.type) and self._pieces is not None:
             await self._end()
         elif Synthesize.is_type(event.type) and self._pieces is None:
-            # While a text is coming in pieces, the whole comes too, for servers that need it.
+            # A text in pieces is followed by the whole text, for servers that need it.
             whole = Synthesize.from_event(event)
             self._begin(whole.voice)
             self._add(whole.text)

@@ -1,1 +1,1 @@
-"""Models of random weights, for tests and benchmarks of what uses this package."""
+"""Models of random weights, for tests and benchmarks."""

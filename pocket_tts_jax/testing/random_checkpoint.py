@@ -1,10 +1,10 @@
 """Random checkpoints in the published format, for tests that need every config and no download.
 
-The scale of each tensor is chosen so that activations are of order one and that the
-autoregressive loop damps perturbations while its latents depend on the transformer (exchanging
-the hidden state of a frame for another moves the latent by about a third of its standard
-deviation). With weights drawn at 1/√fan-in the loop is chaotic, and 200 steps would compare
-rounding noise. `end_at` makes the speech end where a comparison wants it to.
+The scale of each tensor keeps activations of order one and makes the autoregressive loop damp
+perturbations, while its latents still depend on the transformer (another hidden state moves a
+latent by about a third of its standard deviation). With weights drawn at 1/√fan-in the loop is
+chaotic, and a comparison over 200 steps would compare rounding noise. `end_at` sets where speech
+ends.
 
 Write one with
 `python -m pocket_tts_jax.testing.random_checkpoint CONFIG OUT.safetensors [--seed N]`.
@@ -26,7 +26,7 @@ MIN_FRAMES = 6
 """EOS counts from this frame on."""
 EOS_SCALE = 1.5
 CLEAR = 0.02
-"""Far above what rounding does to a logit."""
+"""Well above the rounding errors of a logit."""
 EOS_MARGIN = 2.5
 """How far below the threshold the EOS logit is on average, unless `end_at` decides."""
 
@@ -44,11 +44,12 @@ def random_tensors(config: Config, seed: int = 0) -> Tensors:
 def end_at(
     logits: Float[np.ndarray, " steps"], threshold: float, first: int, last: int
 ) -> tuple[float, int]:
-    """What to add to the EOS bias so that EOS first fires within frames [first, last], and where.
+    """The shift of the EOS bias with which EOS first fires within frames [first, last], and the
+    frame where it does.
 
-    Only a new maximum of the logits can be the first to cross a threshold. The last one that
-    stands clear of all before it is taken, with the threshold halfway. Frames before `MIN_FRAMES`
-    do not count, as in generation.
+    Only a new maximum of the logits can be the first to cross a threshold. The last new maximum
+    that exceeds all before it by `CLEAR` is taken, with the threshold halfway. Frames before
+    `MIN_FRAMES` do not count, as in generation.
     """
     chosen = None
     highest = float(logits[MIN_FRAMES:first].max())
@@ -95,7 +96,7 @@ def _fan_in(name: str, shape: Shape) -> int:
 
 
 def _gain(name: str) -> float:
-    """1 but where the loop needs damping: what a step reads of the latents before it."""
+    """Below 1 for the tensors through which a step reads earlier latents: they need damping."""
     if name == "flow_lm.out_eos.weight":
         return EOS_SCALE
     if name.startswith("flow_lm.flow_net") and ("adaLN" in name or "cond_embed" in name):
@@ -113,10 +114,10 @@ def _gain(name: str) -> float:
     return 1.0
 
 
-def write_checkpoint(config_name: str, path: Path, seed: int = 0) -> Path:
+def write_checkpoint(config_name: str, path: str | Path, seed: int = 0) -> Path:
     """Write the random checkpoint of a packaged configuration."""
     save_file(random_tensors(load_config(packaged_config(config_name)), seed), path)
-    return path
+    return Path(path)
 
 
 def main() -> None:

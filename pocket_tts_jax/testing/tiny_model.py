@@ -1,4 +1,4 @@
-"""A model folder of a few thousand random parameters, complete down to tokenizer and voice."""
+"""A complete model folder (with tokenizer and voice) of a few thousand random parameters."""
 
 import dataclasses
 import json
@@ -19,8 +19,8 @@ TOKENIZER = Path(__file__).parent / "words.model"
 
 
 def tiny_config(flow: str = "lsd") -> Config:
-    """The published structure with every width as small as it goes, both sides of Mimi apart."""
-    raw = _plain(load_config(packaged_config("english_2m_2026-10")))
+    """The published structure with the smallest widths; Mimi's two sides have different sizes."""
+    raw = plain(load_config(packaged_config("english_2m_2026-10")))
     lm, mimi = raw["flow_lm"], raw["mimi"]
     lm["flow"] = {"dim": 16, "depth": 2, "type": flow}
     lm["transformer"] |= {
@@ -54,11 +54,11 @@ def tiny_config(flow: str = "lsd") -> Config:
     return parse_config(raw)
 
 
-def write_model(folder: Path, flow: str = "lsd", **settings: Any) -> Path:
+def write_model(folder: str | Path, flow: str = "lsd", **settings: Any) -> Path:
     """Write config.yaml, model.safetensors, tokenizer.model and voices/tiny.safetensors."""
-    config = tiny_config(flow)
+    folder, config = Path(folder), tiny_config(flow)
     (folder / "voices").mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(_plain(config)), encoding="utf-8")
+    (folder / "config.yaml").write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
     save_file(random_tensors(config), folder / "model.safetensors")
     shutil.copy(TOKENIZER, folder / "tokenizer.model")
     if settings:
@@ -74,9 +74,9 @@ def tiny_voice(config: Config, length: int = 5, seed: int = 0) -> VoiceState:
     return VoiceState(k, v)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A configuration as the lists and mappings of its YAML."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
-        return {f.name: _plain(getattr(value, f.name)) for f in fields}
+        return {f.name: plain(getattr(value, f.name)) for f in fields}
     return list(value) if isinstance(value, tuple) else value

@@ -1,8 +1,8 @@
-"""Cutting a tokenized text into chunks of a few sentences, and better ways of cutting.
+"""Cuts a tokenized text into chunks of a few sentences.
 
 `iter_sentences`, `iter_segments` and `pack` cut where the reference cuts. `cut_long_chunks` and
-`glue_short_chunks` go beyond it: models skip words of chunks that are too long and garble chunks
-of a word or two.
+`glue_short_chunks` are optional additions: models skip words of long chunks and garble chunks of
+one or two words.
 """
 
 import bisect
@@ -16,8 +16,8 @@ from pocket_tts_jax.text.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 
-# A text that tokenizes to the marks at which sentences end, respectively over-long sentences are
-# cut. The first token is not one of them: it may carry the vocabulary's word-start sign.
+# Texts whose tokens are the marks that end a sentence and a clause. The first token is left out: it
+# may carry the vocabulary's word-start sign.
 _SENTENCE_PROBE = ".!...?"
 _CLAUSE_PROBE = ",;:"
 
@@ -25,7 +25,7 @@ _FEW_WORDS = 3
 
 
 def check_max_tokens(max_tokens: int) -> None:
-    """ConfigError for a limit that no chunk could keep."""
+    """Raise ConfigError for a limit below 1."""
     if max_tokens < 1:
         raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}.")
 
@@ -38,7 +38,7 @@ def cut(
     cut_at_words: bool = False,
     glue_short: bool = False,
 ) -> Iterator[str]:
-    """A tokenized text as chunks of up to `max_tokens` tokens, as far as its marks allow."""
+    """Cut a tokenized text into chunks of up to `max_tokens` tokens, as far as its marks allow."""
     segments = iter_segments(iter_sentences(ids, tokenizer), tokenizer, max_tokens)
     chunks = pack(segments, max_tokens)
     if cut_at_words:
@@ -58,7 +58,7 @@ def iter_sentences(ids: Sequence[int], tokenizer: Tokenizer) -> Iterator[tuple[i
 def iter_segments(
     sentences: Iterable[tuple[int, str]], tokenizer: Tokenizer, max_tokens: int
 ) -> Iterator[tuple[int, str]]:
-    """The same sentences, but those of more than `max_tokens` tokens clause by clause."""
+    """The same sentences; those of more than `max_tokens` tokens are cut into clauses."""
     marks = _marks(tokenizer, _CLAUSE_PROBE)
     for count, sentence in sentences:
         clauses = []
@@ -76,7 +76,7 @@ class Packer:
         self.begun, self._used = "", 0
 
     def add(self, count: int, segment: str) -> str | None:
-        """Take in a segment of `count` tokens; returns a chunk when this one did not fit in."""
+        """Add a segment of `count` tokens. Returns the chunk before it when it did not fit."""
         if self.begun and self._used + count <= self._max_tokens:
             self.begun, self._used = f"{self.begun} {segment}", self._used + count
             return None
@@ -85,7 +85,7 @@ class Packer:
         return chunk
 
     def rest(self) -> str | None:
-        """The chunk begun, if any; what is added next begins another."""
+        """The unfinished chunk, if any; the next segment starts a new one."""
         chunk, self.begun = self.begun, ""
         return chunk.strip() if chunk else None
 
@@ -119,8 +119,8 @@ def glue_short_chunks(
 ) -> Iterator[str]:
     """Join chunks of one or two words to a neighbour, as far as `max_tokens` allows.
 
-    The next chunk is the first choice, then the previous one; if both are too full, the last
-    segment of the previous chunk comes over, when it leaves three words behind.
+    The next chunk is tried first, then the previous one. If both are too full, the last segment of
+    the previous chunk is moved here, unless fewer than three words would remain there.
     """
 
     def fits(chunk: str) -> bool:
@@ -149,16 +149,16 @@ def glue_short_chunks(
 
 
 def is_short(chunk: str) -> bool:
-    """Whether a chunk has so few words that a model may garble it."""
+    """Whether a chunk has fewer than three words: models may garble it."""
     return len(chunk.split()) < _FEW_WORDS
 
 
 def as_written(chunks: Iterable[str], text: str, decoded: str) -> Iterator[str]:
-    """The part of `text` that each chunk was cut from, where a tokenizer writes in letters of its
-    own (phonemes, say) and the chunks are parts of `decoded`, what its tokens decode to.
+    """The part of the user's `text` behind each chunk.
 
-    Word by word: cutting and joining moves spaces, but no other character is lost or changes
-    place. Where the two do not have as many words, the chunks are returned as they are.
+    For tokenizers that decode to other characters, such as phonemes: `chunks` are parts of
+    `decoded`, the decoded tokens of `text`. Chunks are mapped word by word, by counting characters
+    other than spaces. If the numbers of words differ, the chunks are returned unchanged.
     """
     words, read = text.split(), decoded.split()
     if len(words) != len(read):
@@ -170,14 +170,14 @@ def as_written(chunks: Iterable[str], text: str, decoded: str) -> Iterator[str]:
         taken += sum(map(len, chunk.split()))
         last = bisect.bisect_left(ends, taken)
         yield " ".join(words[first : last + 1])
-        first = last + (ends[last : last + 1] == [taken])  # a word that was cut counts twice
+        first = last + (ends[last : last + 1] == [taken])  # a cut word belongs to both chunks
 
 
 def warn_if_long(
     chunk: str, tokenizer: Tokenizer, max_tokens: int, written: str | None = None
 ) -> None:
-    """Log a warning about a chunk of which the model may skip words. `written` is what the user
-    wrote for it, where the chunk itself is in a tokenizer's own letters."""
+    """Log a warning about a chunk that is too long. `written` is the user's text for it, if the
+    chunk itself is in phonemes."""
     count = len(tokenizer.encode(chunk))
     if count > max_tokens:
         text = chunk if written is None else written
@@ -196,7 +196,7 @@ def _marks(tokenizer: Tokenizer, probe: str) -> frozenset[int]:
 
 
 def _cuts(ids: Sequence[int], marks: frozenset[int]) -> Iterator[int]:
-    """Positions right behind each run of marks."""
+    """Positions right after each run of marks."""
     return (i for i in range(1, len(ids)) if ids[i - 1] in marks and ids[i] not in marks)
 
 
@@ -211,10 +211,10 @@ def _decoded(
 
 
 def _within_number(ids: Sequence[int], cut: int, tokenizer: Tokenizer) -> bool:
-    """Whether `cut` lies behind the point of a number such as 3.14.
+    """Whether `cut` lies after the point of a number such as 3.14.
 
-    That takes the two characters before the cut and the one behind it. They are decoded from a
-    few tokens around the cut rather than from the whole text, which would take quadratic time.
+    Looks at the two characters before the cut and the one after it. They are decoded from a few
+    tokens around the cut: decoding the whole text each time would take quadratic time.
     """
     after = _edge(lambda n: tokenizer.decode(ids[cut : cut + n])[:1], len(ids) - cut, 1)
     if not after.isdigit():
@@ -224,11 +224,11 @@ def _within_number(ids: Sequence[int], cut: int, tokenizer: Tokenizer) -> bool:
 
 
 def _edge(decode_edge: Callable[[int], str], available: int, characters: int) -> str:
-    """The `characters` at one edge of a text, given that edge of any number of its tokens.
+    """The first or last `characters` of a text; `decode_edge(n)` decodes n tokens at that edge.
 
-    Control tokens decode to nothing, so the window grows until it holds enough characters. A
-    window that cuts through a character spelled in byte tokens decodes it (and byte tokens next to
-    it) to U+FFFD; a character has at most four bytes, so of four successive sizes one does not.
+    Control tokens decode to nothing, so the window grows until it holds enough characters. A window
+    that cuts a character spelled in byte tokens decodes to U+FFFD there. A character has at most
+    four bytes, so one of four successive sizes is free of it.
     """
     size = 4
     while size < available and len(decode_edge(size)) < characters:
@@ -238,7 +238,7 @@ def _edge(decode_edge: Callable[[int], str], available: int, characters: int) ->
 
 
 def _without_last_segment(chunk: str, tokenizer: Tokenizer, max_tokens: int) -> tuple[str, str]:
-    """A chunk as all but its last sentence, and that sentence."""
+    """Split a chunk into its last segment and everything before it (returned first)."""
     sentences = iter_sentences(tokenizer.encode(chunk), tokenizer)
     segments = [text.strip() for _, text in iter_segments(sentences, tokenizer, max_tokens)]
     return " ".join(segments[:-1]), segments[-1]
@@ -250,11 +250,14 @@ def _cut_between_words(chunk: str, tokenizer: Tokenizer, max_tokens: int) -> Ite
     counts = [len(tokenizer.encode(f" {word}")) - overhead for word in words]
     room = max(1, max_tokens - overhead)
     enough = sum(counts) / math.ceil(sum(counts) / room)
-    part, used = [], 0
-    for word, count in zip(words, counts, strict=True):
-        if part and (used + count > room or used >= enough):
-            yield " ".join(part)
-            part, used = [], 0
-        part.append(word)
-        used += count
-    yield " ".join(part)
+    start = 0
+    while start < len(words):
+        end, used = start + 1, counts[start]
+        while end < len(words) and used + counts[end] <= room and used < enough:
+            used += counts[end]
+            end += 1
+        # Words can take more tokens together than each by itself.
+        while end - start > 1 and len(tokenizer.encode(" ".join(words[start:end]))) > max_tokens:
+            end -= 1
+        yield " ".join(words[start:end])
+        start = end

@@ -3,8 +3,8 @@
     First part. [pause:0.5] Second part. <break time="500ms"/> Third part.
 
 Both marks take seconds (`0.5`, `0.5s`) or milliseconds (`500ms`); `<break>` needs the unit, as in
-SSML 1.1, of which it is the only element supported. The parts are spoken on their own, so a pause
-also ends a sentence.
+SSML 1.1. No other SSML element is supported. The parts are spoken separately, so a pause also ends
+a sentence.
 """
 
 import logging
@@ -41,13 +41,18 @@ class Pause:
         return round(self.seconds * sample_rate)
 
 
-def split_pauses(text: str) -> list[str | Pause]:
-    """Take the pause marks out of `text`: what is spoken and what is silent, in order.
+def has_pauses(text: str) -> bool:
+    """Whether there are pause marks in `text`; other elements in angle brackets are none."""
+    return any(mark["other"] is None for mark in _MARK.finditer(text))
 
-    A text without marks comes back as it is. Punctuation right behind a mark belongs to the part
-    before it, and so do parts without a letter or digit, which are not worth speaking. Pauses of
-    more than 10 seconds are cut to 10, with a warning in the log. Raises TextError for a mark that
-    cannot be read and for any other SSML element.
+
+def split_pauses(text: str) -> list[str | Pause]:
+    """Split `text` at its pause marks into spoken parts and pauses, in order.
+
+    A text without marks is returned as it is. Punctuation right after a mark is moved to the part
+    before it; so is a part without any letter or digit. Pauses of more than 10 seconds are cut to
+    10, with a warning in the log. Raises TextError for a mark that cannot be read and for any other
+    SSML element.
     """
     segments: list[str | Pause] = []
     start = 0
@@ -92,7 +97,7 @@ def _seconds(mark: re.Match[str]) -> float:
         value = mark["seconds"].removeprefix(":")
         duration = _DURATION.fullmatch(value) if mark["seconds"][:1] == ":" else None
     else:
-        time = _TIME.fullmatch(mark["attributes"] or "")  # none: a bracket that is not closed
+        time = _TIME.fullmatch(mark["attributes"] or "")  # no attributes: `[pause` without `]`
         duration = _DURATION.fullmatch(time[1]) if time else None
         duration = duration if duration and duration[2] else None
     if duration is None:

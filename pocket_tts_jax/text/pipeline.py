@@ -1,14 +1,15 @@
-"""From a user's text to what the model is fed: the opt-in steps, in their order, then chunks.
+"""Turns a user's text into prompts: the opt-in steps, in their order, then chunks.
 
 1. Pause marks split the text (`pauses`).
 2. The user's lexicon replaces terms (`lexicon`), so that its readings are read like other text.
 3. Typographic characters become plain ones (`typography`).
 4. Numbers, dates and abbreviations are written as words (`normalize`).
-5. The text is cut into chunks (`text`), short ones glued to a neighbour if asked for (`chunks`).
+5. The text is cut into chunks (`prepare`); short ones are joined to a neighbour on request.
 
 Without options the result is the reference's.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from itertools import chain, tee
 from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.text.chunks import as_written, check_max_tokens, cut, warn_if_long
 from pocket_tts_jax.text.lexicon import Lexicon
-from pocket_tts_jax.text.pauses import Pause, split_pauses
+from pocket_tts_jax.text.pauses import Pause, has_pauses, split_pauses
 from pocket_tts_jax.text.prepare import Prompt, TextRules, make_prompt, prepare_text
 from pocket_tts_jax.text.tokenizer import Tokenizer
 from pocket_tts_jax.text.traced import Traced
@@ -26,7 +27,10 @@ from pocket_tts_jax.text.words import WordFinder
 from pocket_tts_jax.weights.source import ModelSource
 
 Item = Prompt | Pause
+SILENT = " \t\r\n.,;:!?…¡¿-–—'\"‘’‚“”„«»()[]{}"  # what no model has a sound for by itself
 _SAMPLE = "Read me."
+_log = logging.getLogger(__name__)
+
 _CLAUSE_END = re.compile(r"(?<=[.!?…,;:\"'”’)\]»])\s+(?=[^\W_])")
 _EARLY_WORDS = 4  # fewer sound cut off when they are spoken alone
 
@@ -58,9 +62,9 @@ class TextOptions:
 
 
 def language_of(source: ModelSource) -> str:
-    """The language of a model by its name, English where that does not say."""
+    """The language code that a model's name implies; "en" if it implies none."""
     from pocket_tts_jax.text.numbers.normalize import (
-        CODES,  # 30 ms, which most texts can do without
+        CODES,  # imported late: it takes 30 ms, and most texts do not need it
     )
 
     return next((code for name, code in CODES.items() if name in source.name), "en")
@@ -78,13 +82,22 @@ def iter_prompts(
 ) -> Iterator[Item]:
     """The prompts of `text` from chunk `first_chunk` on, and the pauses between them.
 
-    `max_tokens` None takes the model's. The first prompt is made at once, so that TextError for a
-    text with nothing to speak is raised here; the others as they are asked for. Pauses alone are
-    something to speak. With `words` the prompts have the words of `text` that they say.
+    `max_tokens` None takes the model's. The first prompt is made at once, the others on demand.
+    Raises TextError for a text with nothing to speak; pauses alone count as something to speak.
+    With `words` the prompts have the words of `text` that they say.
     """
-    if words:
-        text = Traced(text)
-    items = _from_chunk(Cutter(tokenizer, source, options, max_tokens).items(text), first_chunk)
+    cutter = Cutter(tokenizer, source, options, max_tokens)
+    if not cutter.options.pauses and has_pauses(text):
+        _log.warning(
+            "The text has marks such as [pause:0.5], which are read aloud: add --pauses (in Python "
+            "TextOptions(pauses=True)) to have them as silence."
+        )
+    if text.strip() and not text.strip(SILENT):
+        raise TextError(
+            f"There is nothing to speak in {text.strip()[:20]!r}: it has punctuation only. Pass at "
+            "least one word."
+        )
+    items = _from_chunk(cutter.items(Traced(text) if words else text), first_chunk)
     head: list[Item] = []
     for item in items:
         head.append(item)
@@ -140,7 +153,7 @@ class Cutter:
                 continue
             spoken = self.rewrite(segment)
             if len(segments) > 1 and not spoken.strip():
-                continue  # nothing was left between two pauses
+                continue  # no text between two pauses
             end = first_clause(spoken) if early else None
             early = False
             for part in [spoken] if end is None else [spoken[:end], spoken[end:]]:
@@ -165,8 +178,8 @@ class Cutter:
         }
         chunks, same = tee(cut(ids, self.tokenizer, self.max_tokens, **how))
         own = self.own_letters
-        written = as_written(same, text, self.tokenizer.decode(ids)) if own else same
-        for chunk, name in zip(chunks, written, strict=True):
+        names = as_written(same, text, self.tokenizer.decode(ids)) if own else same
+        for chunk, name in zip(chunks, names, strict=True):
             yield self.prompt(chunk, name, finder)
 
     def prompt(self, chunk: str, name: str, finder: WordFinder | None = None) -> Prompt:
@@ -174,7 +187,8 @@ class Cutter:
         warn_if_long(chunk, self.tokenizer, self.max_tokens, name)
         traced = chunk if finder is None else finder.trace(chunk)
         frame_rate = self._source.config.mimi.frame_rate
-        prompt = make_prompt(traced, self.tokenizer, self.rules, frame_rate)
+        frames_after_eos = self._source.config.model_recommended_frames_after_eos
+        prompt = make_prompt(traced, self.tokenizer, self.rules, frame_rate, frames_after_eos)
         if finder is not None and isinstance(prompt.text, Traced):
             prompt = replace(prompt, text=str(prompt.text), words=finder.words(prompt.text))
         return replace(prompt, text=name) if self.own_letters else prompt
@@ -189,7 +203,7 @@ def first_clause(text: str) -> int | None:
 
 
 def has_own_letters(tokenizer: Tokenizer) -> bool:
-    """Whether tokens decode to something else than they were made of, such as phonemes."""
+    """Whether tokens decode to other characters than the text had, such as phonemes."""
     return tokenizer.decode(tokenizer.encode(_SAMPLE)).split() != _SAMPLE.split()
 
 
@@ -202,7 +216,7 @@ def _rewritten(text: str, source: ModelSource, options: TextOptions) -> str:
         from pocket_tts_jax.text.numbers.normalize import normalize
 
         language = options.language or language_of(source)
-        # A model that wants words for numbers has no characters for the rest either.
+        # A model that needs numbers as words has tokens for ASCII letters only.
         text = normalize(text, language, ascii_only=source.settings.normalize)
     return text
 
@@ -212,7 +226,7 @@ def _is_normalized(source: ModelSource, options: TextOptions) -> bool:
 
 
 def _check_language(source: ModelSource, options: TextOptions) -> None:
-    """Refuse a language that is unknown, that nothing would use, or that the model cannot read."""
+    """Refuse a language that is unknown, has no effect, or that the model cannot read."""
     if options.language is None:
         return
     from pocket_tts_jax.text.numbers.normalize import language_code

@@ -1,9 +1,8 @@
-"""What the model is fed for a text: preparation, then chunks of at most `max_tokens` tokens.
+"""Prepares a text for the model: preparation, then chunks of at most `max_tokens` tokens.
 
-The rules are those of pocket-tts 4.0.1, whose models were trained on single sentences: every
-result here is the reference's, character by character. Reading numbers aloud, pauses, lexicons
-and other tastes in chunking are separate, optional steps (`normalize`, `pauses`, `lexicon`,
-`chunks`).
+The rules are those of pocket-tts 4.0.1, whose models were trained on single sentences: results
+equal the reference's, character by character. Reading numbers, pauses, lexicons and other ways of
+chunking are separate, optional steps (`normalize`, `pauses`, `lexicon`, `chunks`).
 """
 
 import math
@@ -68,7 +67,7 @@ class TextRules:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A text in the form the model knows, and how many frames its end probably needs (1 or 3)."""
+    """A prepared text, and a guess of the frames to keep after its end (1 or 3)."""
 
     text: str
     frames_after_eos_guess: int
@@ -76,11 +75,12 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One chunk as the model is fed it. `text` is for people: `ids` are what counts.
+    """One chunk of text, ready for the model. `text` is for people; the model reads `ids`.
 
     `words` are those of the user's text that it says, where they were asked for.
-    `frames_after_eos` is for callers and configurations that do not set it themselves (3 or 5);
-    `max_frames` is where generation stops for want of an end.
+    `frames_after_eos` is what every engine uses unless the caller chose another number: the
+    configuration's, or else 3 or 5 by the length of the text. `max_frames` is where generation
+    stops for want of an end.
     """
 
     text: str
@@ -93,8 +93,8 @@ class Prompt:
 def prepare_text(text: str, rules: TextRules) -> Prepared:
     """Bring `text` into the form of the model's training texts.
 
-    Raises TextError when nothing is left to speak. Text of only punctuation or emoji is not
-    empty: the model gets it as it is.
+    Raises TextError for an empty text. A text of punctuation or emoji alone is not empty: the model
+    gets it as it is.
     """
     text = replace_characters(text.strip(), rules)
     if not text:
@@ -132,15 +132,15 @@ def iter_chunks(
     cut_at_words: bool = False,
     glue_short: bool = False,
 ) -> Iterator[str]:
-    """Cut `text` at sentence ends, sentences of more than `max_tokens` tokens also at `,;:`.
+    """Cut `text` at sentence ends, and sentences of more than `max_tokens` tokens also at `,;:`.
 
-    Neighbours share a chunk while they fit. A chunk that has no mark to be cut at may be longer
-    than `max_tokens`: that is logged as a warning, for the model may skip words of it. Two habits
-    that the reference does not have are off by default: `cut_at_words` cuts such a chunk between
-    words, `glue_short` joins chunks of one or two words to a neighbour, as far as they fit.
+    Neighbours share a chunk while they fit. A chunk without a mark to cut at may be longer than
+    `max_tokens`; a warning is logged, because the model may skip words of it. Two options that the
+    reference does not have: `cut_at_words` cuts such a chunk between words, and `glue_short` joins
+    chunks of one or two words to a neighbour where they fit.
 
-    The text is tokenized on the first `next`, the rest of the work is done chunk by chunk, in time
-    proportional to the length of the text. Raises TextError when there is nothing to speak.
+    The text is tokenized on the first `next`; chunks are then cut on demand, in linear time. Raises
+    TextError for a text with nothing to speak.
     """
     check_max_tokens(max_tokens)
     ids = tokenizer.encode(prepare_text(text, rules).text.strip())
@@ -151,15 +151,21 @@ def iter_chunks(
 
 
 def make_prompt(
-    chunk: str, tokenizer: Tokenizer, rules: TextRules, frame_rate: float = 12.5
+    chunk: str,
+    tokenizer: Tokenizer,
+    rules: TextRules,
+    frame_rate: float = 12.5,
+    frames_after_eos: int | None = None,
 ) -> Prompt:
-    """What the model is fed for one chunk of `iter_chunks`: the chunk, prepared on its own.
+    """Prepare one chunk of `iter_chunks` for the model, on its own.
 
-    `frame_rate` is the codec's, in Hz.
+    `frame_rate` is the codec's, in Hz; `frames_after_eos` the configuration's number
+    (`model_recommended_frames_after_eos`), None where it leaves it to the text.
     """
     prepared = prepare_text(chunk, rules)
     ids = tuple(tokenizer.encode(str(prepared.text)))
-    frames_after_eos = prepared.frames_after_eos_guess + _EXTRA_FRAMES
+    if frames_after_eos is None:
+        frames_after_eos = prepared.frames_after_eos_guess + _EXTRA_FRAMES
     return Prompt(prepared.text, ids, frames_after_eos, max_frames(len(ids), frame_rate))
 
 
@@ -170,7 +176,7 @@ def max_frames(token_count: int, frame_rate: float = 12.5) -> int:
 
 
 def replace_characters(text: str, rules: TextRules) -> str:
-    """The part of the preparation that looks at nothing but a few neighbouring characters."""
+    """The part of the preparation that depends on a few neighbouring characters only."""
     _check_encodable(text)
     if rules.replace_characters:
         text = text.translate(str.maketrans(dict(rules.replace_characters)))
@@ -181,14 +187,15 @@ def replace_characters(text: str, rules: TextRules) -> str:
 
 
 def finish_start(text: str, rules: TextRules) -> str:
-    """The part of the preparation that concerns the first letter of a text that has one."""
+    """The part of the preparation that concerns the first letter. `text` must not be empty."""
     if rules.capitalize_first_letter and not text[0].isupper():
         return text[0].upper() + text[1:]
     return text
 
 
 def finish_end(text: str, rules: TextRules) -> str:
-    """End in a sentence mark: a weak mark becomes a period, closing quotes and brackets stay."""
+    """End the text in a sentence mark. A weak mark becomes a period; closing quotes and brackets
+    stay."""
     if not rules.append_terminal_punctuation:
         return text
     core = text.rstrip(_CLOSERS + " ")

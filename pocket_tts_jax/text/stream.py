@@ -1,8 +1,8 @@
-"""Text that arrives in pieces, such as a language model's answer, cut into chunks as it comes.
+"""Cuts text that arrives in pieces, such as a language model's answer, into chunks.
 
-The chunks are those of the whole text: where the pieces begin and end changes nothing. A chunk
-leaves as soon as the sentence that does not fit into it has ended. Nothing here keeps time: a
-caller that has waited long enough for more text ends it.
+The chunks equal those of the whole text, wherever the pieces are cut. A chunk is complete when the
+sentence that does not fit into it has ended. There is no timeout: a caller that has waited long
+enough for more text ends the text.
 """
 
 import re
@@ -34,11 +34,11 @@ from pocket_tts_jax.text.tokenizer import Tokenizer
 from pocket_tts_jax.text.traced import Traced, joined
 from pocket_tts_jax.text.words import WordFinder
 
-# Where a text may be tokenized in two parts: at the space behind a sentence, before a word.
+# Where a text may be tokenized in two parts: at the space after a sentence, before a word.
 _SEAM = re.compile(r"(?<=[.!?…\"'”’)\]»])[ \n\r]+(?=([^\W_]))")
-# Where a text may be rewritten in two parts, if the word behind agrees: not in "No. 5".
+# Where a text may be rewritten in two parts, depending on the next word: not in "No. 5".
 _CLAUSE = re.compile(r"(?<=[.!?…,;:\"'”’)\]»])\s+(?=(?P<word>[^\W_]\S*)\s)")
-_OTHER_WORD = "then"  # one that is rewritten nowhere
+_OTHER_WORD = "then"  # a word that no rule rewrites
 _WORD = re.compile(r"\S+")
 # A pause mark, and what comes behind it up to the next part's first letter or digit.
 _MARK = re.compile(
@@ -51,13 +51,12 @@ _MAY_BE_MARK = re.compile(r"\s*(?:\[(?=p|\Z)|<(?=[/a-z]|\Z)|\Z)", re.IGNORECASE)
 def iter_pieces(pieces: Iterable[str], cutter: Cutter, *, words: bool = False) -> Iterator[Item]:
     """The prompts and pauses of all `pieces` together, each as soon as it is complete.
 
-    They are those of `cutter.items` for the whole text, with `words` also the words that they say.
-    Raises TextError at the end where there was nothing to speak.
+    They equal those of `cutter.items` for the whole text, with `words` including their words.
+    Raises TextError at the end if there was nothing to speak.
     """
     raw = _Raw(words)
-    parts: Iterator[str | Pause] = map(raw.add, pieces)
-    if cutter.options.pauses:
-        parts = _split_pauses(parts)
+    added = map(raw.add, pieces)
+    parts: Iterator[str | Pause] = _split_pauses(added) if cutter.options.pauses else added
     early, spoken = cutter.options.early_start, False
     pauses: list[Pause] = []
 
@@ -81,7 +80,7 @@ def iter_pieces(pieces: Iterable[str], cutter: Cutter, *, words: bool = False) -
 
 
 class _Raw:
-    """The user's text as far as it has come. Where words are wanted, its parts are traced."""
+    """The user's text so far. If words are wanted, its parts are traced."""
 
     def __init__(self, traced: bool) -> None:
         self.traced, self._text = traced, ""
@@ -117,7 +116,7 @@ def _split_pauses(pieces: Iterable[str]) -> Iterator[str | Pause]:
 
 
 def _segments(text: str) -> Iterator[str | Pause]:
-    """`split_pauses` of a text that goes on from other text: a letter stands for that."""
+    """`split_pauses` of a text that continues another, for which a letter stands in."""
     first, *others = split_pauses("x" + text)
     if isinstance(first, str):
         yield first[1:]
@@ -152,8 +151,8 @@ def _prompts(pieces: Iterator[str], cutter: Cutter, raw: _Raw, early: bool) -> I
 
 
 def _rewritten(pieces: Iterator[str], cutter: Cutter) -> Iterator[str]:
-    """The rewritten text, part by part: each ends before a word that changes nothing about how
-    the text before it is rewritten, nor is changed by it."""
+    """The rewritten text in parts. A part ends before a word that does not affect how the text
+    before it is rewritten, and is not affected by it."""
     held, scanned = "", 0
     for piece in pieces:
         held += piece
@@ -196,12 +195,12 @@ def _chunks(texts: Iterator[str], cutter: Cutter, written: "_Written | None") ->
 
 
 class _Written:
-    """The text that chunks are still made of, where a chunk does not show it: its tokenizer writes
-    in letters of its own (phonemes, say), or its trace is wanted. Word by word, as `as_written`."""
+    """The user's text for chunks to come, if chunks do not contain it (phonemes) or its trace is
+    wanted. Assigned word by word, as in `as_written`."""
 
     def __init__(self, cutter: Cutter) -> None:
         self._cutter, self._begun, self._lost = cutter, "", False
-        self._words: deque[tuple[str, int]] = deque()  # and the length of what is read for it
+        self._words: deque[tuple[str, int]] = deque()  # with the length of its reading
 
     def add(self, text: str) -> None:
         self._begun += text
@@ -222,12 +221,12 @@ class _Written:
             self._words.append((finish_end(word, self._cutter.rules), length))
 
     def take(self, chunk: str) -> str:
-        """What was written for the next chunk; the chunk itself where that is lost."""
+        """The user's text for the next chunk; the chunk itself if it is not known."""
         missing, words = sum(map(len, chunk.split())), []
         while self._words and missing > 0:
             word, length = self._words.popleft()
             words.append(word)
-            if length > missing:  # a word that was cut counts twice
+            if length > missing:  # a cut word belongs to both chunks
                 self._words.appendleft((word, length - missing))
             missing -= length
         if not words:
@@ -269,7 +268,7 @@ class TextStream:
         self._restart()
 
     def feed(self, piece: str) -> list[str]:
-        """Take in the next piece, of any length; returns the chunks that it completes."""
+        """Add the next piece, of any length. Returns the chunks that it completes."""
         scan_from = max(0, len(self._tail.rstrip()) - 1)
         self._tail += piece
         chunks = []
@@ -283,7 +282,7 @@ class TextStream:
         return chunks
 
     def flush(self) -> list[str]:
-        """Treat what has been fed as the whole text: returns its last chunks, then starts anew."""
+        """End the text: returns its last chunks, and starts a new text."""
         text = replace_characters(self._tail.rstrip(), self._rules)
         chunks = self._take(finish_end(text, self._rules), None) if text else []
         chunks += self._finished(self._packer.rest())
@@ -297,7 +296,7 @@ class TextStream:
         self._packer = Packer(self._max_tokens)
 
     def _take(self, text: str, following: str | None) -> list[str]:
-        """Tokenize more of the text; `following` is the letter behind it and a space, if any."""
+        """Tokenize more of the text; `following` is the letter after it and a space, if any."""
         if self._empty:
             text = text.lstrip()
             if not text:
@@ -308,7 +307,7 @@ class TextStream:
             ids = self._open + self._continued(text)
         behind = self._continued(following) if following else []
         sentences = list(iter_sentences([*ids, *behind], self._tokenizer))
-        # The last sentence goes on, unless there is nothing in it but the letter behind.
+        # The last sentence is not complete, unless it consists of the following letter alone.
         self._open = []
         if following:
             count, _ = sentences.pop()
@@ -316,7 +315,7 @@ class TextStream:
         return self._pack(sentences)
 
     def _continued(self, text: str) -> list[int]:
-        """Tokens of text that stands behind a space."""
+        """Tokens of text that follows a space."""
         blank = len(text) - len(text.lstrip(" "))
         lead = " " * (max(1, blank) - 1) + self._space
         return self._tokenizer.encode(lead + text[blank:])[self._overhead :]
@@ -338,7 +337,7 @@ class TextStream:
 
 
 def _space_of(tokenizer: Tokenizer, overhead: int) -> str:
-    """What to put before a word so that it is tokenized as if it stood behind a space."""
+    """The prefix with which a word is tokenized as after a space."""
     whole = tokenizer.encode("A. A")
     for space in (" ", ""):
         if tokenizer.encode("A.") + tokenizer.encode(space + "A")[overhead:] == whole:

@@ -1,31 +1,34 @@
 """Text to token ids and back, for the two kinds of vocabulary that checkpoints come with.
 
-Which kind a model uses is in its configuration (`flow_lm.lookup_table.tokenizer`); the library of
-the other kind is never imported. Tokenizers hold no state between calls: one may be shared by any
-number of threads.
+The configuration names the kind (`flow_lm.lookup_table.tokenizer`); the library of the other kind
+is never imported. Tokenizers keep no state between calls, so threads may share one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from pocket_tts_jax.errors import CheckpointError, ConfigError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound, ConfigError
+from pocket_tts_jax.files.verify import damage
+
+_PROBE = "The quick brown fox jumps over the lazy dog, isn't it? 1234567890"
 
 
 class Tokenizer(Protocol):
-    """What the text front end and the engines ask of a vocabulary."""
+    """The interface of a vocabulary."""
 
     @property
     def n_bins(self) -> int:
-        """Number of token ids; every id of `encode` is below it."""
+        """Number of token ids; ids are in [0, n_bins)."""
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, with whatever marks the vocabulary itself adds (such as `<s>`)."""
+        """Ids of `text`, including control tokens that the vocabulary adds (such as `<s>`)."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`: control tokens vanish, unknown ones are what the library makes of them."""
+        """Text of `ids`. Control tokens are dropped; unknown ones are left to the library."""
         ...
 
     def spans(self, text: str) -> list[tuple[int, int]]:
@@ -67,14 +70,33 @@ class JsonTokenizer:
     def __init__(self, path: Path) -> None:
         import tokenizers
 
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        self.n_bins = self._tokenizer.get_vocab_size()
+        self._path = path
+        with self._no_panic():
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            # A file may ask for texts of any length, filled up to a size that no memory holds.
+            self._tokenizer.no_padding()
+            self._tokenizer.no_truncation()
+            self.n_bins = self._tokenizer.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text).ids
+        with self._no_panic():
+            return self._tokenizer.encode(text).ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(ids)
+        with self._no_panic():
+            return self._tokenizer.decode(ids)
+
+    @contextmanager
+    def _no_panic(self) -> Iterator[None]:
+        """A panic of the library's Rust code is no Exception and would pass every handler."""
+        try:
+            yield
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            raise CheckpointError(
+                f"The tokenizer {self._path} contradicts itself ({error}). Fetch the file again."
+            ) from None
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         return self._tokenizer.encode(text).offsets
@@ -105,10 +127,12 @@ def load_tokenizer(kind: str, path: str | Path, n_bins: int) -> Tokenizer:
     if kind not in KINDS:
         raise ConfigError(f"Unknown tokenizer kind {kind!r}: use one of {', '.join(KINDS)}.")
     if not path.is_file():
-        raise CheckpointError(
+        raise CheckpointNotFound(
             f"There is no tokenizer file at {path}. Put the model's tokenizer there, or correct "
             "`flow_lm.lookup_table.tokenizer_path` in its configuration."
         )
+    if (reason := damage(path)) is not None:
+        raise CheckpointError(f"{reason} Fetch it again.")
     backend = JsonTokenizer if path.suffix == ".json" else KINDS[kind]
     try:
         tokenizer = backend(path)
@@ -121,5 +145,10 @@ def load_tokenizer(kind: str, path: str | Path, n_bins: int) -> Tokenizer:
         raise ConfigError(
             f"{path} holds {tokenizer.n_bins} tokens, but the configuration says n_bins: {n_bins}. "
             "Use the tokenizer that came with the checkpoint."
+        )
+    ids = tokenizer.encode(_PROBE)
+    if any(not 0 <= token < n_bins for token in ids):
+        raise CheckpointError(
+            f"The tokenizer {path} gives token {max(ids)}, but it has {n_bins}. Fetch it again."
         )
     return tokenizer

@@ -1,18 +1,18 @@
-"""A text that remembers which of the user's characters each of its own stands for.
+"""A text that keeps for each of its characters the span of the user's text behind it.
 
 A text is rewritten many times on its way to the model: numbers become words, quotes become plain,
-white space collapses. `Traced` is a `str`, so the code that rewrites text serves both; with a plain
-`str` it costs nothing. Where a regular expression rewrites text, `sub` of this module keeps the
-trace; the methods below do for what strings do themselves. Any other method of `str` returns a
-plain string, whose trace is lost.
+white space collapses. `Traced` is a `str`, so the code that rewrites text works on both, and a
+plain `str` costs nothing extra. `sub` of this module keeps the trace when a regular expression
+rewrites text; the methods below do so for methods of strings. Any other method of `str` returns a
+plain string without a trace.
 """
 
 import re
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 Speak = str | Callable[[re.Match[str]], str]
 Span = tuple[int, int]
@@ -32,21 +32,21 @@ class Traced(str):
     ends: array
 
     def __new__(cls, text: str, starts: array | None = None, ends: array | None = None) -> "Traced":
-        """The text of the user by default, where each character stands for itself."""
+        """By default the user's text itself, where each character stands for itself."""
         self = super().__new__(cls, text)
         self.starts = array("q", range(len(text))) if starts is None else starts
         self.ends = array("q", range(1, len(text) + 1)) if ends is None else ends
         return self
 
     def span(self, start: int, end: int) -> Span:
-        """What the characters from `start` to `end` stand for, as one span."""
+        """The span of the user's text behind the characters from `start` to `end`."""
         if start >= end or start >= len(self):
             place = self._place(start)
             return place, place
         return self.starts[start], self.ends[end - 1]
 
     def _place(self, index: int) -> int:
-        """Where in the user's text something added before character `index` stands."""
+        """The position in the user's text of an addition before character `index`."""
         if index > 0:
             return self.ends[index - 1]
         return self.starts[0] if self.starts else 0
@@ -75,17 +75,19 @@ class Traced(str):
         return self[len(prefix) :] if self.startswith(prefix) else self
 
     def replace(self, old: str, new: str, count: Any = -1) -> "Traced":
-        return sub(re.compile(re.escape(old)), lambda match: new, self, max(count, 0))
+        pattern = re.compile(re.escape(old))
+        return cast(Traced, sub(pattern, lambda match: new, self, max(count, 0)))
 
     def translate(self, table: Mapping[int, Any]) -> "Traced":  # pyright: ignore
-        return map_characters(self, lambda character: character.translate(table))
+        changed = map_characters(self, lambda character: character.translate(table))
+        return cast(Traced, changed)
 
     def upper(self) -> "Traced":
-        return map_characters(self, str.upper)
+        return cast(Traced, map_characters(self, str.upper))
 
 
 def joined(parts: list[str]) -> Traced:
-    """Parts one behind the other. The characters of a plain string count as added."""
+    """Concatenate parts. The characters of a plain string count as added."""
     starts, ends = array("q"), array("q")
     for i, part in enumerate(parts):
         if isinstance(part, Traced):
@@ -100,7 +102,7 @@ def joined(parts: list[str]) -> Traced:
 
 
 def map_characters(text: str, change: Callable[[str], str]) -> str:
-    """`text` with each character replaced by what `change` makes of it, of any length."""
+    """`text` with each character replaced by the result of `change`, of any length."""
     changed = [change(character) for character in str(text)]
     if not isinstance(text, Traced):
         return "".join(changed)
@@ -112,42 +114,51 @@ def map_characters(text: str, change: Callable[[str], str]) -> str:
 
 
 def sub(pattern: re.Pattern[str], speak: Speak, text: str, count: int = 0) -> str:
-    """`pattern.sub(speak, text)`, which keeps the trace of a `Traced` text.
-
-    A replacement stands for what it replaces; where that is several words, each of them for its
-    share (see `shares`).
-    """
+    """`pattern.sub(speak, text)`, which keeps the trace of a `Traced` text."""
     if not isinstance(text, Traced):
         return pattern.sub(speak, text, count)
-    plain, done = str(text), 0
-    pieces, starts, ends = [], array("q"), array("q")
-    for number, match in enumerate(pattern.finditer(plain), 1):
-        start, end = match.span()
-        pieces.append(plain[done:start])
-        starts.extend(text.starts[done:start])
-        ends.extend(text.ends[done:start])
+    found = []
+    for number, match in enumerate(pattern.finditer(str(text)), 1):
         new = match.expand(speak) if isinstance(speak, str) else speak(match)
-        pieces.append(new)
-        for first, last, length in shares(match[0], new):
-            span = text.span(start + first, start + last)
-            starts.extend([span[0]] * length)
-            ends.extend([span[1]] * length)
-        done = end
+        found.append((*match.span(), new))
         if number == count:
             break
+    return replace_spans(text, found)
+
+
+def replace_spans(text: str, found: Iterable[tuple[int, int, str]]) -> str:
+    """`text` with each of `found` (start, end, replacement), which are in order and apart.
+
+    A replacement stands for what it replaces. Of several words, each stands for its share (see
+    `shares`).
+    """
+    plain, done = str(text), 0
+    pieces, starts, ends = [], array("q"), array("q")
+    for start, end, new in found:
+        pieces += [plain[done:start], new]
+        if isinstance(text, Traced):
+            starts.extend(text.starts[done:start])
+            ends.extend(text.ends[done:start])
+            for first, last, length in shares(plain[start:end], new):
+                span = text.span(start + first, start + last)
+                starts.extend([span[0]] * length)
+                ends.extend([span[1]] * length)
+        done = end
     if not pieces:
         return text
     pieces.append(plain[done:])
+    if not isinstance(text, Traced):
+        return "".join(pieces)
     starts.extend(text.starts[done:])
     ends.extend(text.ends[done:])
     return Traced("".join(pieces), starts, ends)
 
 
 def shares(old: str, new: str) -> Iterator[tuple[int, int, int]]:
-    """Which part of `old` each part of `new` stands for: (start, end, length of the part of `new`).
+    """The part of `old` behind each part of `new`: (start, end, length of the part of `new`).
 
-    The parts of `new` follow each other without gap. Words that both have stand for each other;
-    those between are shared out in order, by their length when spoken.
+    The parts of `new` are contiguous. Words that both have stand for each other; those between are
+    assigned in order, by their spoken length.
     """
     words, said = (list(_WORD.finditer(text)) for text in (old, new))
     if len(words) < 2 or not said:
@@ -170,7 +181,7 @@ def _groups(words: list[str], said: list[str]) -> Iterator[tuple[int, int, int, 
     for i, j, size in blocks:
         edges += [(i + n, j + n) for n in range(size + 1)]
     edges = sorted({*edges, (len(old), len(new))})
-    # A stretch in which one side has nothing goes to the neighbour before it, or else behind it.
+    # A stretch that is empty on one side goes to the neighbour before it, or else to the one after.
     kept = [edges[0]]
     for i, j in edges[1:]:
         if kept[-1] != (0, 0) and (i == kept[-1][0] or j == kept[-1][1]):
@@ -212,5 +223,5 @@ def _cuts(few: list[float], many: list[float]) -> list[int]:
 
 
 def _length(word: str) -> float:
-    """Roughly how long a word is when spoken: a digit as long as four letters."""
+    """The approximate spoken length of a word: a digit counts as four letters."""
     return 1 + sum(4 if character.isdigit() else 1 for character in word)

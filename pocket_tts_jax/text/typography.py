@@ -1,7 +1,7 @@
 """Typographic characters as plain ones, so that `we’ve` is spoken like `we've`.
 
-Models saw few curly quotes and special spaces in training; tokens they hardly know come out as
-filler syllables. Opt-in: some models have their own `replace_characters`, which suffice for them.
+Models saw few curly quotes and special spaces in training, and speak rare tokens as filler
+syllables. Opt-in: some models have their own `replace_characters`, which are enough for them.
 """
 
 import re
@@ -22,12 +22,13 @@ _PLAIN = {
     "ffl": "ﬄ",
 }
 _TABLE = str.maketrans({c: plain for plain, fancy in _PLAIN.items() for c in fancy})
-# White space is taken from where it begins: tried from each place in it, a long run costs minutes.
+# `(?<!\s)` starts a match at the first space only: matching from each space of a long run would
+# take quadratic time.
 _LONG_DASH = re.compile(r"(?:(?<!\s)\s+)?[—―]\s*")
 
 
 def fold_typography(text: str) -> str:
-    """Plain quotes, hyphens, spaces and dots; invisible characters vanish.
+    """Plain quotes, hyphens, spaces and dots; invisible characters are dropped.
 
     An em dash becomes a hyphen between spaces, an en dash a hyphen (so `10–20` is `10-20`).
     """

@@ -1,8 +1,8 @@
-"""Which tokens of a chunk say which word of the user's text.
+"""Assigns the tokens of a chunk to the words of the user's text.
 
-A word here is what stands between white space, dashes and dots of omission, without the quotes,
-brackets and marks around it: in `"It's 12," (he said)` they are It's, 12, he and said. It is one
-word however it is spoken: the tokens of "twelve" belong to "12".
+Words are separated by white space, dashes and ellipses, and have no quotes, brackets or marks
+around them: in `"It's 12," (he said)` they are It's, 12, he and said. A word is one word however it
+is spoken: the tokens of "twelve" belong to "12".
 """
 
 import re
@@ -16,7 +16,7 @@ from pocket_tts_jax.text.traced import Span, Traced, joined, sub
 _PIECE = re.compile(r"(?:(?!--)[^\s—…])+")
 _MARKS = "\"'“”„‟‘’‚‛«»‹›()[]{}<>.,;:!?¡¿-–—*_~`|•·…"
 _SPACE = re.compile(r"\s+")
-# How many characters must agree for two texts to be in step again, and how far to look for them.
+# To realign two texts: how many characters must agree, and how far to look for them.
 _IN_STEP, _FAR = 6, 200
 
 
@@ -38,7 +38,7 @@ class Word:
 
 
 def word_spans(text: str) -> list[Span]:
-    """Where the words of `text` are: (start, end) of each, in order."""
+    """(start, end) of each word of `text`, in order."""
     spans = []
     for match in _PIECE.finditer(text):
         piece = match[0]
@@ -50,8 +50,8 @@ def word_spans(text: str) -> list[Span]:
 
 
 class WordFinder:
-    """Finds the words of one stretch of the user's text (`written`, an unchanged part of it) in the
-    chunks that are made of it.
+    """Finds the words of one stretch of the user's text (`written`, an unchanged part of it) in its
+    chunks.
 
     `prepared` is that stretch as it was tokenized, with its trace. Not for use by several threads.
     """
@@ -70,10 +70,10 @@ class WordFinder:
         return joined([c if c.isspace() else _standing_for(c, *next(spans)) for c in chunk])
 
     def _matched(self, letters: str) -> Iterator[Span]:
-        """What each of the next letters stands for.
+        """The span behind each of the next letters.
 
-        A tokenizer may write a letter in another way when it reads it for the second time (⁇ as
-        ??), so the two texts are brought into step again where they differ.
+        A tokenizer may decode a letter differently the second time (⁇ as ??), so the two texts are
+        realigned where they differ.
         """
         plain, i = str(self._rest), 0
         while i < len(letters):
@@ -83,7 +83,7 @@ class WordFinder:
             i, self._done = i + skipped, min(self._done + passed, len(plain))
 
     def words(self, text: Traced) -> tuple[Word, ...]:
-        """The words of a chunk that was traced and then prepared: the one traced last."""
+        """The words of the chunk that was traced last, after its preparation."""
         found: list[Word] = []
         for token, (start, end) in enumerate(spans_of(str(text), self._tokenizer)):
             span = text.span(start, end)
@@ -101,8 +101,8 @@ class WordFinder:
         return range(first, last)
 
     def _add(self, found: list[Word], index: int, token: int) -> None:
-        """A token of a word. A token of two words belongs to the first, unless the second has no
-        other: then they share it."""
+        """Add a token to a word. A token of two words belongs to the first, unless the second has
+        no other: then they share it."""
         start, end = self._spans[index]
         known = next((i for i in range(len(found)) if found[-1 - i].first_character == start), None)
         if known is None:
@@ -151,7 +151,7 @@ def _trimmed(text: str, start: int, end: int) -> Span:
 
 
 def _decoded(text: Traced, tokenizer: Tokenizer) -> Traced:
-    """What the tokens of `text` decode to, with its trace."""
+    """The decoded tokens of `text`, with their trace."""
     spans = spans_of(str(text), tokenizer)
     parts: list[str] = []
     for (start, end), piece in zip(spans, tokenizer.pieces(str(text)), strict=True):
@@ -164,7 +164,7 @@ def _decoded(text: Traced, tokenizer: Tokenizer) -> Traced:
 
 
 def _standing_for(text: str, start: int, end: int) -> Traced:
-    """A text each character of which stands for the same span."""
+    """A text whose characters all stand for the same span."""
     whole = Traced(text)
     for i in range(len(text)):
         whole.starts[i], whole.ends[i] = start, end
@@ -178,7 +178,7 @@ def _without_spaces(text: Traced) -> Traced:
 
 
 def _to_step(letters: str, i: int, plain: str, done: int) -> tuple[int, int]:
-    """How many of `letters` and of `plain` to pass over until they agree."""
+    """The numbers of `letters` and of `plain` to skip until they agree."""
     for distance in range(1, 2 * _FAR):
         for skipped in range(max(0, distance - _FAR), min(distance, _FAR) + 1):
             ahead = letters[i + skipped : i + skipped + _IN_STEP]

@@ -1,8 +1,9 @@
-"""Encoded voice prompts on disk, found again by their content.
+"""A cache of encoded voice prompts on disk, by content.
 
 Encoding a recording costs seconds; its state is kept in the user's cache folder under a name made
 of the samples, the model's weights and the options. Any number of processes may share the folder:
-files appear whole, and a file that is damaged or gone is simply encoded again.
+files appear whole, and a file that is damaged or gone is simply encoded again. Voices are personal:
+only their owner can read them.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pocket_tts_jax.errors import VoiceError
-from pocket_tts_jax.files.atomic import remove_abandoned, remove_if_possible
+from pocket_tts_jax.files.atomic import private_folder, remove_abandoned, remove_if_possible
 from pocket_tts_jax.files.cache import cache_folder
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voice.state import VoiceState, read_voice, write_voice
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 def prompt_key(
     audio: Float[np.ndarray, " n"], rate: int, model_fingerprint: str, **options: object
 ) -> str:
-    """The cache's name for `audio` as read, encoded with these options by these weights."""
+    """The key of `audio` [n] at `rate` Hz for these weights and options."""
     digest = hashlib.sha256(np.ascontiguousarray(audio, np.float32).tobytes())
     digest.update(f"{rate} {model_fingerprint} {sorted(options.items())}".encode())
     return digest.hexdigest()
@@ -33,24 +34,28 @@ def prompt_key(
 
 @dataclass(frozen=True)
 class PromptCache:
-    """A folder of voice states that stays below `max_bytes`; the least recently used go first.
+    """A folder of voice states of at most `max_bytes`; the least recently used are removed first.
 
-    Switched off by `enabled=False`: then nothing is read, written or created.
+    With `enabled=False` nothing is read or written.
     """
 
-    folder: Path
+    folder: str | Path = ""
     max_bytes: int = 512 << 20
     enabled: bool = True
 
+    @property
+    def _folder(self) -> Path:
+        return Path(self.folder)
+
     def get(self, key: str) -> VoiceState | None:
-        """The state kept under `key`, or None. A damaged file is removed, with a log entry."""
+        """The state under `key`, or None. A damaged file is logged and removed."""
         path = self._path(key)
         if not self.enabled or not path.is_file():
             return None
         try:
             voice = read_voice(path)
         except VoiceError as error:
-            # Another process may have evicted it between the two lines above: also a miss.
+            # Another process may have evicted the file meanwhile: that is a miss too.
             if path.exists():
                 _log.warning("A cached voice is damaged and is encoded again: %s", error)
                 remove_if_possible(path)
@@ -58,30 +63,30 @@ class PromptCache:
         if not isinstance(voice, VoiceState):
             return None
         try:
-            os.utime(path)  # the age that eviction goes by
+            os.utime(path)  # marks the last use, for eviction
         except OSError:
-            pass  # read-only or just evicted: the state is here all the same
+            pass  # read-only, or evicted just now: the state is already in memory
         return voice
 
     def put(self, key: str, voice: VoiceState) -> None:
-        """Keep `voice` under `key`. A cache that cannot be written costs a log entry, no more."""
+        """Keep `voice` under `key`. A cache that cannot be written is logged and ignored."""
         if not self.enabled:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_voice(self._path(key), voice)
+            private_folder(self._folder)
+            write_voice(self._path(key), voice, private=True)
         except (OSError, VoiceError) as error:
             _log.warning("The encoded voice is not cached: %s", error)
             return
         self._evict()
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.safetensors"
+        return self._folder / f"{key}.safetensors"
 
     def _entries(self) -> list[tuple[float, int, Path]]:
         """(last use, size, path) of every cached voice, the oldest first."""
         entries = []
-        for path in self.folder.glob("*.safetensors"):
+        for path in self._folder.glob("*.safetensors"):
             try:
                 status = path.stat()
             except OSError:
@@ -97,10 +102,10 @@ class PromptCache:
                 break
             remove_if_possible(path)
             excess -= size
-        remove_abandoned(self.folder)
+        remove_abandoned(self._folder)
 
 
 def default_cache() -> PromptCache:
-    """The cache in the user's folder; one that is switched off where there is no home for it."""
+    """The cache in the user's folder; a disabled one if the user has no home folder."""
     folder = cache_folder("voices")
-    return PromptCache(Path(), enabled=False) if folder is None else PromptCache(folder)
+    return PromptCache(enabled=False) if folder is None else PromptCache(folder)

@@ -1,9 +1,9 @@
-"""From what a user calls a voice (a name, a file, a recording) to the state that speaks with it."""
+"""Loads a voice from its name, a voice file or a recording."""
 
 import logging
 import re
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,16 +20,25 @@ from pocket_tts_jax.weights.source import ModelSource
 
 _log = logging.getLogger(__name__)
 
-# An array alone is [samples] or [channels, samples] at the model's rate.
-VoiceSource = str | Path | bytes | np.ndarray | tuple[np.ndarray, int]
+
+class Tensor(Protocol):
+    """A `torch.Tensor`, as far as it is needed: this package does not import torch."""
+
+    def detach(self) -> Any: ...
+    def numpy(self) -> np.ndarray: ...
+
+
+# An array without a rate is [samples] or [channels, samples] at the model's rate.
+VoiceSource = str | Path | bytes | np.ndarray | tuple[np.ndarray, int] | Tensor
+_LOAD_ENGLISH = 'TTSModel.load_model("english") (on the command line --language english)'
 _LOOKS_LIKE_PATH = re.compile(r"[/\\.]")
 
 
 class VoiceMaker(Protocol):
-    """What makes voices: the part of an engine that cloning needs.
+    """The part of an engine that makes voices.
 
-    `transformer_fingerprint` names the weights of FlowLM's transformer, which a voice state must
-    have been made with; `weights_fingerprint` all weights that make a voice from a recording.
+    `transformer_fingerprint` identifies the weights of FlowLM's transformer, which a voice state
+    belongs to. `weights_fingerprint` identifies all weights that turn a recording into a voice.
     """
 
     @property
@@ -45,6 +54,24 @@ class VoiceMaker(Protocol):
     def voice_from_embeddings(self, embeddings: Float[np.ndarray, "t d"]) -> VoiceState: ...
 
 
+def is_name(voice: str) -> bool:
+    """Whether `voice` can only be the name of a voice, not a path or an address."""
+    return not _LOOKS_LIKE_PATH.search(voice)
+
+
+def is_voice_file(voice: str | Path) -> bool:
+    """Whether a path or an address is one of a voice file: by its ending, or by what a file
+    without one begins with."""
+    name = _without_revision(voice)
+    if name.endswith(".safetensors") or is_remote(voice) or Path(name).suffix:
+        return name.endswith(".safetensors")
+    try:
+        with open(Path(name).expanduser(), "rb") as file:
+            return file.read(9)[8:] == b"{"  # behind the length of safetensors' header
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
 class VoiceLoader:
     """Loads voices for one model."""
 
@@ -52,12 +79,12 @@ class VoiceLoader:
         self._source, self._engine = source, engine
 
     def names(self) -> list[str]:
-        """Voices that need no path: those in the model's folder, and Kyutai's for its own."""
+        """Names of voices: those in the model's folder and, for a published model, Kyutai's."""
         published = sorted(PREDEFINED) if self._source.published else []
         return self._source.voice_names() + published
 
     def default(self) -> str:
-        """The voice to use where the user chose none; VoiceError where there is none."""
+        """The voice used if the user names none. Raises VoiceError if the model has no voice."""
         source, names = self._source, self._source.voice_names()
         if source.settings.default_voice is not None:
             return source.settings.default_voice
@@ -65,6 +92,8 @@ class VoiceLoader:
             return default_voice(source.published)
         if names:
             return names[0]
+        if source.voices is None and source.has_voice_cloning:  # a configuration of one's own
+            return PREDEFINED[default_voice("")].recording
         raise VoiceError(
             f"The model {source.name} comes with no voice. Name one with --voice: a recording of "
             "a few seconds, or a .safetensors voice made for this model."
@@ -75,21 +104,26 @@ class VoiceLoader:
     ) -> VoiceState:
         if isinstance(voice, str) and (known := self._known(voice)) is not None:
             return self._read(known)
-        if isinstance(voice, str | Path) and _without_revision(voice).endswith(".safetensors"):
+        if isinstance(voice, str | Path) and is_voice_file(voice):
             return self._read(self._resolve(voice, "the voice"))
-        if isinstance(voice, str) and not _LOOKS_LIKE_PATH.search(voice):
+        if isinstance(voice, str) and is_name(voice):
             raise VoiceError(self._unknown(voice))
+        if isinstance(voice, str | Path) and Path(voice).suffix in (".pt", ".pth"):
+            raise VoiceError(
+                f"{voice} is a PyTorch file. A voice is a recording, or a .safetensors file that "
+                "`export-voice` (of this program or of pocket-tts) makes from one."
+            )
         if not self._source.has_voice_cloning:
             raise VoiceCloningUnavailable(self._cannot_clone())
-        return self._clone(voice, truncate, cache or default_cache())
+        return self._clone(_without_torch(voice), truncate, cache or default_cache())
 
     def check(self, voice: VoiceState) -> None:
-        """VoiceError for a voice of another model."""
+        """Raise VoiceError for a voice of another model."""
         fingerprint = self._engine.transformer_fingerprint
         check_voice(voice, self._source.config, self._source.name, fingerprint)
 
     def _known(self, name: str) -> Path | None:
-        """The file of a voice that goes by this name, for these weights."""
+        """The file of the voice `name` for these weights; None for an unknown name."""
         path = self._source.voice_file(name)
         if path is not None or name not in PREDEFINED:
             return path
@@ -97,7 +131,7 @@ class VoiceLoader:
         if published is None:
             raise VoiceError(
                 f"{name!r} is a voice of Kyutai's published models and does not fit the weights "
-                f"of {self._source.name}. {self._choices()}"
+                f"of {self._source.name}: {_LOAD_ENGLISH} has it. {self._choices()}"
             )
         return self._resolve(predefined_voice(published, name), f"the voice {name}")
 
@@ -147,7 +181,8 @@ class VoiceLoader:
     def _choices(self) -> str:
         names = self.names()
         known = f"Its voices are {', '.join(names)}. " if names else ""
-        return f"{known}A path to a recording or a .safetensors voice works too."
+        files = "A recording or a" if self._source.has_voice_cloning else "A"
+        return f"{known}{files} .safetensors voice made for it works too."
 
     def _unknown(self, name: str) -> str:
         return f"The model {self._source.name} has no voice called {name!r}. {self._choices()}"
@@ -156,7 +191,7 @@ class VoiceLoader:
         if self._source.published is None:
             return (
                 f"The model {self._source.name} has no encoder for recordings, so it cannot take "
-                f"one as its voice. {self._choices()}"
+                f"one as its voice: {_LOAD_ENGLISH} can. {self._choices()}"
             )
         return (
             "The weights in use cannot clone a voice from a recording: they are the open ones. "
@@ -165,8 +200,18 @@ class VoiceLoader:
         )
 
 
+def _without_torch(voice: Any) -> Any:
+    """`voice`, with NumPy's array in place of a tensor, alone or with its rate."""
+    if isinstance(voice, tuple):
+        return tuple(map(_without_torch, voice))
+    if isinstance(voice, np.ndarray) or not hasattr(voice, "detach"):
+        return voice
+    tensor: Any = voice.detach()
+    return np.asarray((tensor.cpu() if hasattr(tensor, "cpu") else tensor).numpy())
+
+
 def _without_revision(source: str | Path) -> str:
-    """The address without `@revision` or query, to look at its ending."""
+    """The address without `@revision` and query, so that its ending can be checked."""
     text = str(source)
     if text.startswith("hf://"):
         return text.rsplit("@", 1)[0]

@@ -1,8 +1,8 @@
-"""The voices that Kyutai publishes: names, recordings, licences, and where their states are.
+"""The voices that Kyutai publishes: names, recordings, licences, and addresses of their states.
 
-A published state belongs to one model's weights; the recording behind it can be given to any
-model with voice cloning. Licences are of the recordings, as their repositories
-(https://huggingface.co/kyutai/tts-voices) state them.
+A published state belongs to one model's weights. Its recording can be used with any model that has
+voice cloning. Licences are those of the recordings, as stated by their repositories
+(https://huggingface.co/kyutai/tts-voices).
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ NOT_STATED = "not stated: see the repository of the recording"
 
 @dataclass(frozen=True)
 class PredefinedVoice:
-    """A published voice. `language` is what its recording speaks; any model can have its state."""
+    """A published voice. `language` is that of its recording; every model has a state of it."""
 
     name: str
     language: str
@@ -132,14 +132,14 @@ _DEFAULTS = {
 
 
 def default_voice(model: str) -> str:
-    """The voice of a published model when none is chosen; `model` is its name ("german_24l")."""
+    """The default voice of the published model `model`, such as "german_24l"."""
     return next((v for language, v in _DEFAULTS.items() if language in model), "alba")
 
 
 def predefined_voice(model: str, name: str) -> str:
     """The address of the state of voice `name` for the published model `model` ("english").
 
-    Raises VoiceError with the names there are when there is no such voice.
+    Raises VoiceError for an unknown voice; the message lists the known ones.
     """
     if name not in PREDEFINED:
         raise VoiceError(

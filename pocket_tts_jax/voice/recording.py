@@ -1,8 +1,8 @@
-"""A recording made into a voice prompt, and what there is to say about it.
+"""Turns a recording into a voice prompt, and reports on its quality.
 
-The model was trained on prompts that end in the pause between two words. One that stops inside a
-word is continued, one that ends on long silence delays the first word; so the end is shaped as the
-reference does it.
+The model was trained on prompts that end in a pause between two words. It continues a prompt that
+stops inside a word, and starts late after a prompt that ends in long silence. So the end is cut and
+faded as in the reference.
 """
 
 from dataclasses import dataclass
@@ -35,16 +35,16 @@ class PromptReport:
     seconds: float
     """Length as given."""
     used_seconds: float
-    """Length of the prompt, its closing pause included."""
+    """Length of the prompt, including the pause at its end."""
     level_db: float
     """RMS of the loudest frame."""
     snr_db: float
-    """Loud frames (90th percentile) over quiet ones (10th): speech over the noise between words."""
+    """Level of loud frames (90th percentile) over quiet ones (10th): speech over background."""
     clipped: float
     """Share of the samples at full scale."""
     truncated: bool
     warnings: tuple[str, ...]
-    """What to improve, a sentence each; empty for a good recording."""
+    """One sentence for each problem; empty for a good recording."""
 
 
 def prepare_prompt(
@@ -55,12 +55,12 @@ def prepare_prompt(
     sample_rate: int = 24000,
     trim_start: bool = False,
 ) -> tuple[Float[np.ndarray, " m"], PromptReport]:
-    """The prompt that is encoded, at `sample_rate`, and a report on the recording.
+    """The prompt to encode, [m] at `sample_rate` Hz, and a report on the recording.
 
-    `truncate` keeps the first 30 s. The trailing silence is cut, the last 20 ms fade out, 80 ms
-    of silence follow: the reference's numbers for a recording at `sample_rate`. `trim_start`, which
-    the reference does not have, cuts silence in front as well. Raises AudioError for silence
-    and for less than 80 ms.
+    `truncate` keeps the first 30 s. Trailing silence is cut, the last 20 ms fade out, and 80 ms of
+    silence follow; for a recording at `sample_rate` the result equals the reference's. `trim_start`
+    also cuts leading silence, which the reference does not do. Raises AudioError for silence and
+    for less than 80 ms.
     """
     seconds = audio.shape[0] / rate
     if seconds < _SHORTEST_SECONDS:
@@ -102,7 +102,7 @@ def frame_levels(audio: Float[np.ndarray, " n"], rate: int) -> Float[np.ndarray,
 
 
 def end_on_pause(audio: Float[np.ndarray, " n"], rate: int) -> Float[np.ndarray, " m"]:
-    """Cut what is 35 dB below the loudest 20 ms at the end, fade 20 ms out, add 80 ms of zeros."""
+    """Cut the end 35 dB or more below the loudest 20 ms, fade out 20 ms, add 80 ms of zeros."""
     levels = frame_levels(audio, rate)
     if levels.size == 0:
         return audio
@@ -116,7 +116,7 @@ def end_on_pause(audio: Float[np.ndarray, " n"], rate: int) -> Float[np.ndarray,
 
 
 def _cut_leading_silence(audio: Float[np.ndarray, " n"], rate: int) -> Float[np.ndarray, " m"]:
-    """Keeps 40 ms before the first loud frame, where a word's onset may hide."""
+    """Cut leading silence but 40 ms: the onset of a word may be quiet."""
     levels = frame_levels(audio, rate)
     first = int(np.flatnonzero(levels > levels.max() - _FLOOR_DB)[0])
     start = first * int(_FRAME_SECONDS * rate) - int(_LEAD_SECONDS * rate)

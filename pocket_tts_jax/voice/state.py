@@ -4,13 +4,12 @@ Three kinds of file are read, all of them safetensors:
 
 - the reference's voice: `transformer.layers.N.self_attn/cache` [2, 1, slots, heads, width] (keys,
   then values) with `/offset`, the number of slots in use, and `/pad`;
-- its older form, with `/current_end`, whose length is that number;
-- the first releases' and phone folders' voice: `audio_prompt` [1, t, d_model], which still has to
-  pass through the model (`VoicePrompt`).
+- its older form, with `/current_end`, whose length is the number of slots in use;
+- the voice of the first releases and of phone folders: `audio_prompt` [1, t, d_model], embeddings
+  that still have to be prefilled (`VoicePrompt`).
 
-We write the first kind. The reference reads it back; besides it holds `voice_prompt/latents` where
-known, from which any later cache layout can be rebuilt, and what we know of the voice in
-the file's metadata, with a checksum.
+The first kind is written, and the reference reads it. It also holds `voice_prompt/latents` if
+known, from which another cache layout can be rebuilt, and metadata with a checksum.
 """
 
 import json
@@ -26,8 +25,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pocket_tts_jax.config import Config
-from pocket_tts_jax.errors import VoiceError
+from pocket_tts_jax.errors import VoiceError, VoiceNotFound
 from pocket_tts_jax.files.atomic import atomic_file
+from pocket_tts_jax.files.read import check_regular
+from pocket_tts_jax.files.verify import damage
 from pocket_tts_jax.shapes import Float
 
 FORMAT = "pocket-tts-jax voice"
@@ -42,10 +43,11 @@ _EXPORT_AGAIN = (
 
 @dataclass(frozen=True, eq=False)
 class VoiceState:
-    """What FlowLM's attention remembers of a voice: keys (rotated) and values, batch-free.
+    """A voice as the keys (rotated) and values of FlowLM's attention, without a batch axis.
 
-    `latents` are the encoder's frames the state was made from, if known. `metadata` is text about
-    the voice; `write_voice` names the usual keys.
+    `latents` are the encoder's frames behind the state, if known. `metadata` is text about the
+    voice; `write_voice` lists the usual keys. Raises VoiceError for wrong shapes or values that are
+    not finite.
     """
 
     k: Float[np.ndarray, "layers kv_heads t head_dim"]
@@ -64,12 +66,12 @@ class VoiceState:
 
     @property
     def length(self) -> int:
-        """Positions in the cache: the prompt's frames and, for most models, one before them."""
+        """Positions in the cache: the prompt's frames and, for most models, one start position."""
         return self.k.shape[2]
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(layers, key/value heads, width of a head), which the model must share."""
+        """(layers, key/value heads, width of a head); the model's must be equal."""
         return self.k.shape[0], self.k.shape[1], self.k.shape[3]
 
 
@@ -95,8 +97,9 @@ def check_voice(
     fingerprint: str | None,
     what: str = "The voice",
 ) -> None:
-    """VoiceError for a voice of other layers, heads or widths than the model's, or of other weights
-    where both say which. `model` and `what` are the model and the voice in the message."""
+    """Raise VoiceError if a voice's layers, heads or widths differ from the model's, or if both
+    fingerprints are known and differ. `model` and `what` name the model and the voice in the error.
+    """
     if config is not None:
         _check_shape(what, voice, config, model)
     made_for = voice.metadata.get("fingerprint")
@@ -114,10 +117,10 @@ def read_voice(
     model: str = "this model",
     model_fingerprint: str | None = None,
 ) -> VoiceState | VoicePrompt:
-    """Read a voice file of any kind, float32 and trimmed to the slots in use.
+    """Read a voice file of any kind, in float32 and trimmed to the slots in use.
 
-    Where a `config` or `model_fingerprint` (see prompt_cache.fingerprint) is given, the voice must
-    pass `check_voice`. Raises VoiceError otherwise, and for a file that is damaged or no voice.
+    The voice is checked against `config` and `model_fingerprint` (`weights.checkpoint.fingerprint`)
+    where they are given. Raises VoiceError if they do not match, and for a missing or damaged file.
     """
     path = Path(path)
     voice = _parse(path, *_load(path))
@@ -126,21 +129,23 @@ def read_voice(
 
 
 def read_latents(path: str | Path) -> Float[np.ndarray, "frames latent"] | None:
-    """The prompt's latents in a voice file of ours, None where the file has none.
+    """The prompt's latents [frames, latent] in a voice file; None if the file has none.
 
-    Lets a voice be rebuilt for another model with the same encoder. VoiceError as in `read_voice`.
+    They allow a voice to be rebuilt for another model with the same encoder. Raises VoiceError as
+    `read_voice` does.
     """
     path = Path(path)
     latents = _load(path)[0].get(LATENTS)
     return None if latents is None else _latents(path, latents)
 
 
-def write_voice(path: str | Path, voice: VoiceState) -> None:
-    """Write a voice file, whole or not at all; the reference reads it too.
+def write_voice(path: str | Path, voice: VoiceState, *, private: bool = False) -> None:
+    """Write a voice file, whole or not at all; the reference reads it too. `private` makes it
+    readable by its owner only.
 
-    Usual keys of `voice.metadata`, all optional: `model` and `fingerprint` (which weights it is
-    for), `source` (where the recording is from), `seconds` (of the prompt), `licence`. Raises
-    VoiceError where the file cannot be written.
+    Usual keys of `voice.metadata`, all optional: `model` and `fingerprint` (of the weights),
+    `source` (of the recording), `seconds` (length of the prompt), `licence`. Raises VoiceError if
+    the file cannot be written.
     """
     path = Path(path)
     tensors: dict[str, np.ndarray] = {}
@@ -155,7 +160,7 @@ def write_voice(path: str | Path, voice: VoiceState) -> None:
     metadata = {str(key): str(value) for key, value in voice.metadata.items()}
     metadata |= {"format": FORMAT, "format_version": FORMAT_VERSION, "crc32": _checksum(tensors)}
     try:
-        with atomic_file(path) as file:
+        with atomic_file(path, private=private) as file:
             file.write(_serialised(tensors, metadata))
     except OSError as error:
         raise VoiceError(
@@ -165,7 +170,7 @@ def write_voice(path: str | Path, voice: VoiceState) -> None:
 
 
 def _serialised(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file. The library shuffles its header; sorted, equal voices are equal files."""
+    """The bytes of a safetensors file, its header sorted: equal voices are equal files."""
     data = save(dict(tensors), dict(metadata))
     (size,) = struct.unpack("<Q", data[:8])
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True).encode()
@@ -174,14 +179,19 @@ def _serialised(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) 
 
 
 def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """All tensors and the metadata of a safetensors file, whose checksum, if any, is right."""
+    """All tensors and the metadata of a safetensors file, after its checksum was verified."""
     try:
+        check_regular(path)
+        if (reason := damage(path)) is not None:
+            raise VoiceError(f"{reason} Download or export the voice again.")
         with safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise VoiceError(f"There is no voice file at {path}. Check the path.") from None
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise VoiceNotFound(f"There is no voice file at {path}. Check the path.") from None
+    except VoiceError:
+        raise
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise VoiceError(
             f"The voice file {path} is damaged or not a safetensors file ({error}). Download or "
             "export it again."
@@ -200,7 +210,7 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def _checksum(tensors: Mapping[str, np.ndarray]) -> str:
-    """CRC-32 of names and values: it guards against accidents, and costs little."""
+    """CRC-32 of names and values, against accidental damage."""
     crc = 0
     for name in sorted(tensors):
         crc = zlib.crc32(np.ascontiguousarray(tensors[name]).data, zlib.crc32(name.encode(), crc))

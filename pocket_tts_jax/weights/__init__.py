@@ -1,1 +1,1 @@
-"""Where weights come from, and whether they are the ones that were expected."""
+"""Finds weights, and checks them against the configuration."""

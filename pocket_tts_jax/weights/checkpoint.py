@@ -1,23 +1,24 @@
 """Weight files, memory-mapped, in the checkpoint's own names and layout.
 
-Three forms are read: the published file (`flow_lm.…` and `mimi.…` together), and the split
-FlowLM and Mimi files of the training stack, whose other names are a table here. What does not
-fit the configuration is one error that names every missing, unexpected and mis-shaped tensor.
+Read are the published file (`flow_lm.…` and `mimi.…` together), and the separate FlowLM and Mimi
+files of the training stack, whose names are translated here. If a file does not match the
+configuration, one error names every missing, unexpected and misshapen tensor.
 """
 
 import hashlib
-import json
+import math
 import mmap
-import os
 import re
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pocket_tts_jax.errors import CheckpointError
+from pocket_tts_jax.errors import CheckpointError, CheckpointNotFound
+from pocket_tts_jax.files.content import read_safetensors_header
+from pocket_tts_jax.files.read import check_regular
+from pocket_tts_jax.files.verify import damage
 from pocket_tts_jax.weights.expected import Shape
 
 Tensors = dict[str, np.ndarray]
@@ -35,6 +36,7 @@ _DTYPES = {
     "BOOL": np.bool_,
 }
 _NAMES_SHOWN = 12
+_PYTORCH = (".pt", ".pth", ".ckpt", ".bin")
 
 
 class MappedTensor:
@@ -49,51 +51,54 @@ class MappedTensor:
         return self.data.shape
 
     def as_float32(self) -> np.ndarray:
-        """The tensor in float32: a view of the file where it is stored so, else a copy."""
+        """The tensor in float32: a view of the file if it is stored in float32, else a copy."""
         if self.stored_as == "BF16":
             return (self.data.astype(np.uint32) << 16).view(np.float32)
         return self.data.astype(np.float32, copy=False)
 
 
 def map_safetensors(path: Path) -> dict[str, MappedTensor]:
-    """Every tensor of a safetensors file, mapped. CheckpointError where the file is damaged.
-
-    The format: https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header,
-    the data).
-    """
+    """Every tensor of a safetensors file, mapped. CheckpointError where the file is damaged, also
+    where it has not the checksum in `SHA256SUMS` beside it."""
+    if path.suffix in _PYTORCH:
+        raise CheckpointError(_how_to_convert(path))
     try:
-        size = os.path.getsize(path)
+        check_regular(path)
+        if (reason := damage(path)) is not None:
+            raise CheckpointError(f"{reason} Download or copy it again.")
         with open(path, "rb") as file:
-            (header_size,) = struct.unpack("<Q", _read(file.read(8), 8))
-            header = json.loads(_read(file.read(min(header_size, size)), header_size))
-        data = np.memmap(path, np.uint8, "r")[8 + header_size :]
-        header.pop("__metadata__", None)
-        tensors = {name: _map_tensor(data, entry) for name, entry in header.items()}
-        stored = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        if stored != data.size:
-            raise ValueError(f"{stored} bytes of tensors were promised, {data.size} are there")
-        return tensors
+            header, start = read_safetensors_header(file)
+        data = np.memmap(path, np.uint8, "r")[start:]
+        return {name: _map_tensor(data, entry) for name, entry in header.items()}
+    except CheckpointError:
+        raise
+    except FileNotFoundError:
+        raise CheckpointNotFound(f"There is no weight file at {path}. Check the path.") from None
     except OSError as error:
         raise CheckpointError(f"The weight file {path} cannot be read: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(
             f"The weight file {path} is damaged or not a safetensors file ({error}). "
             "Delete it and download or copy it again."
         ) from error
 
 
-def _read(data: bytes, size: int) -> bytes:
-    if len(data) != size:
-        raise ValueError("it is shorter than its own header says")
-    return data
+def _how_to_convert(path: Path) -> str:
+    return (
+        f"{path} is a PyTorch checkpoint. Only PyTorch can read it, and reading it can run code "
+        "that it brings along. Convert it to safetensors where pocket-tts is installed; "
+        "docs/migrating.md has the four lines that do it."
+    )
 
 
 def _map_tensor(data: np.ndarray, entry: Mapping) -> MappedTensor:
     start, end = entry["data_offsets"]
     dtype = np.dtype(_DTYPES[entry["dtype"]])
     shape = tuple(entry["shape"])
-    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if not 0 <= start <= end <= data.size or end - start != expected:
+    if any(type(size) is not int or size < 0 for size in (*shape, start, end)):
+        raise ValueError("a size in its header is no whole number")
+    expected = math.prod(shape) * dtype.itemsize
+    if not start <= end <= data.size or end - start != expected:
         raise ValueError("the place of a tensor does not fit the file")
     return MappedTensor(data[start:end].view(dtype).reshape(shape), entry["dtype"])
 
@@ -115,7 +120,7 @@ def load_split_checkpoint(flow_lm: Path, mimi: Path, shapes: Mapping[str, Shape]
 
 
 def replace_mimi(tensors: Tensors, mimi: Path, shapes: Mapping[str, Shape]) -> Tensors:
-    """`tensors` with the Mimi of another file, as a configuration may ask for."""
+    """`tensors` with Mimi replaced by that of another file."""
     replaced = _renamed(map_safetensors(mimi), _mimi_name, "mimi.")
     wanted = {name: shape for name, shape in shapes.items() if name.startswith("mimi.")}
     check_tensors({name: t.shape for name, t in replaced.items()}, wanted, str(mimi))
@@ -123,7 +128,7 @@ def replace_mimi(tensors: Tensors, mimi: Path, shapes: Mapping[str, Shape]) -> T
 
 
 def check_tensors(found: Mapping[str, Shape], shapes: Mapping[str, Shape], where: str) -> None:
-    """One CheckpointError with everything in which the tensors differ from `shapes`."""
+    """Raise one CheckpointError with every difference between the tensors and `shapes`."""
     missing = [name for name in shapes if name not in found]
     unexpected = [name for name in found if name not in shapes]
     misshapen = [
@@ -146,7 +151,7 @@ def _listing(names: list[str]) -> str:
 
 
 def _finite(tensors: Tensors, where: str) -> Tensors:
-    """Refuse NaN and infinity, the usual trace of a flipped bit. A sum meets them all."""
+    """Refuse NaN and infinity, typical of damaged files; a sum is finite only without them."""
     broken = []
     for name, tensor in tensors.items():
         if not np.isfinite(np.sum(tensor)):
@@ -161,9 +166,9 @@ def _finite(tensors: Tensors, where: str) -> Tensors:
 
 
 def release(tensor: np.ndarray) -> None:
-    """Give the memory of a mapped file back to the system; what is read again is mapped again.
+    """Give the pages of a mapped file back to the system; they are read again on the next access.
 
-    Without it, a file read once counts in the process's memory beside the copies made of it.
+    Otherwise the file's pages count in the process's memory besides the copies made of them.
     """
     mapped = getattr(tensor, "_mmap", None)
     if mapped is not None and hasattr(mapped, "madvise"):
@@ -173,7 +178,7 @@ def release(tensor: np.ndarray) -> None:
 def _renamed(
     found: Mapping[str, MappedTensor], rename: Callable[[str], str | None], prefix: str
 ) -> Tensors:
-    """Rename one half of a split checkpoint, and multiply out its weight-norm pairs."""
+    """Rename one file of a split checkpoint, and multiply out its weight-norm pairs."""
     if any(name.startswith(prefix) for name in found):  # already in the published names
         return {n: t.as_float32() for n, t in found.items() if n.startswith(prefix)}
     tensors = {}
@@ -231,8 +236,8 @@ def _mimi_name(name: str) -> str | None:
     )
 
 
-# Where the model's modules nest: indices stay with their list's name, a convolution's or a
-# table's parameters with their wrapper's.
+# How a name splits into modules: an index stays with the name of its list, and a parameter of a
+# convolution or table with the name of its wrapper.
 _PATH = re.compile(
     r"(?:quantizer\.output_proj|downsample\.conv|upsample\.convtr)"
     r"|(?:conv|convtr|embed)\.(?:weight|bias)$|[^.]+(?:\.\d+)?"
@@ -240,8 +245,8 @@ _PATH = re.compile(
 
 
 def parameter_tree(tensors: Mapping[str, Any]) -> dict:
-    """Nest {name: leaf} the way the Flax modules look it up. Joined by dots, the path of a leaf
-    is its name."""
+    """Nest {name: leaf} as the Flax modules expect it. The path of a leaf, joined by dots, is its
+    name."""
     tree: dict = {}
     for name, tensor in tensors.items():
         *modules, leaf = _PATH.findall(name)
@@ -253,10 +258,10 @@ def parameter_tree(tensors: Mapping[str, Any]) -> dict:
 
 
 def fingerprint(tensors: Mapping[str, np.ndarray], prefix: str = "") -> str:
-    """A short name for the values of `tensors` under `prefix`, from a sample of each.
+    """A hash of the values of `tensors` under `prefix`, from a sample of each: 32 hex digits.
 
-    With "flow_lm.transformer." it tells for which model a voice state is; over everything, which
-    model encoded a recording. It reads three short pieces a tensor, so mapped files stay unread.
+    With the prefix "flow_lm.transformer." it identifies the model of a voice state; without one,
+    the model that encoded a recording. Only three short pieces of each tensor are read.
     """
     digest = hashlib.sha256()
     for name in sorted(name for name in tensors if name.startswith(prefix)):

@@ -1,7 +1,7 @@
-"""Name and shape of every tensor in a checkpoint, from its configuration alone.
+"""Name and shape of every tensor in a checkpoint, computed from its configuration.
 
-The names are the checkpoint's own. Knowing them without building the model means that a wrong
-file is reported at once, and that loading traces nothing.
+The names are the checkpoint's own. They are known without building the model, so a wrong file is
+reported at once and loading traces nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ def parameter_shapes(config: Config) -> dict[str, Shape]:
 
 
 def under(tensors: Mapping[str, Leaf], prefix: str) -> dict[str, Leaf]:
-    """The tensors of one part of the model, by their names within it."""
+    """The tensors whose names start with `prefix`, without the prefix."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 

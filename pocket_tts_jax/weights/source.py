@@ -1,4 +1,4 @@
-"""Where a model comes from: its configuration, weights, tokenizer and voices, found and checked.
+"""Finds a model: its configuration, weights, tokenizer and voices.
 
 Four kinds of source, all giving the same `ModelSource`:
 
@@ -22,7 +22,7 @@ from pocket_tts_jax.config import (
     load_config,
     packaged_config,
 )
-from pocket_tts_jax.errors import ConfigError
+from pocket_tts_jax.errors import ConfigError, ConfigNotFound
 from pocket_tts_jax.files.fallback import resolve_with_fallback
 from pocket_tts_jax.files.hub import is_remote, resolve
 from pocket_tts_jax.weights.alignment import Alignment, alignment_of
@@ -45,7 +45,7 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Everything about a model but its weights in memory; `load_tensors` reads those."""
+    """Everything about a model except its weights, which `load_tensors` reads."""
 
     name: str
     config: Config
@@ -64,13 +64,14 @@ class ModelSource:
 
     @property
     def tokenizer_kind(self) -> str:
-        """The kind of the file that is there; a phone folder's is not its configuration's."""
+        """The kind of the tokenizer file; in a phone folder it may differ from the
+        configuration."""
         kinds = {".model": "sentencepiece", ".json": "tokenizers"}
         configured = self.config.flow_lm.lookup_table.tokenizer
         return kinds.get(self.tokenizer.suffix, configured)
 
     def voice_file(self, name: str) -> Path | None:
-        """The file of a voice that came with the model."""
+        """The file of a voice in the model's folder; None for an unknown name."""
         if self.voices is None:
             return None
         path = self.voices / f"{name}.safetensors"
@@ -83,7 +84,7 @@ class ModelSource:
 
 
 def is_published(model: str) -> bool:
-    """Whether `model` names a packaged configuration, and not a folder here of the same name."""
+    """Whether `model` names a packaged configuration and no local path has that name."""
     return model in available_configs() and not Path(model).exists()
 
 
@@ -96,7 +97,8 @@ def open_source(
     offline: bool = False,
     on_notice: Notice = _log.warning,
 ) -> ModelSource:
-    """Find one model. At most one of `language`, `config` and `model`; none is the embedded voice.
+    """Find one model. At most one of `language`, `config` and `model`; without any, the embedded
+    voice.
 
     `checkpoint` replaces the weights that a configuration or a name points to. Raises ConfigError,
     CheckpointError or DownloadError, each saying what to do.
@@ -140,7 +142,7 @@ def _from_folder(path: Path, on_notice: Notice) -> ModelSource:
                 "This installation has no embedded voice. Name a model: --model FOLDER for one on "
                 "this machine, or --language english for Kyutai's."
             )
-        raise ConfigError(
+        raise ConfigNotFound(
             f"There is no model at {path}: expected a folder with {WEIGHTS}, a tokenizer and "
             "voices, or the path of such a weight file."
         )
@@ -169,9 +171,9 @@ def _folder_tokenizer(folder: Path) -> Path:
 
 
 def _fitting_config(weights: Path, on_notice: Notice) -> Config:
-    """The packaged configuration whose tensors are those of the file, the newest English first.
+    """The packaged configuration whose tensors match the file; English ones are tried first.
 
-    Configurations of the same tensors differ in how they read text and when they stop.
+    Several may match: they differ in how they read text and when they stop.
     """
     found = {name: tensor.shape for name, tensor in map_safetensors(weights).items()}
     names = sorted(available_configs(), key=lambda n: (n != "english", not n.startswith("en"), n))

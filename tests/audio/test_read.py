@@ -82,7 +82,7 @@ def test_paths_files_and_pipes(tmp_path):
 def test_channels_are_averaged(channels):
     many = np.stack([tone(24000) * (c + 1) / channels for c in range(channels)], axis=1)
     expected = tone(24000) * (channels + 1) / (2 * channels)
-    for source in (encoded(many, 24000, "WAV", "FLOAT"), (many, 24000), (many.T, 24000)):
+    for source in (encoded(many, 24000, "WAV", "FLOAT"), (many.T, 24000)):
         np.testing.assert_allclose(read_audio(source)[0], expected, atol=1e-6)
 
 
@@ -121,7 +121,7 @@ def test_a_header_that_promises_too_much():
         (io.StringIO("RIFF"), "read from StringIO.*binary mode"),
         ((np.zeros(0, np.float32), 24000), "no samples"),
         ((np.array([0, np.nan]), 24000), "NaN or infinity"),
-        ((np.zeros((3, 3)), 24000), "channels cannot be told"),
+        ((np.zeros((24000, 2)), 24000), "channels last: transpose"),
         ((np.zeros((2, 3, 4)), 24000), "Expected samples"),
         ((np.zeros(5, bool), 24000), "float or integer"),
         ((np.zeros(5), 24000.5), "whole number"),

@@ -3,9 +3,11 @@
 import errno
 import io
 import os
+import struct
 import subprocess
 import sys
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import soundfile
 
 import pocket_tts_jax.files.atomic as atomic
 from pocket_tts_jax.audio.read import read_audio
+from pocket_tts_jax.audio.tags import Tags
 from pocket_tts_jax.audio.write import FORMATS, open_writer, to_int16, wav_header, write_audio
 from pocket_tts_jax.errors import AudioError
 from tests.folders import ROOT
@@ -43,6 +46,18 @@ class Pipe(io.BytesIO):
 
     def seek(self, *_):
         raise io.UnsupportedOperation("a pipe")
+
+
+def test_a_wav_with_tags_is_whole_everywhere(tmp_path: Path) -> None:
+    """The sizes are right in a file and in memory, and what is in front leaves samples alone."""
+    tags = Tags("a model", "joe", "litert", "int8", "f" * 32)
+    for target in (tmp_path / "a.wav", io.BytesIO()):
+        write_audio(target, speech(), RATE, tags=tags)
+        data = target.getvalue() if isinstance(target, io.BytesIO) else target.read_bytes()
+        assert struct.unpack("<I", data[4:8])[0] == len(data) - 8
+        assert data == wav_header(RATE, 2 * speech().size, tags) + to_int16(speech()).tobytes()
+        with wave.open(io.BytesIO(data)) as file:
+            assert file.getnframes() == speech().size
 
 
 def test_wav_file_is_whole_and_sized(tmp_path):
@@ -192,7 +207,6 @@ def test_a_full_device(format):
     ("target", "options", "message"),
     [
         ("a.txt", {}, "a.txt: what comes after the last dot.*wav, raw, flac"),
-        ("a", {}, "last dot"),
         ("a.wav", {"format": "aiff"}, "no audio format 'aiff'"),
         ("missing/folder/a.wav", {}, "folder exists"),
     ],

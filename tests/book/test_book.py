@@ -85,7 +85,7 @@ def epub(tmp_path) -> Path:
 
 
 def test_epub_lights_up_every_word(tmp_path):
-    from lxml import etree
+    from lxml import etree  # pyright: ignore
 
     with zipfile.ZipFile(epub(tmp_path)) as archive:
         first = archive.infolist()[0]

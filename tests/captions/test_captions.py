@@ -86,7 +86,8 @@ def test_every_word_is_in_one_cue(parts, seconds, gap):
         several = sum(map(len, cue.lines)) > 1
         assert len(cue.lines) <= 2
         if several:
-            assert cue.lines[-1][-1].word.end - cue.start <= LONGEST
+            words_of_cue = [w.word for line in cue.lines for w in line]
+            assert words_of_cue[-1].end - cue.start <= LONGEST
             assert all(sum(len(w.text) + 1 for w in line) - 1 <= LINE for line in cue.lines)
 
 

@@ -1,15 +1,17 @@
 """The commands with a stub for the model: every option arrives, every error is one line."""
 
-import io
 import json
-import sys
+import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
-from pocket_tts_jax.cli import generate as cli_generate
 from pocket_tts_jax.errors import ConfigError, GenerationError
+from pocket_tts_jax.testing.tiny_model import write_model
+from pocket_tts_jax.voice.state import VoiceState, write_voice
 from tests.cli_stub import CHUNK, FRAME, FRAMES_PER_CHUNK, TAIL, StubModel, samples
 from tests.cli_stub import run_cli as run
 
@@ -20,19 +22,30 @@ def test_text_from_everywhere(stub: StubModel) -> None:
         (["an argument"], None, ["an", "argument"]),
         (["--text", "an option"], None, ["an", "option"]),
         (["--file", "text.txt"], None, ["from", "a", "file"]),
-        ([], "from a pipe", ["from", "a", "pipe"]),
-        (["-"], "from a dash", ["from", "a", "dash"]),
+        (["-"], "from a pipe", ["from", "a", "pipe"]),
+        (["--text", "-"], "from a dash", ["from", "a", "dash"]),
     ):
         result = run("generate", *arguments, input=piped)
         assert result.exit_code == 0, result.stderr
         assert stub.stream["words"] == words
 
 
-def test_text_at_a_terminal_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = io.StringIO()
-    monkeypatch.setattr(terminal, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stdin", terminal)
-    assert cli_generate._text(None, None, None) == cli_generate.DEFAULT_TEXT
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ([], "Hello!"),
+        (["--language", "french_24l"], "Bonjour"),
+        (["--language", "dutch"], "Hallo! Deze"),
+        (["--config", "hf://a/b/german.yaml"], "Hallo! Diese"),
+        (["--config", "hf://a/b/c.yaml"], "Hello!"),
+    ],
+)
+def test_without_a_text_a_sample_in_the_language(
+    stub: StubModel, options: list[str], text: str
+) -> None:
+    result = run("generate", *options, input="what a pipe holds is left there")
+    assert result.exit_code == 0 and " ".join(stub.stream["words"]).startswith(text)
+    assert "or - to read a pipe" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -41,7 +54,7 @@ def test_text_at_a_terminal_is_the_default(monkeypatch: pytest.MonkeyPatch) -> N
         (["one", "--text", "two"], "once"),
         (["--file", "missing.txt"], "missing.txt"),
         ([""], "nothing to say"),
-        ([], "standard input"),
+        (["-"], "standard input"),
         (["hello", "-o", "a.doc"], "a.doc"),
         (["hello", "--format", "xyz", "-o", "a.wav"], "xyz"),
         (["hello", "--lexicon", "no.toml"], "no.toml"),
@@ -83,6 +96,22 @@ def test_default_output(stub: StubModel) -> None:
     assert "tts_output.wav" in result.stderr
 
 
+def test_output_without_an_ending_is_wav(stub: StubModel) -> None:
+    run("generate", "hello", "-o", "speech")
+    assert soundfile.info("speech").format == "WAV"
+    assert run("generate", "hello", "-o", os.devnull).exit_code == 0
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "opus", "mp3"])
+def test_files_say_that_they_are_synthetic(stub: StubModel, suffix: str) -> None:
+    run("generate", "hello", "-o", f"a.{suffix}", "--voice", "folder/me.wav", "--model", "m")
+    with soundfile.SoundFile(f"a.{suffix}") as file:
+        assert file.title == "Synthetic speech"
+        assert "AI-generated" in file.comment and "fingerprint=0123456789abcdef" in file.comment
+        assert "model=stub; voice=me.wav; engine=jax; precision=fp32" in file.comment
+
+
 @pytest.mark.parametrize("option", ["-o", "--output-path"])
 def test_output_path(stub: StubModel, option: str) -> None:
     run("generate", "hello", option, "x.flac")
@@ -95,10 +124,10 @@ def test_output_to_a_pipe(stub: StubModel) -> None:
     raw = run("generate", "hello", "-o", "-", "--format", "raw")
     flac = run("generate", "hello", "-o", "-", "--format", "flac")
     assert wav.stdout_bytes[:4] == b"RIFF"
-    assert wav.stdout_bytes[44:] == raw.stdout_bytes
+    assert wav.stdout_bytes.endswith(raw.stdout_bytes)
     assert len(raw.stdout_bytes) == 2 * (CHUNK + TAIL)
     assert flac.stdout_bytes[:4] == b"fLaC"
-    assert wav.stderr == ""
+    assert wav.stderr.startswith("Seed ") and wav.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -110,6 +139,7 @@ def test_output_to_a_pipe(stub: StubModel) -> None:
         (["--checkpoint", "x.safetensors"], "checkpoint", "x.safetensors"),
         (["--engine", "litert"], "engine", "litert"),
         (["--quantize"], "quantize", True),
+        (["--quantize", "--no-quantize", "--quantize"], "quantize", True),
         (["--temperature", "0.5"], "temp", 0.5),
         (["--temp", "0.5"], "temp", 0.5),
         (["--sampler-decode-steps", "3"], "sampler_decode_steps", 3),
@@ -225,6 +255,7 @@ def test_report(stub: StubModel) -> None:
     run("generate", "one two", "--report", "r.json", "--seed", "5", "--speed", "2")
     report = json.loads(Path("r.json").read_text())
     assert report["seed"] == 5 and report["voice"] == "default" and report["engine"] == "jax"
+    assert report["model"] == "stub" and report["fingerprint"] == "0123456789abcdef"
     assert [chunk["text"] for chunk in report["chunks"]] == ["one", "two"]
     seconds = CHUNK / 24000 / 2
     assert [(c["start"], c["end"]) for c in report["chunks"]] == [
@@ -232,6 +263,51 @@ def test_report(stub: StubModel) -> None:
         (seconds, 2 * seconds),
     ]
     assert report["seconds"] == 2 * seconds and all(c["eos"] for c in report["chunks"])
+
+
+def test_the_seed_that_was_drawn_is_said_at_the_start(stub: StubModel) -> None:
+    stub.error, stub.fail_at = GenerationError("killed"), 1
+    result = run("generate", "hello", "-o", "x.wav")
+    assert f"Seed {stub.stream['seed']}" in result.stderr
+    assert "Seed" not in run("generate", "hello", "-o", "x.wav", "--seed", 5).stderr
+
+
+def test_options_that_do_nothing_at_temperature_0_are_said(stub: StubModel) -> None:
+    stub.temp = 0.0
+    result = run("generate", "hello", "--seed", "5", "--noise-clamp", "1")
+    assert "--seed and --noise-clamp changes nothing at temperature 0" in result.stderr
+    assert "temperature 0" not in run("generate", "hello").stderr
+
+
+@pytest.mark.parametrize(
+    ("voice", "language"),
+    [
+        ("alba", "english"),
+        ("me.wav", "english"),
+        ("hf://a/b/me.wav", "english"),
+        ("other.safetensors", "english"),
+        ("own.safetensors", None),
+        ("joe", None),
+        ("nobody", None),
+    ],
+)
+def test_a_voice_names_the_model_that_has_it(
+    stub: StubModel, voice: str, language: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pocket_tts_jax.weights import source
+
+    folder = write_model(Path("embedded"), has_voice_cloning=False)
+    monkeypatch.setattr(source, "EMBEDDED", folder)
+    (folder / "voices" / "joe.safetensors").touch()
+    shutil.copy(folder / "voices" / "tiny.safetensors", "own.safetensors")
+    stranger = np.ones((1, 1, 3, 4), np.float32)
+    write_voice("other.safetensors", VoiceState(stranger, stranger))
+    monkeypatch.setattr("pocket_tts_jax.cli.speak.resolve", lambda source, **_: Path("a.wav"))
+    result = run("generate", "hello", "--voice", voice)
+    assert result.exit_code == 0 and stub.choice.language == language, result.stderr
+    assert ("taking --language english" in result.stderr) == (language is not None)
+    run("generate", "hello", "--voice", voice, "--model", "folder")
+    assert stub.choice.language is None
 
 
 @pytest.mark.parametrize("option", ["-q", "--quiet"])
@@ -252,7 +328,7 @@ def test_interruption_keeps_what_was_said(stub: StubModel) -> None:
 
 def test_a_closed_pipe_is_no_error(stub: StubModel) -> None:
     stub.error = BrokenPipeError()
-    result = run("generate", "hello", "-o", "-")
+    result = run("generate", "hello", "-o", "-", "--quiet")
     assert (result.exit_code, result.stderr) == (0, "")
 
 

@@ -1,6 +1,7 @@
 """The commands beside `generate`: voices, models, warmup; and how light the start is."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from pocket_tts_jax.errors import DownloadError
 from pocket_tts_jax.testing.tiny_model import write_model
-from pocket_tts_jax.voice.load import VoiceLoader
+from pocket_tts_jax.voice.load import VoiceLoader, is_voice_file
 from pocket_tts_jax.weights.source import open_source
 from tests.cli_stub import StubModel
 from tests.cli_stub import run_cli as run
@@ -36,6 +37,25 @@ def test_export_voice(stub: StubModel, tmp_path: Path) -> None:
         (tmp_path / "recordings" / name).touch()
     assert run("export-voice", "recordings", "voices").exit_code == 0
     assert sorted(p.name for p in Path("voices").iterdir()) == ["a.safetensors", "b.safetensors"]
+
+
+def test_export_voice_writes_where_it_is_told(stub: StubModel) -> None:
+    """A name without an ending is taken as it is and found again; a device is written to."""
+    assert run("export-voice", "me.wav", "me").exit_code == 0
+    assert is_voice_file("me") and not is_voice_file("none")
+    assert run("export-voice", "me.wav", os.devnull).exit_code == 0
+    assert not Path(os.devnull).is_file()
+
+
+def test_export_voice_takes_english_where_no_model_is_named(
+    stub: StubModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = write_model(tmp_path / "deaf", has_voice_cloning=False)
+    monkeypatch.setattr("pocket_tts_jax.weights.source.EMBEDDED", folder)
+    result = run("export-voice", "me.wav", "me.safetensors")
+    assert stub.choice.language == "english" and "--language english" in result.stderr
+    run("export-voice", "me.wav", "me.safetensors", "--model", "folder")
+    assert stub.choice.language is None
 
 
 def test_export_voice_wants_a_voice_file(stub: StubModel) -> None:

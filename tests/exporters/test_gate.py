@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 from exporters import build, tflite
 from exporters.build import Options
 from exporters.convert.quantize import Precision
-from exporters.gate import against_model as reference
+from exporters.gate import against_model
 from exporters.gate import gate as validate
 from exporters.gate import inspect_file as flatbuffer
 from exporters.gate import recheck as check
 from exporters.gate.against_file import Chain
 from exporters.gate.difference import Difference
 from exporters.gate.recheck import check_folder
+from exporters.gate.reference import Model, make_reference
 from exporters.graph import functions as graph
 from exporters.tflite import export
 from pocket_tts_jax.errors import CheckpointError, ConfigError
@@ -121,6 +122,7 @@ def test_a_state_of_zeros_has_to_stay_zero() -> None:
 
 
 def test_gate_sees_a_prefill_that_forgets_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    voices = tiny_export() / "voices"  # made before anything goes wrong
     right = graph.many_queries
 
     def forgetful(q: Any, cache: Any, rows: Any, cache_bias: Any, new_bias: Any) -> Any:
@@ -130,11 +132,14 @@ def test_gate_sees_a_prefill_that_forgets_the_cache(monkeypatch: pytest.MonkeyPa
     source = build.open_model(str(tiny_model_folder()))
     tensors = source.load_tensors()
     weights = build.flow_lm_weights(tensors, source.config)
-    part = build.make_parts(weights, tensors, source, OPTIONS)[0]
-    found = reference.check_flow_lm(part.signatures, tensors, source.config)
-    far = {(name, output) for name, output, value in found if value > reference.RELATIVE}
-    # The first layer's rows do not depend on any attention.
-    assert ("prefill_8_c256", "k_1_rows") in far and ("prefill_8_c256", "k_0_rows") not in far
+    signatures = build.make_parts(weights, tensors, source, OPTIONS)[0].signatures
+    model = Model(tensors, source)
+    reference = make_reference(model, source, voices, [256, OPTIONS.max_frames])
+    found = against_model.check_flow_lm(signatures, model, reference)
+    far = {name + ": " + output for name, output, value in found if value > against_model.RELATIVE}
+    # The first layer's rows do not depend on any attention, nor those of an empty cache on it.
+    assert "prefill_16_c256: k_1_rows behind 112 slots" in far
+    assert not any("k_0_rows" in what or "behind 0 slots" in what for what in far)
 
 
 def test_gate_sees_weights_of_other_bits() -> None:
@@ -161,7 +166,7 @@ def test_gate_sees_a_wrong_weight(tmp_path: Path) -> None:
     assert at >= 0
     blob[at : at + len(pattern)] = (weight.reshape(-1)[:8] * 1.01).tobytes()
     path.write_bytes(blob)
-    checks = validate.validate(folder, [part], tensors, source.config, "fp32")
+    checks = validate.validate(folder, [part], tensors, source, "fp32")
     assert any(not c.passed and c.what.startswith("audio: relative") for c in checks)
 
 

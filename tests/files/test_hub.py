@@ -1,25 +1,30 @@
 """Web and Hub sources, and what happens when the network or the disk fails."""
 
 import errno
+import io
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 
 import pocket_tts_jax.files.atomic as atomic
 from pocket_tts_jax.errors import DownloadError
 from pocket_tts_jax.files import hub
-from pocket_tts_jax.files.download import download
+from pocket_tts_jax.files.download import _SafeRedirects, download
 from pocket_tts_jax.files.hub import GatedError, cached, resolve
+from pocket_tts_jax.files.verify import digest_of
 from tests.folders import ROOT
 
 CONTENT = bytes(range(256)) * 1024
+PAGE = b"\n<!DOCTYPE html><title>Log in</title>"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -27,6 +32,7 @@ class Handler(BaseHTTPRequestHandler):
     """Good, truncated, refused, missing, broken and slow files, and a small part of the Hub."""
 
     requests: list[str] = []
+    etag = "of-this-content"
 
     def do_GET(self):
         self.requests.append(f"{self.command} {self.path}")
@@ -40,10 +46,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", "GatedRepo")
         if name == "missing":
             self.send_header("X-Error-Code", "EntryNotFound")
-        self.send_header("ETag", '"of-this-content"')
+        self.send_header("ETag", f'"{self.etag}"')
         self.send_header("X-Repo-Commit", COMMIT)
+        content = {"page.bin": PAGE, "page": PAGE, "empty": b""}.get(name, CONTENT)
+        if name == "page":
+            self.send_header("Content-Type", "text/html; charset=utf-8")
         if name != "unsized":
-            self.send_header("Content-Length", str(len(CONTENT) if status == 200 else 0))
+            self.send_header("Content-Length", str(len(content) if status == 200 else 0))
         self.end_headers()
         if status != 200 or self.command == "HEAD":
             return
@@ -54,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             elif name == "truncated":
                 self.wfile.write(CONTENT[:-1])
             else:
-                self.wfile.write(CONTENT)
+                self.wfile.write(content)
         except OSError:
             pass  # the client has gone, as some tests want
 
@@ -95,9 +104,9 @@ def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("name", ["good.bin", "unsized"])
-def test_web_file_is_fetched_once(server, tmp_path, name):
+def test_web_file_is_fetched_once(server, tmp_path):
     notices: list[str] = []
+    name = "good.bin"
     url = f"{server}/{name}?x=1"
     path = resolve(url, what="the weights", cache=tmp_path, on_notice=notices.append)
     assert path.read_bytes() == CONTENT and path.name == name
@@ -115,6 +124,31 @@ def test_a_download_needs_no_standard_error(server, tmp_path, monkeypatch):
     assert (tmp_path / "good.bin").read_bytes() == CONTENT
 
 
+def test_a_damaged_web_file_is_fetched_again(server, tmp_path, caplog):
+    url = f"{server}/good.bin"
+    path = resolve(url, what="it", cache=tmp_path)
+    path.write_bytes(CONTENT[:-1] + b"x")
+    assert resolve(url, what="it", cache=tmp_path).read_bytes() == CONTENT
+    assert "removed from the cache" in caplog.text and len(Handler.requests) == 2
+    path.write_bytes(b"damaged")
+    with pytest.raises(DownloadError, match="downloads are switched off"):
+        resolve(url, what="it", cache=tmp_path, offline=True)
+
+
+def test_http_reaches_this_machine_only(blocked, tmp_path, monkeypatch):
+    url = "http://host.invalid/w.bin"
+    with pytest.raises(DownloadError, match="not encrypted.*POCKET_TTS_JAX_ALLOW_HTTP=1"):
+        resolve(url, what="it", cache=tmp_path)
+    with pytest.raises(ValueError, match="not encrypted"):
+        request, answer = Request("https://a/"), io.BytesIO()
+        _SafeRedirects().redirect_request(request, answer, 302, "", HTTPMessage(), url)
+    assert not blocked
+    monkeypatch.setenv("POCKET_TTS_JAX_ALLOW_HTTP", "1")
+    with pytest.raises(DownloadError) as caught:
+        resolve(url, what="it", cache=tmp_path)
+    assert "encrypted" not in str(caught.value)
+
+
 def test_cached_web_file_needs_no_network(server, tmp_path, blocked):
     place = hub._web_cache_path(f"{server}/good.bin", tmp_path)
     place.parent.mkdir(parents=True)
@@ -128,6 +162,12 @@ def test_cached_web_file_needs_no_network(server, tmp_path, blocked):
     [
         ("truncated", "ended after 262143 of 262144 bytes"),
         ("broken", "Service Unavailable"),
+        ("unsized", "does not say how long the file is"),
+        ("page", "the answer is a web page"),
+        ("page.bin", "not the file: it is a web page"),
+        ("weights.safetensors", "not the file: it is shorter than its own header"),
+        ("voice.wav", "does not begin like a .wav file"),
+        ("empty", "it is empty"),
         ("no-web", "what answers there is no web server: BadStatusLine.*220 This is a mail"),
         ("missing", "There is nothing at http.*check the address of the weights"),
     ],
@@ -190,7 +230,8 @@ def test_kill_9_while_downloading(server, tmp_path):
     assert left.suffix == ".part" and not place.exists()
     os.utime(left, (0, 0))
     download(f"{server}/good.bin", place)
-    assert place.read_bytes() == CONTENT and files_below(tmp_path) == [place]
+    assert place.read_bytes() == CONTENT
+    assert sorted(files_below(tmp_path)) == [place.with_name("SHA256SUMS"), place]
 
 
 HUB_PROGRAM = """
@@ -217,6 +258,24 @@ def ask_hub(endpoint: str, home: Path, *names: str, **environment: str) -> list[
         text=True,
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_damaged_hub_file_is_fetched_again(server, tmp_path):
+    """The Hub's cache names files by their SHA-256 or Git's SHA-1, which is their ETag."""
+    for like in ("0" * 64, "0" * 40):
+        (tmp_path / "content").write_bytes(CONTENT)
+        Handler.etag = digest_of(tmp_path / "content", like)
+        home = tmp_path / f"home{len(like)}"
+        ((state, path),) = ask_hub(server, home, f"good.bin@{COMMIT}")
+        assert state == "ok" and Path(path).resolve().name == Handler.etag
+        Path(path).write_bytes(CONTENT[:-1] + b"x")
+        assert ask_hub(server, home, f"good.bin@{COMMIT}") == [["ok", path]]
+        assert Path(path).read_bytes() == CONTENT
+    Handler.etag = "f" * 64
+    ((state, message),) = ask_hub(server, tmp_path / "other", f"good.bin@{COMMIT}")
+    assert state == "DownloadError" and "it arrived damaged" in message
+    assert not [p for p in files_below(tmp_path / "other") if p.read_bytes() == CONTENT]
+    Handler.etag = "of-this-content"
 
 
 def test_hub_files(server, tmp_path):
@@ -264,7 +323,9 @@ def test_hub_cache_lookup_is_the_librarys(tmp_path, monkeypatch, blocked):
 
 
 LEAVES = (
-    "atomic audio catalog fallback hub noise prompt prompt_cache sink stretch voices writer".split()
+    *("audio.read", "audio.sink", "audio.stretch", "audio.write", "files.atomic", "files.fallback"),
+    *("files.hub", "files.verify", "generation.noise", "voice.cache", "voice.published"),
+    *("voice.recording", "voice.state"),
 )
 
 

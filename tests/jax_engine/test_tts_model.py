@@ -11,6 +11,7 @@ import pytest
 
 from pocket_tts_jax import TTSModel, export_model_state
 from pocket_tts_jax.errors import (
+    CheckpointError,
     ConfigError,
     TextError,
     VoiceCloningUnavailable,
@@ -21,6 +22,7 @@ from pocket_tts_jax.jax_engine.sizes import CAPACITY_STEP
 from pocket_tts_jax.testing.tiny_model import tiny_voice, write_model
 from pocket_tts_jax.voice.cache import PromptCache
 from pocket_tts_jax.voice.state import VoiceState
+from pocket_tts_jax.weights.checkpoint import map_safetensors
 
 TEXT = "Hello there. This is a second sentence, which is longer. And a third one."
 
@@ -205,10 +207,47 @@ def test_truncate_keeps_thirty_seconds(model, tmp_path):
     assert whole.length - cut.length == 12 or whole.length - cut.length == 13
 
 
+def test_what_code_for_the_reference_asks_for(model, voice):
+    """A tensor instead of an array, `copy_state`, `.to` and `.eval`."""
+    assert model.to("cpu").eval() is model
+    with pytest.raises(ConfigError, match="computes on the CPU"):
+        model.to("cuda")
+    whole = model.generate_audio(voice, TEXT, copy_state=False, seed=1)
+    np.testing.assert_array_equal(whole, model.generate_audio(voice, TEXT, seed=1))
+    recording = (0.3 * np.random.default_rng(0).standard_normal((1, 24000))).astype(np.float32)
+
+    class Tensor:  # as much of torch's as is used
+        def detach(self):
+            return self
+
+        def numpy(self):
+            return recording
+
+    off = PromptCache(enabled=False)
+    expected = model.get_state_for_audio_prompt(recording, cache=off)
+    for given in (Tensor(), (Tensor(), 24000)):
+        found = model.get_state_for_audio_prompt(given, cache=off)
+        np.testing.assert_array_equal(found.k, expected.k)
+
+
+@pytest.mark.parametrize("name", ["no.wav", "no.safetensors"])
+def test_a_missing_voice_is_a_missing_file(model, name):
+    with pytest.raises(FileNotFoundError, match=name):
+        model.get_state_for_audio_prompt(name)
+
+
+def test_a_pytorch_file_is_not_called_damaged(model, tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"PK")
+    with pytest.raises(VoiceError, match="PyTorch file"):
+        model.get_state_for_audio_prompt(tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="migrating.md"):
+        map_safetensors(tmp_path / "a.pt")
+
+
 def test_unknown_voices_are_refused_with_the_names_there_are(model):
     with pytest.raises(VoiceError, match="no voice called 'nobody'.*tiny"):
         model.get_state_for_audio_prompt("nobody")
-    with pytest.raises(VoiceError, match="does not fit the weights"):
+    with pytest.raises(VoiceError, match=r'does not fit the weights.*load_model\("english"\)'):
         model.get_state_for_audio_prompt("alba")
 
 

@@ -1,7 +1,8 @@
-"""The file of packed weights: built once, built again when damaged, never in the way."""
+"""The file of packed weights: built once by another process, built again when damaged."""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -10,185 +11,216 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from pocket_tts_jax.errors import GenerationError
-from pocket_tts_jax.litert_engine import packed_weights as weight_cache
+from pocket_tts_jax.litert_engine import packed_weights as packing
+from pocket_tts_jax.litert_engine import trial
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
+from pocket_tts_jax.litert_engine.packed_weights import IN_MEMORY, packed_weights
 from tests.exported import tiny_export
 
-SIZE = 100  # bytes of the model file
+SHA = "a" * 64
 
 
-class Loads:
-    """Stands for LiteRT: notes where weights were packed, writes the file that XNNPACK would."""
+class Trials:
+    """Stands for the process that opens a model: notes where weights were packed, writes there."""
 
-    def __init__(self) -> None:
-        self.paths: list[str] = []
+    def __init__(self, answer: bool | None = True) -> None:
+        self.answer, self.places = answer, []
 
-    def __call__(self, path: str) -> str:
-        self.paths.append(path)
-        if path != weight_cache.IN_MEMORY and not Path(path).exists():
-            Path(path).write_bytes(b"packed")
-        return path
-
-    def run(self, folder: Path | None) -> str:
-        return weight_cache.load_with_cache(self, lambda _: None, "a" * 64, SIZE, folder)
+    def __call__(self, model: Path, weight_cache: str) -> bool | None:
+        self.places.append(weight_cache)
+        if weight_cache != IN_MEMORY:
+            Path(weight_cache).write_bytes(b"packed")
+        return self.answer
 
 
-def files(folder: Path) -> list[str]:
-    return sorted(path.suffix for path in folder.iterdir())
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(bytes(100))
+    return path
 
 
-def test_packed_once(tmp_path: Path) -> None:
-    loads = Loads()
-    first, second = loads.run(tmp_path), loads.run(tmp_path)
-    assert first == second and Path(first).parent == tmp_path
-    assert len(loads.paths) == 3  # built aside, loaded, loaded again
-    assert files(tmp_path) == [".json", ".lock", ".xnnpack"]
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Trials:
+    trials = Trials()
+    monkeypatch.setattr(trial, "survives", trials)
+    monkeypatch.setattr(packing, "_in_memory_works", set())
+    monkeypatch.setattr(packing, "cache_folder", lambda name: tmp_path / name)
+    return trials
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "no stamp"])
-def test_damaged_files_are_built_again(tmp_path: Path, damage: str) -> None:
-    loads = Loads()
-    path = Path(loads.run(tmp_path))
-    if damage == "cut":
-        path.write_bytes(b"pack")
-    elif damage == "changed":
-        path.write_bytes(b"wrong!")
-        os.utime(path, ns=(1, 1))
-    else:
-        path.with_suffix(".json").unlink()
-    assert loads.run(tmp_path) == str(path)
-    assert path.with_suffix(".json").is_file()
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "packed"
 
 
-def test_a_file_that_does_not_load_is_built_again(tmp_path: Path) -> None:
-    loads = Loads()
-    path = loads.run(tmp_path)
-    refused = []
-
-    def load(place: str) -> str:
-        if place == path and not refused:
-            refused.append(place)
-            raise GenerationError("refused")
-        return loads(place)
-
-    assert weight_cache.load_with_cache(load, lambda _: None, "a" * 64, SIZE, tmp_path) == path
-    assert refused == [path]
+def names(folder: Path) -> list[str]:
+    return sorted(path.suffix for path in folder.iterdir() if path.suffix != ".lock")
 
 
-def test_without_a_folder_or_with_a_busy_one_memory_is_used(tmp_path: Path) -> None:
-    loads = Loads()
-    assert loads.run(None) == weight_cache.IN_MEMORY
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-    assert loads.run(blocked / "cache") == weight_cache.IN_MEMORY
-    seen = []
-
-    def load(place: str) -> str:  # while this process builds, another one asks
-        if not seen:
-            seen.append(place)
-            seen.append(Loads().run(tmp_path / "cache"))
-        return loads(place)
-
-    weight_cache.load_with_cache(load, lambda _: None, "a" * 64, SIZE, tmp_path / "cache")
-    assert seen[1] == weight_cache.IN_MEMORY
+def test_packed_once(model: Path, trials: Trials, folder: Path) -> None:
+    first = packed_weights(model, SHA, folder)
+    assert Path(first).read_bytes() == b"packed" and Path(first).parent == folder
+    assert packed_weights(model, SHA, folder) == first
+    assert len(trials.places) == 1 and names(folder) == [".xnnpack"]
 
 
-def test_other_models_have_other_files(tmp_path: Path) -> None:
-    loads = Loads()
-    first = loads.run(tmp_path)
-    other = weight_cache.load_with_cache(loads, lambda _: None, "b" * 64, SIZE, tmp_path)
-    assert first != other
+@pytest.mark.parametrize("damage", [b"pack", b"wrong!", b"packed and more", b""])
+def test_damaged_files_are_built_again(
+    model: Path, trials: Trials, folder: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = Path(packed_weights(model, SHA, folder))
+    state = path.stat()
+    path.write_bytes(damage)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # damage keeps a file's time
+    assert packed_weights(model, SHA, folder) == str(path)
+    assert path.read_bytes() == b"packed" and len(trials.places) == 2
+    assert "is damaged" in caplog.text
 
 
-def test_two_processes_at_once_are_both_right(tmp_path: Path) -> None:
-    program = (
-        "import sys, numpy as np; from pathlib import Path\n"
-        "from pocket_tts_jax.litert_engine.engine import LiteRTEngine\n"
-        "e = LiteRTEngine(Path(sys.argv[1]), threads=1, cache_folder=Path(sys.argv[2]))\n"
-        "print(repr(float(np.abs(e.decoder().decode(np.ones((2, e.latent_dim), 'f4'))).sum())))\n"
-    )
-    command = [sys.executable, "-c", program, str(tiny_export()), str(tmp_path)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    outputs = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0]
-    engine = LiteRTEngine(tiny_export(), threads=1)
-    expected = np.abs(
-        engine.decoder().decode(np.ones((2, engine.config.latent_dim), np.float32))
-    ).sum()
-    assert [float(text) for text in outputs] == pytest.approx([float(expected)] * 2, rel=1e-5)
-    assert not list(tmp_path.glob("*.part"))
+def test_a_process_that_dies_of_packing_costs_the_file_only(
+    model: Path, trials: Trials, folder: Path
+) -> None:
+    def dies_writing(_: Path, place: str) -> bool:
+        trials(model, place)
+        return place == IN_MEMORY
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "survives", dies_writing)
+        assert packed_weights(model, SHA, folder) == IN_MEMORY
+    assert names(folder) == []
+    assert Path(packed_weights(model, SHA, folder)).is_file()
 
 
-def test_a_cached_engine_speaks_like_an_uncached_one(tmp_path: Path) -> None:
-    ones = np.ones((3, 32), np.float32)
-    plain = LiteRTEngine(tiny_export(), threads=1).decoder().decode(ones)
-    for _ in range(2):
-        cached = LiteRTEngine(tiny_export(), threads=1, cache_folder=tmp_path)
-        np.testing.assert_array_equal(cached.decoder().decode(ones), plain)
-    assert len(list(tmp_path.glob("*.xnnpack"))) == 2  # FlowLM and Mimi
+def test_a_model_that_ends_processes_is_an_error(model: Path, trials: Trials, folder: Path) -> None:
+    trials.answer = False
+    for place in (folder, None):
+        with pytest.raises(GenerationError, match="ends the process that tries.*ulimit"):
+            packed_weights(model, SHA, place)
+    assert names(folder) == []
 
 
-def test_concurrent_threads_build_one_file(tmp_path: Path) -> None:
-    loads, results = Loads(), []
+def test_a_model_is_tried_once(model: Path, trials: Trials, monkeypatch) -> None:
+    assert packed_weights(model, SHA, None) == packed_weights(model, SHA, None) == IN_MEMORY
+    monkeypatch.setattr(packing, "_in_memory_works", set())  # another process
+    assert packed_weights(model, SHA, None) == IN_MEMORY
+    assert trials.places == [IN_MEMORY]
+    packed_weights(model, "b" * 64, None)
+    assert len(trials.places) == 2
+
+
+def test_without_an_answer_the_model_is_opened_here(
+    model: Path, trials: Trials, folder: Path
+) -> None:
+    trials.answer = None
+    assert packed_weights(model, SHA, folder) == IN_MEMORY
+
+
+@pytest.mark.parametrize("name", ["file/packed", "a\nline"])
+def test_a_folder_that_cannot_be_used(model: Path, trials: Trials, tmp_path, name: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert packed_weights(model, SHA, tmp_path / name) == IN_MEMORY
+
+
+def test_while_another_process_builds_memory_is_used(
+    model: Path, trials: Trials, folder: Path
+) -> None:
+    path = Path(packed_weights(model, SHA, folder))
+    key = path.stem.partition("-")[0]
+    path.unlink()
+    with FileLock(folder / f"{key}.lock"):
+        assert packed_weights(model, SHA, folder) == IN_MEMORY
+    assert packed_weights(model, SHA, folder) == str(path)
+
+
+def test_concurrent_threads_build_one_file(model: Path, trials: Trials, folder: Path) -> None:
+    results: list[str] = []
     threads = [
-        threading.Thread(target=lambda: results.append(loads.run(tmp_path))) for _ in range(4)
+        threading.Thread(target=lambda: results.append(packed_weights(model, SHA, folder)))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(results) == 4
-    assert files(tmp_path) == [".json", ".lock", ".xnnpack"]
+    assert len(results) == 4 and names(folder) == [".xnnpack"]
 
 
-def test_without_room_for_it_nothing_is_built(tmp_path, monkeypatch, caplog) -> None:
-    """XNNPACK ends the process where it cannot write on."""
-    loads = Loads()
-    with monkeypatch.context() as patch, caplog.at_level("INFO"):
-        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * SIZE - 1))
-        assert loads.run(tmp_path) == weight_cache.IN_MEMORY
-    assert loads.paths == [weight_cache.IN_MEMORY] and "No weight cache" in caplog.text
-    assert Path(loads.run(tmp_path)).is_file()
+def test_without_room_for_it_nothing_is_built(
+    model: Path, trials: Trials, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=199))
+        assert packed_weights(model, SHA, folder) == IN_MEMORY
+    assert Path(packed_weights(model, SHA, folder)).is_file()
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path) -> None:
-    loads = Loads()
-    path = Path(loads.run(tmp_path))
+def test_what_killed_processes_left_is_removed(model: Path, trials: Trials, folder: Path) -> None:
+    path = Path(packed_weights(model, SHA, folder))
     path.unlink()
-    left = [tmp_path / f"{path.stem}.abc.part", tmp_path / f"{path.stem}.abc.stamp-part"]
-    others = tmp_path / "someone.else.part"
-    for file in (*left, others):
+    left = folder / f"{path.stem.partition('-')[0]}.abc.part"
+    others = folder / "someone.else.part"
+    for file in (left, others):
         file.touch()
-    assert loads.run(tmp_path) == str(path)
-    assert others.exists() and not any(file.exists() for file in left)
+    assert packed_weights(model, SHA, folder) == str(path)
+    assert others.exists() and not left.exists()
 
 
-def test_files_that_nobody_loads_any_more_are_removed(tmp_path) -> None:
-    loads = Loads()
-    unused, used = (
-        Path(weight_cache.load_with_cache(loads, lambda _: None, sha, SIZE, tmp_path))
-        for sha in ("b" * 64, "c" * 64)
-    )
+def test_files_that_nobody_loads_any_more_are_removed(
+    model: Path, trials: Trials, folder: Path
+) -> None:
+    unused, used = (Path(packed_weights(model, sha * 64, folder)) for sha in "bc")
     for path in (unused, used):
-        os.utime(path.with_suffix(".json"), (0, 0))
-    weight_cache.load_with_cache(loads, lambda _: None, "c" * 64, SIZE, tmp_path)
-    loads.run(tmp_path)  # builds another
-    assert used.is_file() and not unused.exists() and not unused.with_suffix(".json").exists()
+        os.utime(path, (0, 0))
+    packed_weights(model, "c" * 64, folder)
+    packed_weights(model, "d" * 64, folder)  # builds another
+    assert used.is_file() and not unused.exists()
 
 
-def test_a_folder_that_takes_no_new_files_is_done_without(tmp_path, monkeypatch) -> None:
-    def refused(**_: object) -> None:
-        raise PermissionError("read only")
+SPEAK = """
+import sys, numpy as np
+from pathlib import Path
+from pocket_tts_jax.litert_engine.engine import LiteRTEngine
+engine = LiteRTEngine(Path(sys.argv[1]), threads=1, cache_folder=Path(sys.argv[2]))
+ones = np.ones((2, engine.config.latent_dim), "f4")
+print(repr(float(np.abs(engine.decoder().decode(ones)).sum())))
+"""
 
-    monkeypatch.setattr(weight_cache.tempfile, "mkstemp", refused)
-    assert Loads().run(tmp_path) == weight_cache.IN_MEMORY
+
+def test_two_processes_at_once_are_both_right(folder: Path) -> None:
+    command = [sys.executable, "-c", SPEAK, str(tiny_export()), str(folder)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    engine = LiteRTEngine(tiny_export(), threads=1)
+    ones = np.ones((2, engine.config.latent_dim), np.float32)
+    expected = float(np.abs(engine.decoder().decode(ones)).sum())
+    assert [float(text) for text in outputs] == pytest.approx([expected] * 2, rel=1e-5)
+    assert not list(folder.glob("*.part"))
 
 
-def test_a_user_without_a_home_has_no_folder(monkeypatch) -> None:
-    def homeless(*_: object) -> str:
-        raise RuntimeError("Could not determine home directory.")
+@pytest.mark.parametrize("name", ["plain", 'a "quoted" \\ path', "ü #"])
+def test_a_cached_engine_speaks_like_an_uncached_one(tmp_path: Path, name: str) -> None:
+    ones = np.ones((3, 32), np.float32)
+    plain = LiteRTEngine(tiny_export(), threads=1).decoder().decode(ones)
+    for _ in range(2):
+        cached = LiteRTEngine(tiny_export(), threads=1, cache_folder=tmp_path / name)
+        np.testing.assert_array_equal(cached.decoder().decode(ones), plain)
+    assert len(list((tmp_path / name).glob("*.xnnpack"))) == 2  # FlowLM and Mimi
 
-    monkeypatch.setattr("platformdirs.user_cache_dir", homeless)
-    assert weight_cache.default_folder() is None
+
+def test_a_trial_tells_death_from_errors(tmp_path: Path, monkeypatch) -> None:
+    good = tiny_export() / "mimi_decoder.tflite"
+    assert trial.survives(good, IN_MEMORY) is True
+    assert trial.survives(tmp_path / "none.tflite", IN_MEMORY) is None
+    program = f"import os, signal; os.kill(os.getpid(), signal.{signal.SIGABRT.name})"
+    dying = tmp_path / "python"
+    dying.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{program}'\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: str(dying))
+    assert trial.survives(good, IN_MEMORY) is False
+    monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: str(tmp_path / "none"))
+    assert trial.survives(good, IN_MEMORY) is None

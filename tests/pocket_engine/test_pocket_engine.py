@@ -30,6 +30,7 @@ from pocket_tts_jax.pocket_engine.types import (
     TTSConfig,
 )
 from pocket_tts_jax.testing.tiny_model import tiny_voice
+from pocket_tts_jax.text.pipeline import TextOptions
 from pocket_tts_jax.voice.state import write_voice
 from tests.exported import copy_of_export, tiny_export, tiny_model_folder
 
@@ -302,3 +303,16 @@ def test_phone_folders_need_the_tools(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(export_cache, "_TOOLS", ("no_such_module",))
     with pytest.raises(ModelLoadFailed, match=r"pocket-tts-jax\[export\]"):
         PocketTTSEngine(tiny_model_folder())
+
+
+def test_text_options_are_followed(folder: Path) -> None:
+    plain, paused = (
+        PocketTTSEngine(folder, threads=1, text=TextOptions(pauses=pauses))
+        for pauses in (False, True)
+    )
+    results = []
+    for engine in (plain, paused):
+        engine.configure(FIXED)
+        results.append(engine.synthesize("a dog ran [pause:5] a dog ran"))
+    assert results[1].duration_seconds > 5 + engine.synthesize(TEXT).duration_seconds
+    assert results[0].audio_data != results[1].audio_data

@@ -3,6 +3,8 @@
 # pyright: reportAttributeAccessIssue=false
 # Prompts and pauses come in one list; the tests know which is which.
 
+from dataclasses import replace
+
 import pytest
 
 from pocket_tts_jax.errors import ConfigError, TextError
@@ -10,7 +12,7 @@ from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.text.lexicon import Lexicon
 from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.pipeline import TextOptions, iter_prompts, language_of
-from pocket_tts_jax.text.prepare import TextRules, make_prompt, split_text
+from pocket_tts_jax.text.prepare import Prompt, TextRules, make_prompt, split_text
 from pocket_tts_jax.text.tokenizer import load_tokenizer
 from pocket_tts_jax.weights.source import open_source
 
@@ -176,3 +178,25 @@ def test_a_language_that_nothing_would_use_is_refused(source, tokenizer, embedde
     with pytest.raises(TextError, match="embedded reads English letters only.*--text-language"):
         iter_prompts(TEXT, embedded[1], embedded[0], TextOptions(language="fr"))
     assert list(iter_prompts(TEXT, embedded[1], embedded[0], TextOptions(language="en")))
+
+
+def test_a_prompt_says_how_many_frames_its_model_wants(source, tokenizer):
+    assert make_prompt("Yes.", tokenizer, TextRules()).frames_after_eos == 5
+    config = replace(source.config, model_recommended_frames_after_eos=7)
+    (prompt,) = iter_prompts("Yes.", tokenizer, replace(source, config=config))
+    assert isinstance(prompt, Prompt) and prompt.frames_after_eos == 7
+
+
+@pytest.mark.parametrize("text", ["...", "…", ' "!?" - '])
+def test_punctuation_alone_is_nothing_to_speak(source, tokenizer, text):
+    with pytest.raises(TextError, match="punctuation only"):
+        iter_prompts(text, tokenizer, source)
+
+
+def test_marks_that_are_read_aloud_are_hinted_at(source, tokenizer, caplog):
+    iter_prompts("One. [pause:0.5] Two.", tokenizer, source)
+    assert "TextOptions(pauses=True)" in caplog.text
+    caplog.clear()
+    iter_prompts("One. <b>Two.", tokenizer, source)
+    prompts(source, tokenizer, "One. [pause:0.5] Two.", pauses=True)
+    assert caplog.text == ""

@@ -147,7 +147,9 @@ def test_names_are_what_was_written(embedded: tuple[Tokenizer, ModelSource]) -> 
 def test_words_are_those_of_the_whole(
     embedded: tuple[Tokenizer, ModelSource], early_start: bool
 ) -> None:
-    text = 'Well, I think Dr. Smith paid $5.50 for "No. 5". [pause:0.5] On May 5, 2020 he left. ' * 3
+    text = (
+        'Well, I think Dr. Smith paid $5.50 for "No. 5". [pause:0.5] On May 5, 2020 he left. ' * 3
+    )
     options = TextOptions(early_start=early_start, pauses=True)
     expected = [
         item.words if isinstance(item, Prompt) else item

@@ -49,8 +49,8 @@ def english():
 
 def prompts(model, text, max_tokens=30, **options):
     source, tokenizer = model
-    options = {"pauses": True} | options
-    items = iter_prompts(text, tokenizer, source, TextOptions(**options), max_tokens, words=True)
+    options = TextOptions(**({"pauses": True} | options))  # pyright: ignore
+    items = iter_prompts(text, tokenizer, source, options, max_tokens, words=True)
     return [item for item in items if isinstance(item, Prompt)]
 
 

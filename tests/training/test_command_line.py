@@ -12,7 +12,7 @@ from training.command_line import command_parser, run_command
 
 COMMANDS = [
     *("codec", "encode", "evaluate", "export", "finetune", "flow_lm", "frames", "mel_codec"),
-    *("plot", "tokens", "data.teacher", "data.sentences", "data.card"),
+    *("plot", "tokens", "word_times", "data.teacher", "data.sentences", "data.card"),
 ]
 
 

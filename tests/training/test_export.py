@@ -10,6 +10,7 @@ from pocket_tts_jax.config import load_config
 from pocket_tts_jax.testing.tiny_model import TOKENIZER, write_model
 from pocket_tts_jax.weights.checkpoint import load_checkpoint
 from pocket_tts_jax.weights.expected import parameter_shapes, under
+from pocket_tts_jax.weights.settings import ModelSettings
 from training import export
 from training.loop.checkpoint import write_training
 from training.loop.initialise import DECODER, ENCODER, initial_tensors
@@ -92,6 +93,14 @@ def test_spread_and_a_trained_encoder_go_into_the_file(exported, tmp_path, monke
         np.testing.assert_array_equal(loaded[f"mimi.{name}"], tensor)
     decoder = "mimi.decoder.model.0.conv.weight"
     np.testing.assert_array_equal(loaded[decoder], tensors[decoder])
+
+
+def test_settings_say_what_the_model_was_trained_for(exported):
+    found = ModelSettings.read(exported[0])
+    assert found.default_voice == "own" and found.normalize and not found.has_voice_cloning
+    assert found.max_tokens == 100 and found.alignment_heads
+    layers = load_config(exported[0] / "config.yaml").flow_lm.transformer.num_layers
+    assert all(layer < layers for layer, _ in found.alignment_heads)
 
 
 def test_spread_needs_recordings(exported, monkeypatch, capsys):

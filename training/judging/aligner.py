@@ -15,7 +15,7 @@ import soxr
 from jaxtyping import Float
 
 from training.data.phonemes import CONSONANTS, VOWELS
-from training.losses.features import SAMPLE_RATE
+from training.data.spectra import SAMPLE_RATE
 
 _ARPABET = {character: name for name, character in CONSONANTS.items()}
 for _name, (_plain, _primary, _secondary, _) in VOWELS.items():
@@ -31,10 +31,8 @@ class PhonemeAligner:
     """Words as phonemes, found in speech."""
 
     def __init__(self) -> None:
-        try:
-            from pocketsphinx import Decoder  # pyright: ignore
-        except ImportError as error:
-            raise ImportError("Forced alignment needs: pip install pocketsphinx") from error
+        from pocketsphinx import Decoder  # pyright: ignore
+
         self._decoder = Decoder(lm=None, samprate=_RATE, loglevel="FATAL")
         self._names: dict[str, str] = {}
 
@@ -81,7 +79,7 @@ def fitted(
 
     costs = {"step_sizes_sigma": np.array([[1, 1], [1, 2], [2, 1]])}
     costs["weights_mul"] = np.array([1.0, 1.5, 1.5])
-    _, path = librosa.sequence.dtw(_spectrum(known), _spectrum(other), metric="euclidean", **costs)
+    _, path = librosa.sequence.dtw(_spectrum(known), _spectrum(other), metric="euclidean", **costs)  # pyright: ignore
     path = path[::-1] * _HOP / SAMPLE_RATE
     return np.interp(times, path[:, 0], path[:, 1])
 

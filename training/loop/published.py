@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.files.atomic import atomic_file
+from pocket_tts_jax.files.verify import sums_of, write_sums
 from pocket_tts_jax.model.flow_lm import FlowLM, init_state
 from pocket_tts_jax.voice.state import VoiceState, write_voice
 from pocket_tts_jax.weights.checkpoint import check_tensors, parameter_tree
@@ -109,6 +110,7 @@ def write_folder(
     write_about(folder, about)
     for name, voice in voices.items():
         write_voice(folder / "voices" / f"{name}.safetensors", voice)
+    write_sums(folder, sums_of(folder))
 
 
 def write_about(folder: Path, about: ModelSettings) -> None:

@@ -1,4 +1,4 @@
-"""English readings of abbreviations, addresses of the web and symbols between words."""
+"""English readings of abbreviations, web addresses and symbols between words."""
 
 import re
 import unicodedata
@@ -49,12 +49,12 @@ _LETTERS = re.compile(r"(?<![\w.])(?!(?:[AP]\.M|B\.C|A\.D)\.)(?:[A-Z]\.){2,}")
 _INITIAL = re.compile(r"(?<![\w.'’])([A-Z])\.(?=\s+[A-Z])")
 _WORD_BEFORE = re.compile(r"(\S+)\s+$")
 
-# A street name stands before "St." in "Main St. Bridge", none in "on St. Mary's Day".
+# Words that no street is called by: "St." is "Street" after "Main", and "Saint" after "on".
 _NO_STREET = STARTERS | set("To Near Saint Through Via Of".split())
 
 
 def read_links(text: str) -> str:
-    """Addresses of the web and of mail as they are dictated: "example dot com slash page"."""
+    """Web and mail addresses as they are dictated: "example dot com slash page"."""
     return sub(_LINK, _link, text)
 
 
@@ -69,7 +69,7 @@ def _link_marks(marks: str) -> str:
 
 
 def expand_abbreviations(text: str) -> str:
-    """Titles, streets, initials and Latin in full; a period that ends a sentence stays."""
+    """Write out titles, streets, initials and Latin; keep a period that ends a sentence."""
     text = sub(_TITLE, _title, text)
     text = sub(_ENDING, lambda m: ENDINGS[m[1]] + _stop(m), text)
     text = sub(_ABBREVIATION, lambda m: ABBREVIATIONS[m[1]], text)
@@ -95,7 +95,7 @@ def _title(match: re.Match[str]) -> str:
 
 
 def _initial(match: re.Match[str]) -> str:
-    """A letter of a name loses its period, the last letter of a sentence keeps it."""
+    """Drop the period of an initial in a name; keep it at the end of a sentence."""
     before = _word_before(match)
     rest = match.string[match.end() : match.end() + 30]
     following = rest.split()[0].strip(".,;:!?")
@@ -114,7 +114,7 @@ _SIGNS = [
 
 
 def read_symbols(text: str) -> str:
-    """Signs that stand between or before words: & is "and", @name "at name"."""
+    """Read signs between or before words: & is "and", @name "at name"."""
     for pattern, reading in _SIGNS:
         text = sub(pattern, reading, text)
     signs = re.compile(rf"\s?({_one_of(SYMBOLS)})(\s?)")
@@ -145,9 +145,9 @@ _PLAIN = [
 
 
 def to_ascii(text: str) -> str:
-    """Only the letters A to z, single spaces and `. , ; : ! ? ' -`; the rest is left out.
+    """Keep only the letters A to z, single spaces and `. , ; : ! ? ' -`.
 
-    Accents go, brackets and dashes become commas, other scripts and emoji vanish.
+    Accents are dropped, brackets and dashes become commas, other scripts and emoji are dropped.
     """
     text = map_characters(fold_typography(text).translate(_LATIN), _without_accents)
     for pattern, plain in _PLAIN:

@@ -1,7 +1,7 @@
 """English readings of amounts and codes: money, measures, fractions, versions, telephone numbers.
 
-A text goes through the rules from the first to the last. Each replaces one way of writing numbers
-by words, so the order decides what an ambiguous one is: `12:30` is a time, `16:9` a ratio.
+The rules run in order, and each replaces one notation by words. The order therefore resolves
+ambiguous notations: `12:30` is a time, `16:9` a ratio.
 """
 
 import re
@@ -33,7 +33,7 @@ _SPAN = rf"(?<![\w.,])(?P<low>{_AMOUNT})(?:(?:-|\s?–\s?)(?P<high>{_AMOUNT}))?"
 
 
 def read_numbers(text: str) -> str:
-    """`text` with all that has decimal digits written out."""
+    """`text` with every number in decimal digits written out."""
     for pattern, speak in RULES:
         text = sub(pattern, speak, text)
     return text
@@ -47,7 +47,7 @@ def number(digits: str) -> str:
 
 
 def _named(forms: str, amount: str) -> str:
-    """The singular or plural of a thing, as the tables have it."""
+    """The singular or plural from a table entry."""
     return forms.split()[amount != "1"].replace("_", " ")
 
 

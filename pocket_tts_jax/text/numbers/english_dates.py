@@ -116,7 +116,7 @@ DATES: list[Rule] = [
     (re.compile(r"(?<![\w.,])(\d{1,4})\s(BCE|CE|BC|AD|B\.C\.|A\.D\.)(?!\w)"), _era),
 ]
 
-# After everything else has taken its numbers: 1984 is a year where nothing says otherwise.
+# These rules run last: 1984 is a year unless another rule has read it as something else.
 YEARS: list[Rule] = [
     (re.compile(r"(?<=\b[Ii]n )(?P<first>10\d\d)(?P<last>)(?![\w%]|[.,]\d)"), _years),
     (

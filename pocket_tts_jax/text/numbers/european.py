@@ -15,7 +15,7 @@ from pocket_tts_jax.text.traced import sub
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str], Language], str]]
 
 _GROUPED = r"\d{1,3}(?:[.\u00a0\u202f ]\d{3})+(?!\d)(?:,\d+)?"
-_ENGLISH = r"\d{1,3}(?:,\d{3})+\.\d+"  # 1,984.50: nothing else can be meant
+_ENGLISH = r"\d{1,3}(?:,\d{3})+\.\d+"  # 1,984.50 is unambiguous
 _AMOUNT = rf"(?:{_GROUPED}|{_ENGLISH}|\d+(?:[,.]\d+)?)"
 _SPAN = (
     rf"(?P<sign>(?<![\w)])[-−])?(?<![\w.,])(?P<low>{_AMOUNT})"
@@ -23,7 +23,7 @@ _SPAN = (
 )
 _FEMININE = ("livre", "sterlin", "libra")
 _PLAIN_SCALES = ("mil", "mila", "mille")  # no "of" between these and a currency
-# How German declines an ordinal behind these words; elsewhere it stands alone ("dritter Mai").
+# Endings of German ordinals after these words; elsewhere the ordinal stands alone ("dritter Mai").
 _GERMAN_ENDINGS: dict[str, str] = {
     **dict.fromkeys(["der", "die", "das"], ""),
     **dict.fromkeys(["am", "dem", "den", "des", "im", "ab", "vom", "zum", "zur", "beim"], "n"),
@@ -39,7 +39,7 @@ _ORDINALS = {
 
 
 def read_european(text: str, language: Language) -> str:
-    """`text` with numbers and their companions, common abbreviations and signs in words."""
+    """`text` with numbers, units, currencies, common abbreviations and signs in words."""
     for pattern, speak in _rules(language.code):
         text = sub(pattern, lambda match, speak=speak: speak(match, language), text)
     return text
@@ -69,7 +69,7 @@ def _parts(digits: str) -> tuple[str, str]:
 
 
 def _agree(words: str, endings: Mapping[str, str]) -> str:
-    """A number in the form that stands before a noun: eins Euro is ein Euro."""
+    """The form of a number before a noun: "eins" becomes "ein" in "ein Euro"."""
     for ending, replaced in endings.items():
         words, changed = re.subn(rf"\b{ending}$", replaced, words)
         if changed:
@@ -78,7 +78,7 @@ def _agree(words: str, endings: Mapping[str, str]) -> str:
 
 
 def _before(noun: str, digits: str, language: Language) -> str:
-    """A number and the noun that it counts, given as the forms of the tables."""
+    """A number and the noun that it counts; `noun` is a table entry with its forms."""
     one, many = noun.split()[:2]
     name = (one if digits == "1" else many).replace("_", " ")
     endings = language.feminine if one.startswith(_FEMININE) else language.ones
@@ -125,7 +125,7 @@ def _money(match: re.Match[str], language: Language) -> str:
 
 def _measure(match: re.Match[str], language: Language) -> str:
     noun = language.units[match["unit"]]
-    if match["unit"] == "%" and language.code != "de":  # it counts nothing: uno per cento
+    if match["unit"] == "%" and language.code != "de":  # not a counted noun: "uno per cento"
         return f"{_span(match, language)} {noun.split()[1].replace('_', ' ')}"
     return _counted(match, language, noun)
 

@@ -1,8 +1,8 @@
 """Numbers, money, dates, units and abbreviations as they are read aloud. Opt-in, off by default.
 
-The models speak what is written, and nobody wrote "nineteen dollars and ninety-nine cents" in
-their training texts as `$19.99` often enough. English has the full rules; the other languages of
-the published models have numbers, money, percentages, times, dates, common units and titles.
+Forms such as `$19.99` are rare in the models' training texts, so models misread them. English has
+the full rules; the other languages of the published models have numbers, money, percentages, times,
+dates, common units and titles.
 """
 
 import re
@@ -45,11 +45,11 @@ def language_code(language: str) -> str:
 
 
 def normalize(text: str, language: str = "english", *, ascii_only: bool = False) -> str:
-    """Write out what is not written as it is spoken. What has nothing to expand is unchanged.
+    """Write numbers, signs and abbreviations as words; other text is unchanged.
 
-    `ascii_only` (English) also leaves out whatever is neither one of the letters A to z, a space,
-    nor one of `. , ; : ! ? ' -`: for models whose vocabulary has nothing else. Portuguese is that
-    of Brazil. Raises TextError for a language without rules.
+    `ascii_only` (English) also drops every character but the letters A to z, spaces and
+    `. , ; : ! ? ' -`, for models whose vocabulary has only these. Portuguese is Brazilian. Raises
+    TextError for a language without rules.
     """
     code = language_code(language)
     if code != "en":

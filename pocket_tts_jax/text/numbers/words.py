@@ -50,7 +50,7 @@ def year(number: int, language: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _in_words(number: int, form: str, language: str) -> str:
-    import num2words  # takes longer than most texts, and only those with numbers need it
+    import num2words  # imported late: it is slow, and only texts with numbers need it
 
     words = num2words.num2words(number, lang=_LOCALES[language], to=form).replace(",", "")
     return words.replace(" and ", " ") if language == "en" else words

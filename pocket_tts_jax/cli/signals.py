@@ -1,0 +1,99 @@
+"""Ctrl-C, SIGTERM and SIGHUP: what is being written is finished, and the command ends soon.
+
+The command runs in a thread of its own. The main thread does nothing but wait for signals, so that
+none is lost while modules are imported or held up while XLA compiles. Only the standard library is
+imported here, because signals count from the first moment.
+"""
+
+import ctypes
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_PATIENCE = 0.8
+"""Seconds that a command has to end by itself."""
+_LONGER_PATIENCE = 10.0
+"""Seconds for one that is writing at this moment."""
+_STACK = 64 << 20  # XLA's compiler recurses deeply; threads have 512 kB on macOS
+
+stopping = threading.Event()
+"""Set by the first signal."""
+computing = threading.Event()
+"""Set while the command waits for the model and touches no file."""
+finish: Callable[[], None] | None = None
+"""Finishes the file that the command has open; None where there is none."""
+
+
+class _Received(BaseException):
+    """A signal, in the main thread."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def run_until_signal(command: Callable[[], None], clean_up: Callable[[], None]) -> int | None:
+    """Run `command` in a thread until it ends or a signal comes.
+
+    Returns None where it ended by itself, else the exit code of the signal (130, 143 or 129).
+    At the first signal `stopping` is set, for a command that writes a file; in another one
+    KeyboardInterrupt is raised. The file of a command that is still computing a moment later is
+    finished here. A second signal ends the waiting. `clean_up` is called for a command that did not
+    end.
+    """
+    before = threading.stack_size(_STACK)
+    ended = threading.Event()  # Thread.join takes an interrupted wait for the thread's end
+
+    def run() -> None:
+        try:
+            command()
+        finally:
+            ended.set()
+
+    thread = threading.Thread(target=run, name="command", daemon=True)
+    try:
+        _catch_signals()
+        thread.start()
+        threading.stack_size(before)
+        while not ended.wait(1.0 if os.name == "nt" else None):
+            pass  # Windows delivers signals in between
+        return None
+    except _Received as received:
+        stopping.set()
+        try:
+            if finish is None:
+                _interrupt(thread)
+            if not ended.wait(_PATIENCE) and finish is not None:
+                _finish(ended)
+        except _Received:
+            pass
+        if not ended.is_set():
+            clean_up()
+        return 128 + received.number
+
+
+def _catch_signals() -> None:
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _receive)
+
+
+def _receive(number: int, _: FrameType | None) -> None:
+    raise _Received(number)
+
+
+def _finish(ended: threading.Event) -> None:
+    if computing.is_set() and finish is not None:
+        finish()
+    else:
+        ended.wait(_LONGER_PATIENCE)
+
+
+def _interrupt(thread: threading.Thread) -> None:
+    """Raise KeyboardInterrupt in another thread, once it is back from what it calls in C."""
+    if thread.ident is not None:
+        identifier = ctypes.c_ulong(thread.ident)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(identifier, ctypes.py_object(KeyboardInterrupt))

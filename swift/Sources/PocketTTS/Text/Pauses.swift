@@ -1,0 +1,93 @@
+import Foundation
+
+/// A part of a text: what is spoken, or silence.
+enum Segment: Equatable {
+    case text(Scalars)
+    case pause(seconds: Double)
+}
+
+/// Take the pause marks out of `text`: `[pause:0.5]` (or `:500ms`) and `<break time="500ms"/>`.
+///
+/// Punctuation right behind a mark belongs to the part before it, and so do parts without a letter
+/// or digit. Pauses are cut to 10 seconds. Throws `TTSError.text` for a mark that cannot be read
+/// and for any other SSML element.
+func splitPauses(_ text: Scalars) throws -> [Segment] {
+    let source = String(text) as NSString
+    var segments: [Segment] = []
+    var start = 0
+    for match in mark.matches(in: source as String, range: NSRange(location: 0, length: source.length)) {
+        add(source.substring(with: NSRange(start..<match.range.location)).scalars, to: &segments)
+        segments.append(.pause(seconds: try seconds(match, source)))
+        start = match.range.location + match.range.length
+    }
+    if segments.isEmpty { return [.text(text)] }
+    add(source.substring(from: start).scalars, to: &segments)
+    return segments
+}
+
+private let longest = 10.0
+private let attribute = #"[\s\x1c-\x1f]+[\p{L}\p{N}_:.-]+[\s\x1c-\x1f]*=[\s\x1c-\x1f]*(?:"[^"]*"|'[^']*')"#
+private let mark = try! NSRegularExpression(
+    pattern: #"\[pause(?![\p{L}\p{N}_])(?:([^\[\]]*)\])?"#
+        + #"|<break((?:\#(attribute))*)[\s\x1c-\x1f]*/?>(?:[\s\x1c-\x1f]*</break[\s\x1c-\x1f]*>)?"#
+        + #"|(</?([A-Za-z][\p{L}\p{N}_:.-]*)(?:\#(attribute))*[\s\x1c-\x1f]*/?>|<break(?![\p{L}\p{N}_])[^<>]*>?)"#,
+    options: .caseInsensitive)
+private let time = try! NSRegularExpression(
+    pattern: #"[\s\x1c-\x1f]+time[\s\x1c-\x1f]*=[\s\x1c-\x1f]*["']([^"']*)["']"#, options: .caseInsensitive)
+private let duration = try! NSRegularExpression(
+    pattern: #"^[\s\x1c-\x1f]*\+?(\d+(?:\.\d*)?|\.\d+)[\s\x1c-\x1f]*(ms|s)?[\s\x1c-\x1f]*\z"#,
+    options: .caseInsensitive)
+private let leadingMarks: Set<Unicode.Scalar> = [".", ",", ";", ":", "!", "?", "…"]
+
+private func add(_ text: Scalars, to segments: inout [Segment]) {
+    var behind = Scalars(text.prefix { leadingMarks.contains($0) })
+    var text = text
+    if !text.contains(where: \.isLetterOrNumber) { (behind, text) = (Scalars(text.stripped), []) }
+    for index in segments.indices.reversed() {
+        guard case .text(let before) = segments[index] else { continue }
+        segments[index] = .text(before + behind)
+        break
+    }
+    let rest = (text.starts(with: behind) ? text.dropFirst(behind.count) : text[...]).stripped
+    if !rest.isEmpty { segments.append(.text(Scalars(rest))) }
+}
+
+private func seconds(_ match: NSTextCheckingResult, _ source: NSString) throws -> Double {
+    func group(_ n: Int, _ match: NSTextCheckingResult, _ source: NSString) -> String? {
+        let range = match.range(at: n)
+        return range.location == NSNotFound ? nil : source.substring(with: range)
+    }
+    let written = source.substring(with: match.range)
+    if group(3, match, source) != nil {
+        throw TTSError.text(
+            "\(written) is SSML that is not supported. Remove it; only <break time=\"500ms\"/> and "
+                + "[pause:0.5] are understood.")
+    }
+    var value: String?
+    var needsUnit = false
+    if let inBrackets = group(1, match, source) {
+        value = inBrackets.hasPrefix(":") ? String(inBrackets.dropFirst()) : nil
+    } else if let attributes = group(2, match, source) {
+        needsUnit = true
+        let all = NSRange(location: 0, length: attributes.utf16.count)
+        value = time.firstMatch(in: attributes, range: all).flatMap { group(1, $0, attributes as NSString) }
+    }
+    if let value {
+        let found = duration.firstMatch(in: value, range: NSRange(location: 0, length: value.utf16.count))
+        let unit = found.flatMap { group(2, $0, value as NSString) }?.lowercased()
+        if let found, let number = group(1, found, value as NSString).flatMap(decimal),
+            unit != nil || !needsUnit
+        {
+            return min(unit == "ms" ? number / 1000 : number, longest)
+        }
+    }
+    throw TTSError.text("\(written) is not a pause. Write [pause:0.5] or <break time=\"500ms\"/>.")
+}
+
+/// A decimal number, whichever digits it is written in.
+private func decimal(_ text: String) -> Double? {
+    let digits = text.unicodeScalars.map { scalar in
+        scalar.properties.numericValue.map { String(Int($0)) } ?? String(scalar)
+    }
+    return Double("0" + digits.joined() + (text.hasSuffix(".") ? "0" : ""))
+}
