@@ -34,7 +34,7 @@ from benchmarks.texts import TEXT
 EMBEDDED = Path(__file__).parents[1] / "pocket_tts_jax" / "embedded"
 WAV_HEADER = 44
 BYTES_PER_SECOND = 2 * 24000
-START_SECONDS = 180
+START_SECONDS = 600
 
 
 @dataclass
@@ -67,27 +67,24 @@ class Load:
 def main() -> None:
     options = _parse()
     rows: list[dict[str, Any]] = []
-    for _ in range(options.rounds):
-        for name, command in _servers(options).items():
-            with _running(command) as address:
-                for clients in options.clients:
-                    load = asyncio.run(
-                        _load(name, address, options.text, clients, options.requests)
-                    )
-                    rows.append(load.summary())
-                    print(json.dumps(rows[-1]), flush=True)
-                if name == "ours":
-                    for format in ("mp3", "opus"):
-                        load = asyncio.run(
-                            _load(name, address, options.text, 1, options.requests, format)
-                        )
-                        rows.append(load.summary())
-                        print(json.dumps(rows[-1]), flush=True)
-    limited = [*_ours(options), "--max-streams", "2", "--max-waiting", "2"]
-    with _running(limited) as address:
-        load = asyncio.run(_load("ours, 2 places", address, options.text, 16, 3))
+
+    def measure(server: str, address: str, clients: int, requests: int, format: str) -> None:
+        load = asyncio.run(_load(server, address, options.text, clients, requests, format))
         rows.append(load.summary())
         print(json.dumps(rows[-1]), flush=True)
+
+    # A configuration names its files from where it is.
+    folder = options.config.resolve().parent
+    for _ in range(options.rounds):
+        for name, command in _servers(options).items():
+            with _running(command, None if name == "ours" else folder) as address:
+                for clients in options.clients:
+                    measure(name, address, clients, options.requests, "wav")
+                for format in ("mp3", "opus") if name == "ours" else ():
+                    measure(name, address, 1, options.requests, format)
+    limited = [*_ours(options), "--max-streams", "2", "--max-waiting", "2"]
+    with _running(limited) as address:
+        measure("ours, 2 places", address, 16, 3, "wav")
     report = {
         "machine": describe_machine(),
         "commit": commit(),
@@ -101,8 +98,8 @@ def main() -> None:
 def _servers(options: argparse.Namespace) -> dict[str, list[str]]:
     servers = {"ours": _ours(options)}
     if options.reference is not None:
-        theirs = [options.reference, "serve", "--config", str(options.config)]
-        servers["pocket-tts"] = [*theirs, "--default-voice", str(options.voice)]
+        theirs = [options.reference, "serve", "--config", str(options.config.resolve())]
+        servers["pocket-tts"] = [*theirs, "--default-voice", str(options.voice.resolve())]
     return servers
 
 
@@ -112,13 +109,15 @@ def _ours(options: argparse.Namespace) -> list[str]:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str]) -> Iterator[str]:
+def _running(command: Sequence[str], folder: Path | None = None) -> Iterator[str]:
     """The address of a server that is ready, and has spoken once."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     with open(os.devnull, "wb") as nothing:
-        process = subprocess.Popen([*command, "--port", str(port)], stdout=nothing, stderr=nothing)
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], stdout=nothing, stderr=nothing, cwd=folder
+        )
     try:
         _wait_until_ready(process, address)
         httpx.post(f"{address}/tts", data={"text": TEXT}, timeout=START_SECONDS)
