@@ -86,7 +86,8 @@ class WavWriter(RawWriter):
             return
         end = self._file.tell()
         self._file.seek(self._start)
-        self._emit(wav_header(self._rate, end - self._start - self._header, self._tags))
+        size = max(end - self._start - self._header, 0)  # the null device stays at 0
+        self._emit(wav_header(self._rate, size, self._tags))
         self._file.seek(end)
 
 

@@ -69,7 +69,7 @@ def _token() -> str | None:
 def _note(source: str, token: str | None, cache: Path | None) -> Path | None:
     """The file that records a refusal of this source to this login; its name is a hash of both."""
     digest = hashlib.sha256(f"{source}\n{token}".encode()).hexdigest()[:32]
-    folder = cache_folder("refused") if cache is None else cache / "refused"
+    folder = cache or cache_folder("refused")
     return None if folder is None else folder / digest
 
 

@@ -31,7 +31,7 @@ def test_the_page_on_performance_shows_the_committed_report():
 
 
 def test_a_frame_is_decoded_in_the_calls_that_the_engine_makes():
-    assert step.AT_ONCE["pocket_tts_jax.litert"] == litert_mimi._AT_ONCE
+    assert step.AT_ONCE["pocket_tts_jax.litert"] == litert_mimi.AT_ONCE
     assert step.AT_ONCE["pocket_tts_jax.jax"] == max(SCHEDULE)
     found = {"step": 5.0, "mimi 4": 20.0, "mimi 8": 80.0}
     rows = [

@@ -285,7 +285,7 @@ def test_hub_files(server, tmp_path):
     assert Path(pinned[1]).read_bytes() == Path(branch[1]).read_bytes() == CONTENT
     assert gated[0] == forbidden[0] == "GatedError"
     assert "Open https://huggingface.co/owner/repo, accept the terms" in gated[1]
-    assert missing[0] == "DownloadError" and "There is no 'missing'" in missing[1]
+    assert missing[0] == "SourceNotFound" and "There is no 'missing'" in missing[1]
     # Once here, neither a server nor a network is needed.
     asked = len(Handler.requests)
     for settings in ({}, {"HF_HUB_OFFLINE": "1"}):

@@ -11,6 +11,7 @@ import pytest
 from pocket_tts_jax.generation.engine import Job
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import stream
+from pocket_tts_jax.litert_engine import batcher
 from pocket_tts_jax.litert_engine.batcher import cheapest_rows
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
 from pocket_tts_jax.testing.tiny_model import tiny_voice
@@ -64,8 +65,9 @@ def test_streams_join_and_leave_at_any_frame(engine: LiteRTEngine) -> None:
     assert_same(together, alone)
 
 
-def test_steps_are_shared(engine: LiteRTEngine) -> None:
+def test_steps_are_shared(engine: LiteRTEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two streams that ask at once are computed by one call."""
+    monkeypatch.setattr(batcher, "PATIENCE", 0.3)  # a busy machine is slow to wake threads
     calls: list[int] = []
     run = engine.flow_lm.model.run
 
@@ -80,7 +82,7 @@ def test_steps_are_shared(engine: LiteRTEngine) -> None:
         ready = threading.Barrier(2)
 
         def steps(session) -> None:
-            for _ in range(20):
+            for _ in range(10):
                 ready.wait()
                 session.step(noise)
 
@@ -89,7 +91,7 @@ def test_steps_are_shared(engine: LiteRTEngine) -> None:
     finally:
         del engine.flow_lm.model.run
     batched = {engine.flow_lm.model.signatures[name].index for name in NAMES.values()}
-    assert len(calls) < 40 and set(calls) & batched
+    assert len(calls) < 20 and set(calls) & batched
 
 
 def test_a_cache_grows_out_of_its_batch(engine: LiteRTEngine) -> None:

@@ -124,10 +124,10 @@ def window(params: dict) -> tuple[Step, Any]:
 
 
 def grouped(params: dict) -> tuple[Step, Any]:
-    module = Backbone(GROUPED, "interleaved")
+    module = Backbone(GROUPED, "interleaved", ((0, 0),))
 
     def step(x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
-        y, rows = module.apply({"params": params}, x, state)  # pyright: ignore
+        y, rows, _ = module.apply({"params": params}, x, state)  # pyright: ignore
         return y, append(state, rows, jnp.full((2,), x.shape[1], jnp.int32))
 
     return step, init_state(GROUPED, 2, 7)

@@ -47,7 +47,7 @@ OPTIONS = st.builds(
 
 def source_of(rules: TextRules, max_tokens: int = 50) -> ModelSource:
     mimi = SimpleNamespace(frame_rate=12.5, sample_rate=24000)
-    config = SimpleNamespace(**vars(rules), mimi=mimi)
+    config = SimpleNamespace(**vars(rules), mimi=mimi, model_recommended_frames_after_eos=None)
     limits = SimpleNamespace(max_tokens=max_tokens, normalize=False)
     return cast(ModelSource, SimpleNamespace(name="test", config=config, settings=limits))
 

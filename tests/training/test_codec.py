@@ -23,6 +23,8 @@ from training.loop.trainer import Optimisation, Schedule, Trainer
 from training.losses.codec import codec_loss, discriminator_tensors, part_loss, spectral_terms
 from training.mel_codec import encode_stream, train_mel_codec, training_mels
 
+pytestmark = pytest.mark.slow  # compiles training steps
+
 CONFIG = tiny_config()
 
 

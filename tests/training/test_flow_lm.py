@@ -22,6 +22,8 @@ from training.loop.published import gather_tensors, start_voice
 from training.loop.trainer import Optimisation, Schedule, Trainer, run
 from training.losses.flow_lm import LMObjective, corrupt_history, lm_loss
 
+pytestmark = pytest.mark.slow  # compiles training steps
+
 CONFIG = tiny_config()
 OBJECTIVE = LMObjective(align_layers=(0, 1))
 

@@ -19,6 +19,8 @@ from training.loop.initialise import initial_tensors
 from training.losses.flow_lm import LMObjective, lm_loss, predict_means
 from training.losses.head_terms import distill_term, energy_score
 
+pytestmark = pytest.mark.slow  # compiles training steps
+
 CONFIG = tiny_config()
 QUIET = LMObjective(align=0.0, history_noise=(0.0, 0.0), history_dropout=0.0)
 KEY = jax.random.key(0)

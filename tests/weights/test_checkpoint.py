@@ -208,5 +208,5 @@ def test_weights_of_another_configuration(file: Path):
 def test_not_a_file(tmp_path: Path):
     with pytest.raises(CheckpointError, match="cannot be read"):
         map_safetensors(tmp_path)
-    with pytest.raises(CheckpointError, match=r"none\.safetensors cannot be read"):
+    with pytest.raises(CheckpointError, match=r"no weight file at .*none\.safetensors"):
         map_safetensors(tmp_path / "none.safetensors")
