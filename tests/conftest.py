@@ -1,6 +1,8 @@
 """What all tests share."""
 
 import logging
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         slower = item.get_closest_marker("slow") or item.get_closest_marker("reference")
         if folder in QUICK and not slower:
             item.add_marker("quick")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove what the processes of pytest-xdist shared (see `tests/exported.py`)."""
+    if hasattr(session.config, "workerinput"):
+        return
+    nodes = session.config.pluginmanager.get_plugin("dsession")
+    if nodes is not None:
+        run = getattr(nodes.nodemanager, "testrunuid", None)
+        shutil.rmtree(Path(tempfile.gettempdir()) / f"pocket-tts-export-{run}", ignore_errors=True)
 
 
 @pytest.fixture

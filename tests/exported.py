@@ -1,9 +1,12 @@
-"""The tiny model, exported once per test process and never changed."""
+"""The tiny model, exported once for all tests of a run and never changed."""
 
 import functools
+import os
 import shutil
 import tempfile
 from pathlib import Path
+
+from filelock import FileLock
 
 from exporters.build import Options
 from exporters.tflite import export
@@ -22,6 +25,12 @@ OPTIONS = Options(
 
 @functools.cache
 def _place() -> Path:
+    """A folder of the test run: pytest-xdist's processes share theirs."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is not None:
+        path = Path(tempfile.gettempdir()) / f"pocket-tts-export-{run}"
+        path.mkdir(exist_ok=True)
+        return path
     place = tempfile.TemporaryDirectory(prefix="pocket-tts-export-")
     _PLACES.append(place)  # removed when the process ends
     return Path(place.name)
@@ -33,15 +42,18 @@ _PLACES: list[tempfile.TemporaryDirectory] = []
 @functools.cache
 def tiny_model_folder() -> Path:
     """The model that `tiny_export` was made from."""
-    return write_model(_place() / "tiny")
+    folder = _place() / "tiny"
+    with FileLock(_place() / "tiny.lock"):
+        return folder if folder.exists() else write_model(folder)
 
 
 @functools.cache
 def tiny_export() -> Path:
     """An export in fp32 that passed the gate."""
-    target = _place() / "export"
-    failed = export(str(tiny_model_folder()), target, OPTIONS)
-    assert failed == []
+    target, model = _place() / "export", tiny_model_folder()
+    with FileLock(_place() / "export.lock"):
+        if not target.exists():
+            assert export(str(model), target, OPTIONS) == []
     return target
 
 

@@ -1,6 +1,5 @@
 """Streams that share steps: each is its single run, whoever its neighbours are."""
 
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +65,7 @@ def test_streams_join_and_leave_at_any_frame(engine: LiteRTEngine) -> None:
 
 
 def test_steps_are_shared(engine: LiteRTEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two streams that ask at once are computed by one call."""
+    """Two streams at the same time are computed by one call."""
     monkeypatch.setattr(batcher, "PATIENCE", 0.3)  # a busy machine is slow to wake threads
     calls: list[int] = []
     run = engine.flow_lm.model.run
@@ -79,11 +78,9 @@ def test_steps_are_shared(engine: LiteRTEngine, monkeypatch: pytest.MonkeyPatch)
     noise = np.zeros(engine.config.latent_dim, np.float32)
     engine.flow_lm.model.run = counted  # type: ignore[method-assign]
     try:
-        ready = threading.Barrier(2)
 
         def steps(session) -> None:
             for _ in range(10):
-                ready.wait()
                 session.step(noise)
 
         with ThreadPoolExecutor(2) as pool:
