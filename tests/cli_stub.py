@@ -32,7 +32,6 @@ class StubModel:
     sample_rate, frame_size = 24000, FRAME
     engine = SimpleNamespace(name="jax", precision="fp32")
     temp = 0.3
-    source = SimpleNamespace(name="stub")
 
     def __init__(self, error: BaseException | None = None, fail_at: int = 0):
         self.error, self.fail_at = error, fail_at

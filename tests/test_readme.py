@@ -11,6 +11,7 @@ import pytest
 from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.weights import source
+from tests.book.made_up import HummingModel
 from tests.cli_stub import StubModel, run_cli
 from tests.folders import ROOT
 
@@ -48,7 +49,8 @@ def test_python(
 @pytest.mark.parametrize("line", [c for c in commands() if re.search(r"(^|\| )pocket-tts-jax ", c)])
 def test_commands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command with a stub for the model."""
-    monkeypatch.setattr(TTSModel, "load_model", StubModel().load_model)
+    model = HummingModel() if "pocket-tts-jax book" in line else StubModel()
+    monkeypatch.setattr(TTSModel, "load_model", model.load_model)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "book.txt").write_text("A book.", encoding="utf-8")
     piped, _, command = line.rpartition("| ")

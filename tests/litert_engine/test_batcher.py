@@ -72,6 +72,7 @@ def test_steps_are_shared(engine: LiteRTEngine, monkeypatch: pytest.MonkeyPatch)
 
     def counted(index, inputs, outputs):
         calls.append(index)
+        time.sleep(0.01)  # a step of this model is over before the other thread wakes
         run(index, inputs, outputs)
 
     sessions = [engine.start(j.voice, j.prompt, 1) for j in (job(0, engine), job(1, engine))]
