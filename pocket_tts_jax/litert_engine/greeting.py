@@ -21,11 +21,11 @@ def without_greeting() -> Iterator[None]:
         yield
         return
     try:
-        kept = os.dup(_STDERR)
-    except OSError:  # closed before the start: nobody reads it
+        kept, file = os.dup(_STDERR), tempfile.TemporaryFile()
+    except OSError:  # closed before the start, or no file can be written: nothing is held back
         yield
         return
-    with tempfile.TemporaryFile() as held:
+    with file as held:
         os.dup2(held.fileno(), _STDERR)
         try:
             yield

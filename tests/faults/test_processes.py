@@ -64,7 +64,9 @@ def test_a_signal_while_speaking_finishes_the_files(tmp_path: Path, number: sign
     _, errors = process.communicate()
     assert process.returncode == 128 + number and "Traceback" not in errors
     with wave.open(str(path)) as file:
-        assert 0 < file.getnframes() == (path.stat().st_size - 44) // 2
+        frames = file.getnframes()
+    data = path.read_bytes()  # tags stand in front of the samples
+    assert frames > 0 and len(data) == data.index(b"data") + 8 + 2 * frames
     seed = json.loads(report.read_text())["seed"]
     assert f"Seed {seed}\n" in errors and f"--seed {seed} --first-chunk" in errors
     assert not unfinished(tmp_path)

@@ -18,7 +18,7 @@ LEAST_NATURAL = 2.8  # opinion scores from 1 to 5
 
 @pytest.fixture(scope="module")
 def model() -> TTSModel:
-    return TTSModel.load_model()
+    return TTSModel.load_model(engine="jax")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,8 @@ def test_listeners_would_not_mind(speech):
     from training.judging.naturalness import naturalness
 
     hiss = 0.1 * np.random.default_rng(0).standard_normal(len(speech[0]))
-    assert naturalness(speech[:4]).p808_mos >= LEAST_NATURAL > naturalness([hiss]).p808_mos
+    heard, noise = naturalness(speech[:4]).p808.mean(), naturalness([hiss]).p808.mean()
+    assert heard >= LEAST_NATURAL > noise
 
 
 @pytest.mark.slow
@@ -80,6 +81,7 @@ def test_evaluation_takes_any_sentences_and_engine(tmp_path):
     command = [sys.executable, "-m", "training.evaluate", "--what", "engine", "--count", "2"]
     command += ["--sentences", str(tmp_path / "sentences.txt")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout.splitlines()[-1])
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    result = json.loads(line)
     assert result["sentences"] == 2 and result["eos_failures"] == 0
     assert result["wer"] <= MOST_WRONG
