@@ -8,6 +8,7 @@ imported here, because signals count from the first moment.
 import ctypes
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -64,6 +65,9 @@ def run_until_signal(command: Callable[[], None], clean_up: Callable[[], None]) 
         stopping.set()
         try:
             if finish is None:
+                # The interrupt may meet a callback that cannot raise, such as the garbage
+                # collector's: Python would print a traceback of it.
+                sys.unraisablehook = lambda _: None
                 _interrupt(thread)
             if not ended.wait(_PATIENCE) and finish is not None:
                 _finish(ended)
