@@ -34,6 +34,7 @@ html_title = f"pocket-tts-jax {__version__}"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
 exclude_patterns = ["_build", "**/*.inc"]
 html_theme = "furo"
+(Path(__file__).parent / "generated" / "static").mkdir(parents=True, exist_ok=True)
 html_static_path = ["static", "generated/static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
