@@ -107,8 +107,9 @@ class Speech:
                     raise
                 self._tell_what_was_written(where, tags, time.perf_counter() - start, quiet)
         except BaseException:
-            self._write_report(where.report, tags, hide_errors=True)
             with suppress(AudioError):  # behind an error that came first
+                self._write_report(where.report, tags)
+            with suppress(AudioError):
                 self._write_captions(where)
             raise
         finally:
@@ -140,7 +141,8 @@ class Speech:
         """What is done at the end of an interrupted command whose model does not answer."""
         with suppress(AudioError, OSError):
             file.finish()
-        self._write_report(where.report, tags, hide_errors=True)
+        with suppress(AudioError):
+            self._write_report(where.report, tags)
         self._tell_where_to_go_on(where, quiet)
 
     def _write(
@@ -242,7 +244,7 @@ class Speech:
                 quiet=quiet,
             )
 
-    def _write_report(self, path: Path | None, tags: Tags, *, hide_errors: bool = False) -> None:
+    def _write_report(self, path: Path | None, tags: Tags) -> None:
         if path is None:
             return
         content = {
@@ -253,12 +255,7 @@ class Speech:
             "seconds": self._seconds(self.samples),
             "chunks": self.chunks,
         }
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        try:
-            write_text("report", path, text)
-        except AudioError:
-            if not hide_errors:  # behind an error that came first
-                raise
+        write_text("report", path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def _write_captions(self, where: Targets) -> None:
         words = [word.at_speed(self.speed) for word in self.words]
