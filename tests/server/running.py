@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,14 @@ from pocket_tts_jax.server.run import Stop, run_server
 from pocket_tts_jax.server.settings import ServerSettings
 from pocket_tts_jax.tts_model import TTSModel
 from tests.server.stub import StubEngine, stub_model
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for what the server does after its answer was sent: its log and its figures."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this did not happen"
+        time.sleep(0.01)
 
 
 @dataclass

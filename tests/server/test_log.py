@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pocket_tts_jax.server.log import log_event, log_failure, set_up_logging
-from tests.server.running import Running
+from tests.server.running import Running, wait_until
 
 SECRET = "My grandmother's maiden name is Featherstonehaugh."
 
@@ -25,7 +25,9 @@ def test_json_lines(server: Running, monkeypatch: pytest.MonkeyPatch):
     stream = logged(monkeypatch, "json")
     body = {"input": SECRET, "response_format": "pcm"}
     seconds = len(httpx.post(f"{server.address}/v1/audio/speech", json=body).content) / 48000
+    wait_until(lambda: stream.getvalue().count("\n") == 1)
     httpx.post(f"{server.address}/v1/audio/speech", json=body | {"voice": SECRET})
+    wait_until(lambda: stream.getvalue().count("\n") == 2)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["event"] for line in lines] == ["speech", "speech"]
     first, second = lines
@@ -66,6 +68,8 @@ def test_figures(server: Running):
     body = {"input": "Hello there.", "response_format": "pcm"}
     data = httpx.post(f"{server.address}/v1/audio/speech", json=body).content
     httpx.post(f"{server.address}/tts", data={"text": "Hello.", "voice_url": "nobody"})
+    name = "pocket_tts_requests_totalvoice_not_foundtts"
+    wait_until(lambda: values().get(name, 0.0) > before.get(name, 0.0))
     after = values()
 
     def grown(name: str) -> float:
