@@ -17,8 +17,8 @@ from pocket_tts_jax.errors import (
     VoiceCloningUnavailable,
     VoiceError,
 )
-from pocket_tts_jax.jax_engine.engine import grow
 from pocket_tts_jax.jax_engine.sizes import CAPACITY_STEP
+from pocket_tts_jax.jax_engine.states import grow
 from pocket_tts_jax.testing.tiny_model import tiny_voice, write_model
 from pocket_tts_jax.voice.cache import PromptCache
 from pocket_tts_jax.voice.state import VoiceState
@@ -168,7 +168,7 @@ class _recorded(logging.Handler):
 
 
 def test_the_cache_grows_without_changing_what_is_in_it(model, voice):
-    from pocket_tts_jax.jax_engine.engine import voice_state
+    from pocket_tts_jax.jax_engine.states import voice_state
 
     small = voice_state(voice, CAPACITY_STEP)
     kept = np.asarray(small.layers[0].k)
