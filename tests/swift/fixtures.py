@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.tokenizer import write_tokenizer
 from pocket_tts_jax.audio.stretch import time_stretch
 from pocket_tts_jax.audio.write import to_int16
 from pocket_tts_jax.errors import TextError
@@ -30,7 +31,6 @@ from pocket_tts_jax.text.tokenizer import Tokenizer, load_tokenizer
 from pocket_tts_jax.text.typography import fold_typography
 from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.recording import prepare_prompt
-from benchmarks.tokenizer import write_tokenizer
 from tests.folders import GOLDEN, ROOT, SHARED
 
 STRINGS = 10_000
