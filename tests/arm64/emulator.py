@@ -28,7 +28,7 @@ _FEATURES = (
     "asimddp"
 )
 # A newer phone's core: 8-bit matrix products and bfloat16. Not the matrix extension SME: with that
-# of qemu 7.2 the numbers are others, and only a device can say whether that is the emulator's fault.
+# of qemu 7.2 the numbers are others; only a device can say whether that is the emulator's fault.
 NEWER_CORE = "max,sme=off"
 NEWER_FEATURES = f"{_FEATURES} i8mm bf16"
 
