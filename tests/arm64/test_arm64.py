@@ -10,7 +10,7 @@ import pytest
 from exporters.build import Options
 from exporters.tflite import export
 from tests.arm64 import speak
-from tests.arm64.emulator import NEWER_FEATURES, Emulator, build, reason_to_skip
+from tests.arm64.emulator import NEWER_CORE, NEWER_FEATURES, Emulator, build, reason_to_skip
 from tests.folders import ROOT
 
 pytestmark = pytest.mark.slow
@@ -83,7 +83,7 @@ def test_newer_cores_too(emulator: Emulator, exported: Path, here: dict, tmp_pat
     """With 8-bit matrix products, which XNNPACK uses where a core has them."""
     if exported.name == "fp32":
         pytest.skip("float32 weights have no 8-bit products")
-    core = {"core": "max", "features": NEWER_FEATURES}
+    core = {"core": NEWER_CORE, "features": NEWER_FEATURES}
     there = spoken_there(emulator, exported, tmp_path / "there.npz", **core)
     assert_close(exported.name, here, there)
 

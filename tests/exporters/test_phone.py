@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from exporters.tflite import app
+from pocket_tts_jax.litert_engine.folder import open_folder
 from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.tts_model import TTSModel
 
@@ -30,7 +31,7 @@ def test_a_bundle_speaks_and_says_what_it_is(tmp_path: Path) -> None:
         speaker = TTSModel.load_model(model=folder, engine="litert")
         voice = speaker.get_state_for_audio_prompt(speaker.voice_names()[0])
         assert speaker.generate_audio(voice, "Hello there.", seed=1).size
-        assert not list(speaker.engine.folder.manifest["batch"])
+        assert open_folder(folder).manifest["batch"] == []
 
 
 def test_it_takes_no_option_of_another_export(tmp_path: Path) -> None:
