@@ -17,7 +17,7 @@ PACKAGE = ROOT / "pocket_tts_jax"
 ROOMS = (
     *("errors", "shapes", "files", "config", "audio", "model", "weights", "text", "voice"),
     *("alignment", "captions", "generation", "jax_engine", "litert_engine", "open_model"),
-    *("tts_model", "testing", "book", "server", "cli", "pocket_engine"),
+    *("tts_model", "testing", "book", "bulk", "server", "cli", "pocket_engine"),
 )
 # What stands on the package, from the ground up.
 ABOVE = ("pocket_tts_jax", "exporters", "training", "benchmarks", "examples", "tests")
