@@ -4,6 +4,7 @@ Results come back to the process that reads the corpus, which writes them; the n
 in common. Ray begins actors as there are processors for them, and replaces those that end.
 """
 
+import logging
 import os
 import pickle
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ def speak_on_ray(
 def require_ray() -> Any:
     """The package ray with its Data. Raises ConfigError where it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its errors come as exceptions
     try:
         import ray
         import ray.data
@@ -86,8 +88,8 @@ def _results(
 ) -> Iterator[list[Result]]:
     most = int(ray.cluster_resources().get("CPU", 1)) if workers is None else workers
     batch = max(1, min(_ROWS_AT_ONCE, -(-len(rows) // most)))
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     items = [{"row": pickle.dumps(row)} for row in rows]
     blocks = -(-len(rows) // batch)
     results = ray.data.from_items(items, override_num_blocks=blocks).map_batches(

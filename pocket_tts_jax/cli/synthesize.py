@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from typer.core import TyperCommand
 
 from pocket_tts_jax.cli import options, speech_options
 from pocket_tts_jax.cli.console import command, say, set_logging, stderr
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
     from pocket_tts_jax.bulk.speaker import Result, SpeakerOptions
 
 _RUNNING = "Running"
+
+
+class SynthesizeCommand(TyperCommand):
+    """`--ray` without an address: typer's options have a value always or never."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--ray" in args:
+            behind = args.index("--ray") + 1
+            if behind == len(args) or args[behind].startswith("-"):
+                args = [*args[:behind], "local", *args[behind:]]
+        return super().parse_args(ctx, args)
 
 
 @command
@@ -56,8 +68,6 @@ def synthesize(
         str | None,
         typer.Option(
             "--ray",
-            is_flag=False,
-            flag_value="local",
             metavar="[ADDRESS]",
             help="Speak on a Ray cluster; without an address, on one made for this run.",
             rich_help_panel=_RUNNING,
