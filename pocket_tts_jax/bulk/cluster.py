@@ -47,6 +47,7 @@ def require_ray() -> Any:
     """The package ray with its Data. Raises ConfigError where it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its errors come as exceptions
+    os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's 15, other programs come first
     try:
         import ray
         import ray.data

@@ -1,9 +1,9 @@
 """Speaks a corpus into a folder, and goes on with one that was begun.
 
-    FOLDER/audio/ID.flac     a file for each row, or Parquet files of many
-    FOLDER/manifest.jsonl    a line for each spoken row
-    FOLDER/bad_rows.jsonl    the rows that this run could not speak, with reasons
-    FOLDER/settings.json     by what they are spoken
+FOLDER/audio/ID.flac     a file for each row, or Parquet files of many
+FOLDER/manifest.jsonl    a line for each spoken row
+FOLDER/bad_rows.jsonl    the rows that this run could not speak, with reasons
+FOLDER/settings.json     by what they are spoken
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -18,7 +17,7 @@ from pocket_tts_jax.cli.defaults import language_for
 from pocket_tts_jax.errors import ConfigError, GenerationError
 
 if TYPE_CHECKING:
-    from pocket_tts_jax.bulk.corpus import SpeakRows, Tally
+    from pocket_tts_jax.bulk.corpus import Tally
     from pocket_tts_jax.bulk.rows import Row
     from pocket_tts_jax.bulk.speaker import Result, SpeakerOptions
 

@@ -61,9 +61,7 @@ def hum(row: Row) -> Spoken:
     file = io.BytesIO()
     write_audio(file, samples, RATE, format="flac")
     chunk = {"text": row.text, "frames": 3, "eos": row.text != "endless"}
-    return Spoken(
-        row, "hum", file.getvalue(), len(samples), RATE, sha256_of(samples), [chunk]
-    )
+    return Spoken(row, "hum", file.getvalue(), len(samples), RATE, sha256_of(samples), [chunk])
 
 
 def humming_rows(count: int, text: str = "Text number") -> list[Row]:

@@ -206,7 +206,9 @@ class TestParquet:
         (tmp_path / "stopped" / "audio" / "part-000000.parquet").write_bytes(b"")
         run(tmp_path / "stopped", humming_rows(10), "parquet")
         for name in self.parts(tmp_path / "whole"):
-            one, other = ((tmp_path / f / "audio" / name).read_bytes() for f in ("whole", "stopped"))
+            one, other = (
+                (tmp_path / f / "audio" / name).read_bytes() for f in ("whole", "stopped")
+            )
             assert one == other
         assert len(lines(tmp_path / "stopped" / NAME)) == 10
 
