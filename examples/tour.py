@@ -78,7 +78,7 @@ engine = tiny.engine
 config, params = tiny.config, {"params": engine.flow_lm_params}
 voice = tiny.get_state_for_audio_prompt("tiny")
 
-from pocket_tts_jax.jax_engine.engine import voice_state
+from pocket_tts_jax.jax_engine.states import voice_state
 from pocket_tts_jax.model.flow_lm import FlowLM
 
 flow_lm = FlowLM.of(config)

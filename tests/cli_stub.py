@@ -99,8 +99,9 @@ class StubModel:
                 made += 1
             if on_word is not None:
                 place = sum(len(word) + 1 for word in words[:index])
-                times = ((made - n) * FRAME / self.sample_rate for n in (FRAMES_PER_CHUNK, 0))
-                on_word(SpokenWord(word, *times, index, place, place + len(word)))
+                end = made * FRAME / self.sample_rate
+                start = end - FRAMES_PER_CHUNK * FRAME / self.sample_rate
+                on_word(SpokenWord(word, start, end, index, place, place + len(word)))
             on_chunk(ChunkReport(index, word, 1, FRAMES_PER_CHUNK, True))
 
     def warmup(self) -> None:

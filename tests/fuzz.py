@@ -91,7 +91,7 @@ def main() -> None:
                     database=None,
                     derandomize=False,
                     phases=(Phase.generate, Phase.shrink),
-                    suppress_health_check=list(HealthCheck),
+                    suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
                 )
                 try:
                     data = find(documents(name), wrong, settings=limits)

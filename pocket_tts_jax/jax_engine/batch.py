@@ -13,8 +13,9 @@ from jaxtyping import Float
 from pocket_tts_jax.generation.ending import ChunkReport, EndOfSpeech, fade_in, warn_of_limit
 from pocket_tts_jax.generation.engine import Audio, Job
 from pocket_tts_jax.generation.noise import chunk_key, noise
-from pocket_tts_jax.jax_engine.engine import JaxEngine, voice_state
+from pocket_tts_jax.jax_engine.functions import Network
 from pocket_tts_jax.jax_engine.sizes import PREFIX_LENGTHS, bucket, capacity_for
+from pocket_tts_jax.jax_engine.states import voice_state
 from pocket_tts_jax.model import mimi
 from pocket_tts_jax.model.flow_lm import FlowLMState
 
@@ -22,28 +23,28 @@ ROWS = (1, 2, 4, 8, 16)  # compiled batch sizes
 DECODER_FRAMES = 2  # 8 are no faster and take a third more memory
 
 
-def speak_sorted(engine: JaxEngine, jobs: Sequence[Job]) -> list[Audio]:
+def speak_sorted(network: Network, jobs: Sequence[Job]) -> list[Audio]:
     """The samples of each job; jobs of similar length are spoken together."""
     order = sorted(range(len(jobs)), key=lambda i: len(jobs[i].prompt.ids))
     spoken: dict[int, Audio] = {}
     for start in range(0, len(order), ROWS[-1]):
         places = order[start : start + ROWS[-1]]
-        audio = speak(engine, [jobs[i] for i in places])
+        audio = speak(network, [jobs[i] for i in places])
         spoken |= zip(places, audio, strict=True)
     return [spoken[i] for i in range(len(jobs))]
 
 
-def speak(engine: JaxEngine, jobs: Sequence[Job]) -> list[Audio]:
+def speak(network: Network, jobs: Sequence[Job]) -> list[Audio]:
     """The samples of each of up to `ROWS[-1]` jobs, which must have the same number of flow
     steps."""
     rows = bucket(len(jobs), ROWS)
     padded = [*jobs, *[jobs[-1]] * (rows - len(jobs))]
-    with engine.process:
-        latents = _latents(engine, padded)[: len(jobs)]
-        return _decode(engine, latents, rows)
+    with network.process:
+        latents = _latents(network, padded)[: len(jobs)]
+        return _decode(network, latents, rows)
 
 
-def _prefilled(engine: JaxEngine, jobs: Sequence[Job]) -> FlowLMState:
+def _prefilled(network: Network, jobs: Sequence[Job]) -> FlowLMState:
     """One state with the voice and text of every row."""
     longest = bucket(max(len(job.prompt.ids) for job in jobs), PREFIX_LENGTHS)
     voice = max(job.voice.length for job in jobs)
@@ -55,13 +56,17 @@ def _prefilled(engine: JaxEngine, jobs: Sequence[Job]) -> FlowLMState:
     for row, job in zip(tokens, jobs, strict=True):
         row[: len(job.prompt.ids)] = job.prompt.ids
     lengths = np.array([len(job.prompt.ids) for job in jobs], np.int32)
-    return engine.functions.prefill_text(engine.flow_lm_params, state, tokens, lengths)
+    return network.functions.prefill_text(network.flow_lm_params, state, tokens, lengths)
 
 
-def _latents(engine: JaxEngine, jobs: Sequence[Job]) -> list[Float[np.ndarray, "n z"]]:
+def _latents(network: Network, jobs: Sequence[Job]) -> list[Float[np.ndarray, "n z"]]:
     """Latents of each row up to its end. Rows that have ended are computed until all have ended,
     and their latents are dropped."""
-    state, params, width = _prefilled(engine, jobs), engine.flow_lm_params, engine.config.latent_dim
+    state, params, width = (
+        _prefilled(network, jobs),
+        network.flow_lm_params,
+        network.config.latent_dim,
+    )
     latent = jnp.broadcast_to(params["bos_emb"], (len(jobs), width))
     endings = [EndOfSpeech.of(job.sampling, job.prompt) for job in jobs]
     keys = [chunk_key(job.sampling.seed, job.chunk) for job in jobs]
@@ -75,7 +80,7 @@ def _latents(engine: JaxEngine, jobs: Sequence[Job]) -> list[Float[np.ndarray, "
                 for k, job in zip(keys, jobs, strict=True)
             ]
         )
-        output, state = engine.functions.step(
+        output, state = network.functions.step(
             params, state, latent, draws, jobs[0].sampling.flow_steps
         )
         latent = output.latent
@@ -96,23 +101,23 @@ def _latents(engine: JaxEngine, jobs: Sequence[Job]) -> list[Float[np.ndarray, "
 
 
 def _decode(
-    engine: JaxEngine, latents: Sequence[Float[np.ndarray, "n z"]], rows: int
+    network: Network, latents: Sequence[Float[np.ndarray, "n z"]], rows: int
 ) -> list[Audio]:
     """Decode the rows together, padded with zeros to the longest, and cut each to its length."""
     longest = bucket(max(len(x) for x in latents), (DECODER_FRAMES,))
-    padded = np.zeros((rows, longest, engine.config.latent_dim), np.float32)
+    padded = np.zeros((rows, longest, network.config.latent_dim), np.float32)
     for row, x in zip(padded, latents, strict=False):
         row[: len(x)] = x
-    state = mimi.init_decoder_state(engine.config.mimi, rows)
+    state = mimi.init_decoder_state(network.config.mimi, rows)
     pieces = []
     for start in range(0, longest, DECODER_FRAMES):
-        audio, state = engine.functions.decode(
-            engine.flow_lm_params,
-            engine.mimi_params,
+        audio, state = network.functions.decode(
+            network.flow_lm_params,
+            network.mimi_params,
             state,
             padded[:, start : start + DECODER_FRAMES],
         )
         pieces.append(np.asarray(audio))
-    frame_size, sample_rate = engine.config.mimi.frame_size, engine.config.mimi.sample_rate
+    frame_size, sample_rate = network.config.mimi.frame_size, network.config.mimi.sample_rate
     whole = fade_in(np.concatenate(pieces, axis=1), sample_rate)
     return [row[: len(x) * frame_size] for row, x in zip(whole, latents, strict=False)]

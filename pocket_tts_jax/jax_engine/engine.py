@@ -5,23 +5,21 @@ sizes), so that usual texts compile nothing after a warm-up. Weights are argumen
 functions: all sessions of all threads share one copy.
 """
 
-import json
 import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import export as jax_export
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float
 
 from pocket_tts_jax.config import MAX_TOKENS, Config
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.generation.engine import Audio, Job, Step
-from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.generation.stream import SCHEDULE
+from pocket_tts_jax.jax_engine.batch import speak_sorted
+from pocket_tts_jax.jax_engine.functions import Network, Params, compiled_functions
 from pocket_tts_jax.jax_engine.sizes import (
     CAPACITY_STEP,
     PREFIX_LENGTHS,
@@ -29,9 +27,10 @@ from pocket_tts_jax.jax_engine.sizes import (
     chunk_positions,
     split_prefix,
 )
+from pocket_tts_jax.jax_engine.states import grow, voice_state
 from pocket_tts_jax.model import flow_lm, mimi
-from pocket_tts_jax.model.flow_lm import FlowLM, FlowLMState, StepOutput
-from pocket_tts_jax.model.mimi import DecoderState, EncoderState, Mimi
+from pocket_tts_jax.model.flow_lm import FlowLM
+from pocket_tts_jax.model.mimi import Mimi
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.state import VoiceState
 from pocket_tts_jax.weights.alignment import Alignment, alignment_of
@@ -39,84 +38,6 @@ from pocket_tts_jax.weights.checkpoint import fingerprint, parameter_tree, relea
 
 ENCODER_FRAMES = 8  # per encoder call
 ENCODER = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
-Params = dict[str, Any]
-
-
-class Functions:
-    """The compiled functions of one configuration.
-
-    Reading the cache and writing the new rows are two calls: see `flow_lm.append`.
-    """
-
-    def __init__(self, flow_lm_module: FlowLM, mimi_module: Mimi):
-        self.flow_lm = flow_lm_module
-        self.mimi = mimi_module
-        self.process = OwnProcess()
-        self.read_text = jax.jit(self._read_text)
-        self.read = jax.jit(self._read)
-        self.embed_voice = jax.jit(self._embed_voice)
-        self.propose = jax.jit(self._propose, static_argnames="flow_steps")
-        self.append = jax.jit(flow_lm.append, donate_argnums=0)
-        self.decode = jax.jit(self._decode, donate_argnums=2)
-        self.encode = jax.jit(self._encode, donate_argnums=1)
-
-    def _lm(self, params: Params, *args: Any, method: str, **kwargs: Any) -> Any:
-        return self.flow_lm.apply({"params": params}, *args, method=method, **kwargs)
-
-    def prefill_text(
-        self, params: Params, state: FlowLMState, tokens: np.ndarray, length: np.ndarray
-    ) -> FlowLMState:
-        """Read [b, t] tokens, the first `length` of which count. `state` is donated."""
-        return self.append(state, self.read_text(params, state, tokens), length)
-
-    def prefill(
-        self, params: Params, state: FlowLMState, embeddings: np.ndarray, length: np.ndarray
-    ) -> FlowLMState:
-        """Read [b, t, d] embeddings, the first `length` of which count. `state` is donated."""
-        return self.append(state, self.read(params, state, embeddings), length)
-
-    def step(
-        self, params: Params, state: FlowLMState, latent: Any, noise: Any, flow_steps: int
-    ) -> tuple[StepOutput, FlowLMState]:
-        """One frame. `state` is donated."""
-        output, rows = self.propose(params, state, latent, noise, flow_steps=flow_steps)
-        return output, self.append(state, rows, np.ones(noise.shape[0], np.int32))
-
-    def _read_text(self, params: Params, state: FlowLMState, tokens: Int[Array, "b t"]) -> Any:
-        embeddings = self._lm(params, tokens, method="embed_text")
-        return self._lm(params, embeddings, state, method="forward")[1]
-
-    def _read(self, params: Params, state: FlowLMState, embeddings: Float[Array, "b t d"]) -> Any:
-        return self._lm(params, embeddings, state, method="forward")[1]
-
-    def _embed_voice(self, params: Params, encoded: Float[Array, "b t encoded"]) -> Array:
-        return self._lm(params, encoded, method="embed_voice")
-
-    def _propose(
-        self, params: Params, state: FlowLMState, latent: Array, noise: Array, flow_steps: int
-    ) -> tuple[StepOutput, tuple[flow_lm.KVCache, ...]]:
-        return self._lm(params, state, latent, noise, flow_steps, method="propose")
-
-    def _decode(
-        self,
-        lm_params: Params,
-        mimi_params: Params,
-        state: DecoderState,
-        latents: Float[Array, "b n z"],
-    ) -> tuple[Float[Array, "b samples"], DecoderState]:
-        raw = latents * lm_params["emb_std"][None, None] + lm_params["emb_mean"][None, None]
-        return self.mimi.apply({"params": mimi_params}, state, raw, method="decode_step")  # pyright: ignore
-
-    def _encode(
-        self, params: Params, state: EncoderState, audio: Float[Array, "b samples"]
-    ) -> tuple[Float[Array, "b n encoded"], EncoderState]:
-        return self.mimi.apply({"params": params}, state, audio, method="encode_step")  # pyright: ignore
-
-
-@lru_cache(maxsize=8)
-def compiled_functions(flow_lm_module: FlowLM, mimi_module: Mimi) -> Functions:
-    """The functions of one architecture, shared by its models: they are compiled once."""
-    return Functions(flow_lm_module, mimi_module)
 
 
 class JaxEngine:
@@ -140,6 +61,7 @@ class JaxEngine:
         tree = parameter_tree(used)
         self.config = config
         self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
+        self.network = Network(config, self.functions, self.flow_lm_params, self.mimi_params)
         self._first_start = threading.Lock()  # is never released
 
     @cached_property
@@ -169,10 +91,8 @@ class JaxEngine:
         return JaxDecoder(self)
 
     def speak(self, jobs: Sequence[Job]) -> list[Audio]:
-        """The samples of every job, computed in batches (`jax_engine.batch`)."""
-        from pocket_tts_jax.jax_engine.batch import speak_sorted
-
-        return speak_sorted(self, jobs)
+        """The samples of every job, computed in batches."""
+        return speak_sorted(self.network, jobs)
 
     def close(self) -> None:
         """Does nothing: arrays are freed with the engine."""
@@ -305,53 +225,3 @@ class JaxDecoder:
         with self._process:
             audio, self._state = self._decode(*self._params, self._state, latents[None])
             return np.asarray(audio)[0]
-
-
-def voice_state(voice: VoiceState, capacity: int) -> FlowLMState:
-    """A fresh state of batch 1 that begins with the voice.
-
-    Can be traced: `VoiceState` is a pytree, so that a voice can be an argument of a `jit`.
-    ConfigError where the voice is longer than `capacity`.
-    """
-    if voice.length > capacity:
-        raise ConfigError(f"The voice has {voice.length} positions: capacity is {capacity}.")
-    room = ((0, 0), (0, 0), (0, capacity - voice.length), (0, 0))
-    # NumPy for arrays: JAX would compile its padding again for every length of a voice.
-    pad = jnp.pad if isinstance(voice.k, jax.Array) else np.pad
-    k, v = (pad(rows, room) for rows in (voice.k, voice.v))
-    caches = (
-        flow_lm.KVCache(jnp.asarray(k[layer][None]), jnp.asarray(v[layer][None]))
-        for layer in range(voice.k.shape[0])
-    )
-    return FlowLMState(tuple(caches), jnp.full((1,), voice.length, jnp.int32))
-
-
-def _flatten_voice(voice: VoiceState) -> tuple[tuple[Any, ...], tuple[tuple[str, str], ...]]:
-    return (voice.k, voice.v, voice.latents), tuple(sorted(voice.metadata.items()))
-
-
-def _unflatten_voice(metadata: tuple[tuple[str, str], ...], parts: Any) -> VoiceState:
-    """Without the checks of a voice that a user makes: parts may be tracers, or anything else
-    that JAX puts into trees."""
-    voice = object.__new__(VoiceState)
-    for name, value in zip(("k", "v", "latents"), parts, strict=True):
-        object.__setattr__(voice, name, value)
-    object.__setattr__(voice, "metadata", dict(metadata))
-    return voice
-
-
-jax.tree_util.register_pytree_node(VoiceState, _flatten_voice, _unflatten_voice)
-jax_export.register_pytree_node_serialization(
-    VoiceState,
-    serialized_name="pocket_tts_jax.VoiceState",
-    serialize_auxdata=lambda metadata: json.dumps(metadata).encode(),
-    deserialize_auxdata=lambda data: tuple((k, v) for k, v in json.loads(data.decode())),
-)
-
-
-@jax.jit
-def grow(state: FlowLMState) -> FlowLMState:
-    """Add room for `CAPACITY_STEP` positions."""
-    room = ((0, 0), (0, 0), (0, CAPACITY_STEP), (0, 0))
-    layers = jax.tree.map(lambda slots: jnp.pad(slots, room), state.layers)
-    return FlowLMState(layers, state.position)

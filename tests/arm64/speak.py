@@ -10,6 +10,7 @@ import numpy as np
 
 from pocket_tts_jax import TTSModel
 from pocket_tts_jax.generation.ending import ChunkReport
+from pocket_tts_jax.text.prepare import Prompt
 
 TEXT = "The train was late again."
 SEED = 7
@@ -25,7 +26,7 @@ def main() -> None:
     chunks: list[ChunkReport] = []
     frames = model.generate_audio_stream(voice, TEXT, seed=SEED, on_chunk=chunks.append)
     audio = np.concatenate(list(frames))
-    prompt = next(iter(model.prompts(TEXT)))
+    prompt = next(item for item in model.prompts(TEXT) if isinstance(item, Prompt))
     session = model.engine.start(voice, prompt, model.sampling(SEED).flow_steps)
     steps = [session.step(np.zeros(model.config.latent_dim, np.float32)) for _ in range(STEPS)]
     np.savez(

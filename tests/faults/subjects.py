@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from pocket_tts_jax.audio.read import read_audio
-from pocket_tts_jax.config import load_config
+from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.files.verify import sums_of, write_sums
 from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
 from pocket_tts_jax.text.lexicon import load_lexicon
@@ -71,7 +71,7 @@ def subjects(model: Path, export: Path, folder: Path) -> dict[str, Subject]:
     return found
 
 
-def _without_checksum(folder: Path, shapes: dict, config: object, bins: int) -> dict[str, Subject]:
+def _without_checksum(folder: Path, shapes: dict, config: Config, bins: int) -> dict[str, Subject]:
     """The same files where nothing says what they should be, and those that never have it."""
     (folder / "voice.json").write_text('{"max_tokens": 40, "notice": "Read me."}')
     (folder / "lexicon.json").write_text('{"nginx": "engine x", "C++": "C plus plus"}')

@@ -133,6 +133,6 @@ def test_the_packaged_voice_is_what_its_checksums_say() -> None:
 def test_cached_voices_are_for_their_owner(tmp_path: Path) -> None:
     cache = PromptCache(tmp_path / "voices")
     cache.put("key", voice())
-    (file,) = cache.folder.iterdir()
+    (file,) = Path(cache.folder).iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(Path(cache.folder).stat().st_mode) == 0o700

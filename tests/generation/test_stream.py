@@ -1,7 +1,8 @@
 """The streaming loop, with an engine of a few lines in place of a model."""
 
-# pyright: reportAttributeAccessIssue=false
-# Streams are typed as iterators; that they can be closed is what is tested.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+# Streams are typed as iterators; that they can be closed is what is tested. The stub has those
+# parts of an engine that a stream calls.
 
 import logging
 import subprocess

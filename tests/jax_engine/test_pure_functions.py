@@ -7,7 +7,7 @@ import pytest
 from jax import export
 
 from pocket_tts_jax.errors import ConfigError
-from pocket_tts_jax.jax_engine.engine import voice_state
+from pocket_tts_jax.jax_engine.states import voice_state
 from pocket_tts_jax.model.flow_lm import FlowLM, init_state
 from pocket_tts_jax.model.mimi import Mimi, init_decoder_state, init_encoder_state
 from pocket_tts_jax.testing.random_checkpoint import random_tensors

@@ -17,8 +17,8 @@ from pocket_tts_jax.errors import (
     VoiceCloningUnavailable,
     VoiceError,
 )
-from pocket_tts_jax.jax_engine.engine import grow
 from pocket_tts_jax.jax_engine.sizes import CAPACITY_STEP
+from pocket_tts_jax.jax_engine.states import grow
 from pocket_tts_jax.testing.tiny_model import tiny_voice, write_model
 from pocket_tts_jax.voice.cache import PromptCache
 from pocket_tts_jax.voice.state import VoiceState
@@ -134,7 +134,7 @@ def test_nothing_compiles_in_mid_speech_behind_the_longest_voice(folder):
         for _ in range(prompt.max_frames):  # pyright: ignore
             latents.step(np.zeros(endless.engine.config.latent_dim, np.float32))
     assert compiled == []
-    assert latents._position > 2 * CAPACITY_STEP
+    assert latents._position > 2 * CAPACITY_STEP  # pyright: ignore
 
 
 def test_a_process_waits_for_what_compiles_beside_a_stream(folder, voice, monkeypatch):
@@ -168,7 +168,7 @@ class _recorded(logging.Handler):
 
 
 def test_the_cache_grows_without_changing_what_is_in_it(model, voice):
-    from pocket_tts_jax.jax_engine.engine import voice_state
+    from pocket_tts_jax.jax_engine.states import voice_state
 
     small = voice_state(voice, CAPACITY_STEP)
     kept = np.asarray(small.layers[0].k)

@@ -44,7 +44,7 @@ def test_models_with_one_encoder_do_not_share_cached_voices(model, tmp_path) -> 
     cache = PromptCache(tmp_path / "cache")
     for one, entries in ((model, 1), (model, 1), (other, 2)):
         one.get_state_for_audio_prompt(RECORDING, cache=cache)
-        assert len(list(cache.folder.glob("*.safetensors"))) == entries
+        assert len(list(Path(cache.folder).glob("*.safetensors"))) == entries
 
 
 def test_flow_steps_that_the_export_lacks_are_refused_at_once() -> None:

@@ -211,7 +211,7 @@ def soak(seconds: float, clients: int, model: TTSModel | None = None) -> dict[st
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--model", type=Path, help="an export, instead of the stub")

@@ -30,7 +30,7 @@ def test_schemathesis_finds_no_server_error():
                 max_examples=60,
                 deadline=None,
                 phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
+                suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
             )
             def check(case) -> None:
                 nonlocal asked

@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false
+# The stubs have those parts of a tokenizer that the chunks need.
+
 import functools
 import json
 from collections.abc import Sequence

@@ -1,5 +1,8 @@
 """Text in pieces becomes what the whole text becomes, as soon as it can."""
 
+# pyright: reportArgumentType=false
+# The stubs have those parts of a tokenizer that the chunks need.
+
 import json
 import random
 from types import SimpleNamespace
