@@ -87,8 +87,10 @@ def _connect(ray: Any, address: str) -> None:
 def _results(
     ray: Any, rows: Sequence[Row], make: MakeSpeaker, workers: int | None
 ) -> Iterator[list[Result]]:
-    most = int(ray.cluster_resources().get("CPU", 1)) if workers is None else workers
-    batch = max(1, min(_ROWS_AT_ONCE, -(-len(rows) // most)))
+    there = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    most = there if workers is None else workers
+    # Small corpora are cut small, so that all actors have something to do until the end.
+    batch = max(1, min(_ROWS_AT_ONCE, len(rows) // (4 * most)))
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     items = [{"row": pickle.dumps(row)} for row in rows]
@@ -98,7 +100,9 @@ def _results(
         fn_constructor_args=(make,),
         batch_size=batch,
         num_cpus=1,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
+        compute=ray.data.ActorPoolStrategy(
+            min_size=1, max_size=most, initial_size=min(most, there)
+        ),
     )
     for found in results.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
         yield [pickle.loads(result) for result in found["result"]]

@@ -55,7 +55,7 @@ def test_ray_speaks_what_processes_speak_though_one_is_killed(tmp_path: Path) ->
     assert found.pop("bad") == Failed(rows[7], "it was to fail")
     assert found == {row.id: hum(row) for row in rows if row.id != "bad"}
     begun = [int(line) for path in notes.iterdir() for line in path.read_text().split()]
-    assert len(begun) > len(rows) and killed[0] in begun and len(set(begun)) > 2
+    assert len(begun) > len(rows) and killed[0] in begun and len(set(begun)) > 1
 
 
 def test_no_cluster_at_an_address() -> None:
