@@ -184,7 +184,7 @@ def test_no_jax_under_the_litert_engine():
 def test_public_modules_stay():
     for name in (
         *("pocket_tts_jax.pocket_engine", "exporters.tflite", "exporters.stablehlo"),
-        *(f"benchmarks.{name}" for name in ("compare", "step", "latency", "soak")),
+        *(f"benchmarks.{name}" for name in ("compare", "step", "latency", "soak", "throughput")),
         *(f"training.{name}" for name in ("codec", "encode", "evaluate", "export", "finetune")),
         *(f"training.{name}" for name in ("flow_lm", "frames", "mel_codec", "plot", "tokens")),
         "tests.parity",
