@@ -7,7 +7,7 @@ in common. Ray begins actors as there are processors for them, and replaces thos
 import logging
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ _ROWS_AT_ONCE = 64
 
 def speak_on_ray(
     rows: Sequence[Row], make: MakeSpeaker, workers: int | None, address: str = LOCAL
-) -> Iterator[list[Result]]:
+) -> Generator[list[Result], None, None]:
     """The results of all rows, as they come.
 
     `address` is that of a running cluster ("auto" finds the one of this machine), or `LOCAL` for
@@ -86,7 +86,7 @@ def _connect(ray: Any, address: str) -> None:
 
 def _results(
     ray: Any, rows: Sequence[Row], make: MakeSpeaker, workers: int | None
-) -> Iterator[list[Result]]:
+) -> Generator[list[Result], None, None]:
     there = max(1, int(ray.cluster_resources().get("CPU", 1)))
     most = there if workers is None else workers
     # Small corpora are cut small, so that all actors have something to do until the end.

@@ -6,7 +6,7 @@ FOLDER/bad_rows.jsonl    the rows that this run could not speak, with reasons
 FOLDER/settings.json     by what they are spoken
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from pocket_tts_jax.bulk.speaker import Failed, Result, Spoken
 from pocket_tts_jax.errors import ConfigError
 
 BAD_ROWS = "bad_rows.jsonl"
-SpeakRows = Callable[[Sequence[Row]], Iterator[list[Result]]]
+SpeakRows = Callable[[Sequence[Row]], Generator[list[Result], None, None]]
 
 
 @dataclass

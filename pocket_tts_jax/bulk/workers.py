@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 
@@ -25,7 +25,7 @@ MOST_DEATHS = 3  # of processes that had a row, before the row is given up
 
 def speak_in_processes(
     rows: Sequence[Row], make: MakeSpeaker, workers: int
-) -> Iterator[list[Result]]:
+) -> Generator[list[Result], None, None]:
     """The results of all rows, as they come. Closing the generator ends the processes.
 
     Raises GenerationError if a process cannot load its model.

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -158,7 +158,7 @@ def _text_settings(text: Any, lexicon: Path | None) -> dict[str, Any]:
 
 def _speak(
     how: "SpeakerOptions", workers: int | None, ray: str | None, rows: "Sequence[Row]"
-) -> "Iterator[list[Result]]":
+) -> "Generator[list[Result], None, None]":
     if ray is not None:
         from pocket_tts_jax.bulk.cluster import speak_on_ray
 
