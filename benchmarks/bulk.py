@@ -2,18 +2,20 @@
 
 The embedded voice speaks in all of them: `pocket-tts-jax synthesize`, a process of
 `pocket-tts-jax generate` for each text, and a loop in one process of pocket-tts. The last two are
-measured on the first texts of the corpus only. A core-hour is an hour in which a core may be used:
-the wall time times the threads that a way is allowed.
+measured on the first texts of the corpus only, the last without its loading. A core-hour is an hour
+of processor time, of all threads and processes of a way.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import soundfile
 
@@ -32,9 +34,10 @@ sys.modules["torchao"] = None
 model = TTSModel.load_model(config=folder + "/config.yaml", quantize=True)
 voice = model.get_state_for_audio_prompt(folder + "/voices/joe.safetensors")
 model.generate_audio(voice, texts[0])
-start = time.perf_counter()
+start, cpu = time.perf_counter(), time.process_time()
 samples = sum(model.generate_audio(voice, text).shape[-1] for text in texts)
-print(json.dumps([samples / model.sample_rate, time.perf_counter() - start]))
+took = time.perf_counter() - start, time.process_time() - cpu
+print(json.dumps([samples / model.sample_rate, *took]))
 """
 
 
@@ -44,51 +47,74 @@ def speak_corpus(corpus: Path, reference: Path | None) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         found, hashes = [], []
         for workers in (1, 2):
-            seconds, wall, sums = _synthesize(corpus, Path(name) / f"{workers}", workers)
-            found.append(_figures("synthesize", workers, len(rows), seconds, wall))
+            with _Clock() as clock:
+                out = _synthesize(corpus, Path(name) / f"{workers}", workers)
+            seconds, sums = _spoken(out)
+            found.append(_figures("synthesize", workers, len(rows), seconds, clock.took))
             hashes.append(sums)
         found[-1]["equal_to_one_worker"] = hashes[0] == hashes[1]
         texts = [row.text for row in islice(rows, ALONE)]
-        seconds, wall = _processes(texts, Path(name))
-        found.append(_figures("a process for each text", 2, len(texts), seconds, wall))
+        with _Clock() as clock:
+            seconds = _processes(texts, Path(name))
+        found.append(_figures("a process for each text", 2, len(texts), seconds, clock.took))
     if reference is not None:
         texts = [row.text for row in islice(rows, IN_A_LOOP)]
         for threads in (1, 2):
             command = [str(reference), "-c", LOOP, json.dumps(texts), str(threads), str(EMBEDDED)]
             done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=EMBEDDED)
-            seconds, wall = json.loads(done.stdout.splitlines()[-1])
-            found.append(_figures("pocket-tts int8, loop", threads, len(texts), seconds, wall))
+            seconds, *took = json.loads(done.stdout.splitlines()[-1])
+            found.append(_figures("pocket-tts int8, loop", threads, len(texts), seconds, took))
     return found
 
 
-def _figures(way: str, cores: int, texts: int, seconds: float, wall: float) -> dict[str, Any]:
+class _Clock:
+    """Wall time and processor time of the processes that end within the block, in seconds."""
+
+    def __enter__(self) -> Self:
+        self._start = self._now()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.took = [now - start for now, start in zip(self._now(), self._start, strict=True)]
+
+    def _now(self) -> tuple[float, float]:
+        times = os.times()
+        return time.perf_counter(), times.children_user + times.children_system
+
+
+def _figures(
+    way: str, threads: int, texts: int, seconds: float, took: Sequence[float]
+) -> dict[str, Any]:
+    wall, cpu = took
     return {
         "way": way,
-        "cores": cores,
+        "threads": threads,
         "texts": texts,
         "audio_s": round(seconds, 1),
         "wall_s": round(wall, 1),
-        "hours_per_core_hour": round(seconds / (wall * cores), 2),
+        "cpu_s": round(cpu, 1),
+        "hours_per_core_hour": round(seconds / cpu, 2),
     }
 
 
-def _synthesize(corpus: Path, out: Path, workers: int) -> tuple[float, float, dict[str, str]]:
-    """Seconds of audio, seconds it took with loading, and the hash of each row."""
+def _synthesize(corpus: Path, out: Path, workers: int) -> Path:
     command = [sys.executable, "-m", "pocket_tts_jax", "synthesize", str(corpus)]
-    start = time.perf_counter()
     subprocess.run([*command, "--out", str(out), "--workers", str(workers)], check=True)
-    wall = time.perf_counter() - start
+    return out
+
+
+def _spoken(out: Path) -> tuple[float, dict[str, str]]:
+    """Seconds of audio in a folder, and the hash of each row."""
     lines = (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
     seconds = sum(entry["seconds"] for entry in entries)
-    return seconds, wall, {entry["id"]: entry["sha256"] for entry in entries}
+    return seconds, {entry["id"]: entry["sha256"] for entry in entries}
 
 
-def _processes(texts: list[str], folder: Path) -> tuple[float, float]:
+def _processes(texts: list[str], folder: Path) -> float:
+    """Seconds of audio of texts with a process each."""
     command = [sys.executable, "-m", "pocket_tts_jax", "generate"]
     files = [folder / f"{number}.wav" for number in range(len(texts))]
-    start = time.perf_counter()
     for text, file in zip(texts, files, strict=True):
         subprocess.run([*command, text, "-o", str(file), "--quiet"], check=True)
-    wall = time.perf_counter() - start
-    return sum(soundfile.info(file).duration for file in files), wall
+    return sum(soundfile.info(file).duration for file in files)
