@@ -3,7 +3,8 @@
 - memory: many syntheses in one process; resident memory per request after a warm-up, as the
   slope of a straight line, and whether the last result is the first one;
 - threads: distinct seeds in parallel, each equal to its serial run;
-- cancel: streams closed or stopped in the middle, the next call right each time.
+- cancel: streams closed or stopped in the middle, the next call right each time;
+- full batch: the same while the other places of the batch speak: each of them is its serial run.
 
 Exits with 1 where one of them fails. Counts are options: the defaults take minutes. A model whose
 own temperature is 0 speaks alike for all seeds: only `--temperature` tells its sessions apart.
@@ -49,6 +50,8 @@ def main() -> None:
         "threads": parallel(speak, options.parallel, noisy=model.temp > 0),
         "cancel": cancel(model, voice, options.text, options.cancels),
     }
+    if options.engine == "litert":
+        report["full_batch"] = full_batch(model, voice, options.text, options.cancels)
     report["passed"] = all(part["passed"] for part in report.values())
     print(json.dumps(report, indent=1))
     sys.exit(0 if report["passed"] else 1)
@@ -118,6 +121,42 @@ def cancel(model: "TTSModel", voice: Any, text: str, count: int) -> dict[str, An
         "slowest_stop_ms": round(slowest * 1e3, 1),
         "wrong_next_calls": wrong,
         "passed": wrong == 0 and late == 0,
+    }
+
+
+def full_batch(model: "TTSModel", voice: Any, text: str, count: int) -> dict[str, Any]:
+    """Stop `count` streams in the middle, half of a full batch in each round. The other half must
+    speak as they do alone: exactly, because every step is computed with the whole batch."""
+    places = model.engine.compute_whole_batches()  # type: ignore[attr-defined]
+    staying = places // 2
+
+    def whole(seed: int) -> np.ndarray:
+        return model.generate_audio(voice, text, seed=seed)
+
+    def stopped(number: int) -> None:
+        stream = model.generate_audio_stream(voice, text, seed=SEED + number)
+        for _ in range(CANCEL_AFTER[number % len(CANCEL_AFTER)]):
+            next(stream)
+        stream.close()
+
+    expected, wrong, sizes = [whole(seed) for seed in range(staying)], 0, []
+    with ThreadPoolExecutor(places) as pool:
+        for begin in range(0, count, places - staying):
+            ends = min(begin + places - staying, count)
+            cancels = [pool.submit(stopped, number) for number in range(begin, ends)]
+            spoken = list(pool.map(whole, range(staying)))
+            for cancel in cancels:
+                cancel.result()
+            wrong += sum(not np.array_equal(a, b) for a, b in zip(spoken, expected, strict=True))
+            sizes.append(resident_kb())
+    settled = sizes[len(sizes) // 5 :]
+    growth = (settled[-1] - settled[0]) / 1e3
+    return {
+        "places": places,
+        "cancelled": count,
+        "wrong_neighbours": wrong,
+        "growth_mb": round(growth, 2),
+        "passed": wrong == 0 and growth < ALLOCATOR_MB,
     }
 
 

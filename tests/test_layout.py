@@ -17,7 +17,7 @@ PACKAGE = ROOT / "pocket_tts_jax"
 ROOMS = (
     *("errors", "shapes", "files", "config", "audio", "model", "weights", "text", "voice"),
     *("alignment", "captions", "generation", "jax_engine", "litert_engine", "open_model"),
-    *("tts_model", "testing", "book", "server", "cli", "pocket_engine"),
+    *("tts_model", "testing", "book", "bulk", "server", "cli", "pocket_engine"),
 )
 # What stands on the package, from the ground up.
 ABOVE = ("pocket_tts_jax", "exporters", "training", "benchmarks", "examples", "tests")
@@ -185,7 +185,7 @@ def test_no_jax_under_the_litert_engine():
 def test_public_modules_stay():
     for name in (
         *("pocket_tts_jax.pocket_engine", "exporters.tflite", "exporters.stablehlo"),
-        *(f"benchmarks.{name}" for name in ("compare", "step", "latency", "soak")),
+        *(f"benchmarks.{name}" for name in ("compare", "step", "latency", "soak", "throughput")),
         *(f"training.{name}" for name in ("codec", "encode", "evaluate", "export", "finetune")),
         *(f"training.{name}" for name in ("flow_lm", "frames", "mel_codec", "plot", "tokens")),
         "tests.parity",

@@ -9,6 +9,7 @@ from pocket_tts_jax.cli.book import book
 from pocket_tts_jax.cli.generate import generate
 from pocket_tts_jax.cli.models import export, models, warmup
 from pocket_tts_jax.cli.serve import serve
+from pocket_tts_jax.cli.synthesize import SynthesizeCommand, synthesize
 from pocket_tts_jax.cli.voices import export_voice, voices
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(serve)
 app.command()(book)
+app.command(cls=SynthesizeCommand)(synthesize)
 app.command()(export_voice)
 app.command()(voices)
 app.command()(models)

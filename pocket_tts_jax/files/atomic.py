@@ -51,6 +51,17 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def sync_folder(folder: Path) -> None:
+    """Make the names of new files in a folder last through a loss of power."""
+    if os.name == "nt":  # a folder cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def private_folder(path: Path) -> None:
     """Make a folder that only its owner can read, if it does not exist."""
     path.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,7 @@ class Batcher:
     """Computes the steps of all streams of one model."""
 
     def __init__(self, model: LiteRTModel) -> None:
+        self.whole_blocks = False  # every step in the largest batch, however many streams there are
         self._model = model
         self._changed = threading.Condition()
         self._waiting: list[StepRequest] = []
@@ -95,7 +96,7 @@ class Batcher:
 
     def _compute(self, mates: Sequence[StepRequest]) -> None:
         try:
-            together = cheapest_rows([r.cache.row for r in mates], mates[0].batched)
+            together = self._rows([r.cache.row for r in mates], mates[0].batched)
             batch = [r for r in mates if r.cache.row < together]
             if batch:
                 self._run_together(batch, together)
@@ -112,6 +113,10 @@ class Batcher:
                 self._served |= {request.cache: now for request in mates}
                 self._computing = False
                 self._changed.notify_all()
+
+    def _rows(self, rows: Sequence[int], batched: dict[int, str]) -> int:
+        """How many rows of a block to compute in one call."""
+        return max(batched, default=0) if self.whole_blocks else cheapest_rows(rows, batched)
 
     def _run_together(self, requests: Sequence[StepRequest], rows: int) -> None:
         block, name = requests[0].cache.block, requests[0].batched[rows]

@@ -109,6 +109,20 @@ class LiteRTEngine:
         """Whether streams at the same time share the steps of FlowLM."""
         return bool(self.folder.batches)
 
+    def compute_whole_batches(self) -> int:
+        """From now on, compute every step with the largest batch, padded where there are fewer
+        streams. Then the samples of a stream are the same whatever runs beside it.
+
+        Returns the number of streams in a batch. Raises ConfigError for an export without batches.
+        """
+        if not self.batches:
+            raise ConfigError(
+                f"{self.folder.path} was exported without batched steps: export the model again "
+                "(python -m exporters.tflite)."
+            )
+        self.flow_lm.batcher.whole_blocks = True
+        return max(self.folder.batches)
+
     def speak(self, jobs: Sequence[Job]) -> list[Audio]:
         """The samples of every job, as many at a time as the export has rows for."""
         rows = max(self.folder.batches, default=1)
