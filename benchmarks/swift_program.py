@@ -28,7 +28,7 @@ def measure(
         [PROGRAM, "bench", *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     ) as process:
         loaded = _line(process)
@@ -63,5 +63,7 @@ def _line(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        raise RuntimeError(f"{PROGRAM} ended with status {process.wait()}")
+        assert process.stderr is not None
+        said = process.stderr.read().strip()[-500:]
+        raise RuntimeError(f"{PROGRAM} ended with status {process.wait()}: {said}")
     return json.loads(line)

@@ -94,6 +94,7 @@ class Export:
             route=self.options.via,
             licence=_licence(self.folder),
             fingerprint=fingerprint(self.tensors, "flow_lm.transformer."),
+            parameters=sum(tensor.size for tensor in self.tensors.values()),
             capacity=self.options.max_frames,
             batches=self.options.batches,
             weights=self.flow_lm,

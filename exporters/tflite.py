@@ -16,6 +16,7 @@ from exporters.build import MAX_FRAMES, Export, Options
 from exporters.convert.quantize import PRECISIONS
 from exporters.gate import report
 from exporters.graph.signatures import BATCHES
+from exporters.phone import make_bundle
 from pocket_tts_jax.errors import ConfigError, TTSError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -39,6 +40,9 @@ def main(
     one_stream: Annotated[
         bool, typer.Option(help="Leave out the steps that speak several chunks at once (phones).")
     ] = False,
+    ios: Annotated[
+        Path | None, typer.Option(help="Make what an app bundles instead: int8 and int4, notes.")
+    ] = None,
     via: Annotated[str, typer.Option(help="litert | jax2tf")] = "litert",
     check: Annotated[
         Path | None, typer.Option(help="Validate a folder instead; with --model, against it.")
@@ -49,8 +53,12 @@ def main(
         if check is not None:
             from exporters.gate.recheck import check_folder
 
-            _refuse_options_of_an_export(context)
+            _refuse_other_options(context, "check", "model")
             failed = check_folder(check, model)
+        elif ios is not None:
+            _refuse_other_options(context, "ios", "model", "max_frames", "voices", "with_encoder")
+            options = Options("int8", max_frames, tuple(voices or ()), with_encoder)
+            failed = make_bundle(model, ios, options, export)
         else:
             if out is None:
                 raise ConfigError("Say where to: --out DIR (or --check DIR to validate one).")
@@ -66,14 +74,17 @@ def main(
         sys.exit(1)
 
 
-def _refuse_options_of_an_export(context: typer.Context) -> None:
+def _refuse_other_options(context: typer.Context, mode: str, *allowed: str) -> None:
+    def written(name: str) -> str:
+        return f"--{name.replace('_', '-')}"
+
     for name in context.params:
         source = context.get_parameter_source(name)
         given = source is not None and source.name == "COMMANDLINE"
-        if given and name not in ("check", "model"):
+        if given and name not in (mode, *allowed):
             raise ConfigError(
-                f"--check takes --model alone: leave out --{name.replace('_', '-')}, which is for "
-                "making an export."
+                f"{written(mode)} takes {', '.join(map(written, allowed))} alone: leave out "
+                f"{written(name)}."
             )
 
 

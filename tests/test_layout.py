@@ -61,7 +61,8 @@ PACKAGE_MODULES = {module_of(path): path for path in sources("pocket_tts_jax")}
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, within functions too; `from package import module` counts as the module."""
+    """Every module that a file imports, within functions too; `from package import module` counts
+    as the module."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = set()
     for node in ast.walk(tree):

@@ -27,6 +27,15 @@ from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
 IN_LAST_SLOT = " in the last slot"
 
 
+@dataclass(frozen=True)
+class FreeRun:
+    """Model and file after the same prompt, each fed its own latents, with the same noise; all
+    arrays are [rows, steps, …]."""
+
+    latents: tuple[np.ndarray, np.ndarray]  # expected, found
+    eos_logits: tuple[np.ndarray, np.ndarray]
+
+
 @dataclass
 class Chain:
     """The outputs of the calls of one signature."""
@@ -36,6 +45,7 @@ class Chain:
     eos_logits: tuple[list[np.ndarray], list[np.ndarray]] = field(default_factory=lambda: ([], []))
     audio: tuple[np.ndarray, np.ndarray] | None = None  # expected, found
     places: Difference | None = None  # between rows of a batch with the same inputs
+    free: FreeRun | None = None
 
     def add(self, name: str, expected: np.ndarray, found: np.ndarray) -> None:
         self.outputs.setdefault(name, Difference()).add(expected, found)
@@ -120,11 +130,42 @@ def _run_decode(
             found = call.outputs[f"{name}_rows"]
             for slot, place in enumerate(position):
                 call.inputs[name][slot, :, place] = found[slot, :, 0]
+    if len(rows) == 1 and signature.name == _first_step(file):
+        chain.free = _run_freely(call, speech, prompt)
     end = reference.ends[slots]
     rows = np.zeros_like(rows)
     _fill(call, {name: cache[rows, :, : slots - 1] for name, cache in end.caches.items()})
     _compare_step(chain, call, end, 0, rows, end.position[rows], IN_LAST_SLOT)
     return chain
+
+
+def _first_step(file: LiteRTModel) -> str:
+    """The step that speech begins with: one row, the smallest caches."""
+    steps = [name for name in file.signatures if name.startswith("decode") and "_b" not in name]
+    return min(steps, key=lambda name: tuple(int(n.lstrip("c")) for n in name.split("_")[1:]))
+
+
+def _run_freely(call: Call, speech: Spoken, prompt: Caches) -> FreeRun:
+    """Every row of the speech again, from the file's own latents."""
+    latents, logits = [], []
+    for row, position in enumerate(speech.position):
+        _fill(call, prompt)
+        latent = speech.latents[0, row]
+        for step, noise in enumerate(speech.noise[:, row]):
+            call.inputs["latent"][0], call.inputs["noise"][0] = latent, noise
+            call.inputs["position"][0] = position + step
+            call()
+            for name in prompt:
+                call.inputs[name][:, :, position + step] = call.outputs[f"{name}_rows"][:, :, 0]
+            latent = call.outputs["next_latent"][0].copy()
+            latents.append(latent)
+            logits.append(float(call.outputs["eos_logit"][0, 0]))
+    steps = next(iter(speech.next_latents))
+    expected = speech.next_latents[steps].swapaxes(0, 1), speech.eos_logits.swapaxes(0, 1)
+    return FreeRun(
+        (expected[0], np.reshape(latents, expected[0].shape)),
+        (expected[1], np.reshape(logits, expected[1].shape)),
+    )
 
 
 def _compare_step(

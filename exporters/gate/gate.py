@@ -17,7 +17,7 @@ import numpy as np
 from exporters.convert.quantize import RECIPES, Precision, bits_of, precision_of
 from exporters.gate import against_model
 from exporters.gate import inspect_file as flatbuffer
-from exporters.gate.against_file import IN_LAST_SLOT, Chain, run_flow_lm, run_mimi_file
+from exporters.gate.against_file import IN_LAST_SLOT, Chain, FreeRun, run_flow_lm, run_mimi_file
 from exporters.gate.difference import Difference
 from exporters.gate.reference import Model, make_reference
 from exporters.graph.signature import Signature
@@ -99,12 +99,12 @@ LARGEST_CLIPPED = 0.01
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report."""
+    """One line of the report. Without a limit it is information."""
 
     where: str
     what: str
     value: float
-    limit: float
+    limit: float | None
     passed: bool
 
 
@@ -222,6 +222,8 @@ def _judge(file: str, chain: Chain, config: Config, precision: Precision) -> lis
         checks += _judge_quantised(where, chain, LIMITS[precision])
     if chain.eos_logits[0]:
         checks.append(_judge_eos(where, chain, config, precision))
+    if chain.free is not None:
+        checks += _describe_free_run(where, chain.free, config)
     if chain.places is not None:
         value = chain.places.relative
         what = "rows of a batch that were given the same: relative"
@@ -266,6 +268,24 @@ def _judge_eos(where: str, chain: Chain, config: Config, precision: Precision) -
     agreement = float(np.mean(ended == found))
     limit = LIMITS[precision].eos_agreement
     return Check(where, "EOS decisions that agree", agreement, limit, agreement >= limit)
+
+
+def _describe_free_run(where: str, run: FreeRun, config: Config) -> list[Check]:
+    """How far speech stays together when nothing leads it back. It need not: two speakers of one
+    text do not either."""
+    expected, found = (np.asarray(side, np.float64).ravel() for side in run.latents)
+    ended, ended_found = (side > config.default_eos_threshold for side in run.eos_logits)
+    moved = [
+        abs(_first(a[FRAMES_BEFORE_EOS:]) - _first(b[FRAMES_BEFORE_EOS:]))
+        for a, b in zip(ended, ended_found, strict=True)
+    ]
+    values = {
+        "frames": float(ended.size),
+        "correlation of latents": float(np.corrcoef(expected, found)[0, 1]),
+        "EOS decisions that agree": float(np.mean(ended == ended_found)),
+        "most frames by which EOS moved": float(max(moved)),
+    }
+    return [Check(where, f"free running: {n}", v, None, True) for n, v in values.items()]
 
 
 def _first(ended: np.ndarray) -> int:

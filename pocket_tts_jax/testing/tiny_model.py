@@ -54,9 +54,11 @@ def tiny_config(flow: str = "lsd") -> Config:
     return parse_config(raw)
 
 
-def write_model(folder: str | Path, flow: str = "lsd", **settings: Any) -> Path:
+def write_model(
+    folder: str | Path, flow: str = "lsd", config: Config | None = None, **settings: Any
+) -> Path:
     """Write config.yaml, model.safetensors, tokenizer.model and voices/tiny.safetensors."""
-    folder, config = Path(folder), tiny_config(flow)
+    folder, config = Path(folder), config or tiny_config(flow)
     (folder / "voices").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
     save_file(random_tensors(config), folder / "model.safetensors")

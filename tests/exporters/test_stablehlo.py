@@ -25,6 +25,7 @@ assert not any(name.startswith(("pocket_tts_jax", "exporters")) for name in sys.
 """
 
 
+@pytest.mark.slow
 def test_artefacts_reload_elsewhere_and_agree_with_litert(tmp_path: Path) -> None:
     options = Options("fp32", max_frames=64, prefill_lengths=(8,), decoder_frames=(1,))
     export(str(tiny_model_folder()), tmp_path / "out", options)

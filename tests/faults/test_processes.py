@@ -28,9 +28,12 @@ def environment(cache: Path) -> dict[str, str]:
     return os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)}
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def generate(model: Path, cache: Path, *arguments: object) -> subprocess.Popen[str]:
-    # A job in the background may have been told to ignore SIGINT, and its children with it.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A job in the background may ignore SIGINT, under nohup also SIGHUP, and its children with it.
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     try:
         return subprocess.Popen(
             [sys.executable, "-m", "pocket_tts_jax", "generate", LONG, "--model", str(model)]
@@ -42,7 +45,8 @@ def generate(model: Path, cache: Path, *arguments: object) -> subprocess.Popen[s
             text=True,
         )
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -55,7 +59,7 @@ def unfinished(folder: Path) -> list[Path]:
     return list(folder.rglob("*.part"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_speaking_finishes_the_files(tmp_path: Path, number: signal.Signals) -> None:
     path, report = tmp_path / "speech.wav", tmp_path / "report.json"
     process = generate(tiny_export(), tmp_path, "-o", path, "--report", report)

@@ -112,6 +112,7 @@ def test_threads_equal_their_serial_runs(model, voice):
         np.testing.assert_array_equal(audio, results[seed])
 
 
+@pytest.mark.slow
 def test_nothing_compiles_after_the_warmup(model, voice):
     model.warmup()
     texts = [" ".join(["word"] * n) + "." for n in range(1, 31)]

@@ -1,15 +1,19 @@
-"""The page in a headless Chromium: it types, hears, cancels, sees errors. Its screenshots can be
-looked at: PAGE_SCREENSHOTS names a folder for them."""
+"""The page in a headless Chromium: it types, hears, reads along, cancels, sees errors. Its
+screenshots can be looked at: PAGE_SCREENSHOTS names a folder for them. Those of the embedded voice
+are in docs/."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from pocket_tts_jax.server.settings import ServerSettings
+from pocket_tts_jax.tts_model import TTSModel
 from tests.server.running import Running, running
 from tests.server.test_websocket import wait_until_idle
 
@@ -21,6 +25,22 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 TEXT = "The train was late again, so we walked home. Nobody minded that at all. "
+WATCH = """() => {
+  const { start } = AudioBufferSourceNode.prototype;
+  const watched = (window.watched = { lit: [], first: null });
+  AudioBufferSourceNode.prototype.start = function (at) {
+    watched.context = this.context;
+    watched.first ??= at;
+    start.call(this, at);
+  };
+  new MutationObserver((changes) => {
+    for (const { target } of changes) {
+      if (target.className !== "lit") continue;
+      watched.lit.push([target.textContent, watched.context.currentTime - watched.first]);
+    }
+  }).observe(document.querySelector("#reading"), { subtree: true, attributeFilter: ["class"] });
+}"""
+"""Notes each word that is lit, and how many seconds of the speech its context has played then."""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +123,80 @@ def test_it_speaks(browser: Any, place: Running, tmp_path: Path):
         assert page.problems == []
     finally:
         place.engine.delay = 0.0
+
+
+def words_of(place: Running, text: str, speed: float) -> list[dict[str, Any]]:
+    """What the server tells of the words; with the stub it depends on the text alone."""
+    body = {"input": text, "speed": speed, "response_format": "pcm", "early_start": True}
+    body |= {"stream_format": "sse", "timestamps": True}
+    answer = httpx.post(f"{place.address}/v1/audio/speech", json=body, timeout=60).text
+    events = [json.loads(block.removeprefix("data: ")) for block in answer.strip().split("\n\n")]
+    return [event for event in events if event["type"] == "speech.word"]
+
+
+@pytest.mark.parametrize("speed", [1.0, 0.8])
+def test_words_are_lit_while_they_are_heard(browser: Any, place: Running, speed: float):
+    text = "😀 “The 12 trains,” " + TEXT.strip()
+    words = words_of(place, text, speed)
+    assert [word["text"] for word in words][:3] == ["The", "12", "trains"]
+    page = open_page(browser, place)
+    page.evaluate(WATCH)
+    page.fill("#text", text)
+    page.fill("#speed", str(speed))
+    page.click("#speak")
+    page.wait_for_selector("#reading .lit")
+    wait_for_state(page, "done")
+    lit = page.evaluate("window.watched.lit")
+    times = iter(words)
+    for shown, heard in lit:  # a slow machine may leave words out, but never light a wrong one
+        word = next(word for word in times if word["text"] == shown)
+        assert word["start"] - 0.01 <= heard <= word["end"] + 0.1, (word, heard)
+    assert len(lit) > len(words) / 2
+    assert page.text_content("#reading") == text
+    assert page.locator("#reading .lit").count() == 0
+    heard = page.locator("#reading span.heard").all_text_contents()
+    assert "".join(heard) == text.removesuffix(".")
+    assert page.problems == []
+
+
+def test_a_stop_leaves_no_word_lit(browser: Any, place: Running):
+    page = open_page(browser, place)
+    page.fill("#text", TEXT * 10)
+    page.click("#speak")
+    page.wait_for_selector("#reading .lit")
+    page.keyboard.press("Escape")
+    wait_for_state(page, "stopped")
+    assert page.locator("#reading .lit").count() == 0
+    assert page.text_content("#reading") == TEXT * 10
+    assert 0 < page.locator("#reading .heard").count() < page.locator("#reading span").count()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("server-page", {"viewport": {"width": 1000, "height": 780}}),
+        ("server-page-dark", {"viewport": {"width": 1000, "height": 780}, "color_scheme": "dark"}),
+        ("server-page-phone", {"viewport": {"width": 360, "height": 740}, "is_mobile": True}),
+    ],
+)
+def test_the_embedded_voice(browser: Any, tmp_path: Path, name: str, options: dict[str, Any]):
+    text = (
+        "The train was late again, so we walked home along the river. "
+        "Nobody minded that at all. It was a warm evening, and twelve of us sang."
+    )
+    with running(ServerSettings(port=0), model=TTSModel.load_model()) as server:
+        page = open_page(browser, server, **options)
+        page.evaluate(WATCH)
+        page.fill("#text", text)
+        page.click("#speak")
+        page.wait_for_function("() => document.querySelectorAll('#reading .heard').length > 20")
+        page.wait_for_selector("#reading .lit")
+        page.evaluate("window.watched.context.suspend()")  # the word stays lit for the picture
+        picture(page, name, tmp_path)
+        assert page.locator("#reading .lit").count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= options["viewport"]["width"]
+        page.keyboard.press("Escape")
+        assert page.problems == []
 
 
 def test_it_plays_to_the_end(browser: Any, place: Running, tmp_path: Path):

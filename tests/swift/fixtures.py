@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.tokenizer import write_tokenizer
 from pocket_tts_jax.audio.stretch import time_stretch
 from pocket_tts_jax.audio.write import to_int16
 from pocket_tts_jax.errors import TextError
@@ -40,7 +41,7 @@ TOKENIZERS = {
     "embedded": ("sentencepiece", ROOT / "pocket_tts_jax" / "embedded" / "tokenizer.model"),
     "english": ("tokenizers", SHARED / "data" / "english_tokenizer.json"),
 }
-SIZES = {"embedded": 80, "english": 4000}
+SIZES = {"embedded": 80, "english": 4000, "spaced": 700}
 SIGNS = [*".!?…,;:-–—\"'”’)]»(«“ \n\r\t", "  ", "...", "3.14", "Hi. ", " and ", "<s>", "<unk>", "▁"]
 ODD = [
     "é",
@@ -76,7 +77,12 @@ def main(folder: Path, exports: list[Path]) -> None:
     def write(name: str, value: Any) -> None:
         (folder / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
 
-    write("tokenizers", [_tokenizer_cases(name) for name in sorted(TOKENIZERS) if _is_here(name)])
+    spaced = folder / "spaced.json"
+    write_tokenizer(spaced, SIZES["spaced"])
+    places = TOKENIZERS | {"spaced": ("tokenizers", spaced)}
+    # One of them is no part of the repository.
+    there = {name: place for name, place in places.items() if place[1].is_file()}
+    write("tokenizers", [_tokenizer_cases(name, *there[name]) for name in sorted(there)])
     write("english", list(_english_cases()))
     write("typography", _pairs(fold_typography, _texts(3, 1000)))
     write("pauses", _pairs(_segments, _pause_texts(1000)))
@@ -85,10 +91,6 @@ def main(folder: Path, exports: list[Path]) -> None:
     write("noise", list(_noise_cases()))
     write("audio", _audio_cases())
     write("speech", [_speech(export) for export in exports])
-
-
-def _is_here(name: str) -> bool:
-    return TOKENIZERS[name][1].is_file()  # one of them is no part of the repository
 
 
 def _tokenizer(name: str) -> Tokenizer:
@@ -126,9 +128,8 @@ def _character(rng: random.Random) -> str:
     return " " if unicodedata.category(character) in ("Cs", "Cn") else character
 
 
-def _tokenizer_cases(name: str) -> dict[str, Any]:
-    tokenizer = _tokenizer(name)
-    kind, path = TOKENIZERS[name]
+def _tokenizer_cases(name: str, kind: str, path: Path) -> dict[str, Any]:
+    tokenizer = load_tokenizer(kind, path, SIZES.get(name, 600))
     cases, rng = [], random.Random(name)
     for text in _texts(1, STRINGS):
         ids = tokenizer.encode(text)

@@ -14,10 +14,10 @@ from exporters.build import Options
 from exporters.tflite import export
 from pocket_tts_jax.audio.write import to_int16
 from pocket_tts_jax.litert_engine.c_api import library_path
-from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.tts_model import TTSModel
 from tests.folders import ROOT
 from tests.swift import fixtures
+from tests.swift.families import LAYERS, write_family
 
 pytestmark = pytest.mark.slow
 SWIFT = shutil.which(
@@ -62,27 +62,28 @@ def built(flags: list[str]) -> Path:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded voice, with less of everything than the shipped one, to be made quickly."""
     folder = tmp_path_factory.mktemp("export") / "embedded"
-    options = Options(precision="int8", max_frames=320, prefill_lengths=(16, 64))
+    options = Options(precision="int8", max_frames=320, prefill_lengths=(16, 64), batches=())
     assert export(None, folder, options) == []
     return folder
 
 
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Random models of a few thousand parameters: grouped queries, and each kind of flow head."""
+    """An export of each published family, with random weights."""
     folder = tmp_path_factory.mktemp("families")
     made = []
-    for flow in ("lsd", "drifting"):
-        model = write_model(folder / f"{flow}-model", flow)
+    for name in LAYERS:
         options = Options(
             precision="fp32",
             max_frames=320,
-            with_encoder=True,
+            with_encoder=name == "english_7m_2026-10",
             prefill_lengths=(8, 16),
             decoder_frames=(1, 2),
+            batches=(),
         )
-        assert export(str(model), folder / flow, options) == []
-        made.append(folder / flow)
+        model = write_family(folder / f"{name}-model", name)
+        assert export(str(model), folder / name, options) == []
+        made.append(folder / name)
     return made
 
 

@@ -1,96 +1,14 @@
-// Speaks a text through /v1/audio/speech and plays the samples as they come.
-// Each piece is an AudioBuffer with a time of its own: AudioWorklet needs https, which a phone in
-// a home network does not have.
+// The form: speaks its text through /v1/audio/speech, plays it, and lights up the words.
+
+import { read } from "/page/answer.js";
+import { Reading } from "/page/reading.js";
+import { Speech } from "/page/speech.js";
 
 const element = (id) => document.getElementById(id);
-const SLICE = 960; // samples of a bar in the waveform: 40 ms
-const LEAD_SECONDS = 0.06; // between the first samples and their sound
 let rate = 24000;
 let longest = Infinity;
 let running = null; // what is spoken now
-
-class Speech {
-  constructor() {
-    this.abort = new AbortController();
-    this.context = new AudioContext();
-    this.sources = new Set();
-    this.pieces = []; // Int16Array
-    this.peaks = []; // of each slice
-    this.samples = 0;
-    this.start = null; // the context's time of the first sample
-    this.asked = performance.now();
-  }
-
-  get seconds() {
-    return this.samples / rate;
-  }
-
-  get played() {
-    if (this.start === null) return 0;
-    return Math.min(this.seconds, Math.max(0, this.context.currentTime - this.start));
-  }
-
-  add(integers) {
-    if (integers.length === 0) return;
-    const now = this.context.currentTime;
-    if (this.start === null) {
-      this.start = now + LEAD_SECONDS;
-      show("first", `${Math.round(performance.now() - this.asked)} ms`);
-      setState("speaking", "Speaking");
-    }
-    let at = this.start + this.seconds;
-    if (at < now) { // the samples came too late: what follows moves back
-      this.start += now + LEAD_SECONDS - at;
-      at = now + LEAD_SECONDS;
-    }
-    const buffer = this.context.createBuffer(1, integers.length, rate);
-    const channel = buffer.getChannelData(0);
-    for (let i = 0; i < integers.length; i++) {
-      channel[i] = integers[i] / 32767;
-      const slice = Math.floor((this.samples + i) / SLICE);
-      this.peaks[slice] = Math.max(this.peaks[slice] ?? 0, Math.abs(channel[i]));
-    }
-    const source = new AudioBufferSourceNode(this.context, { buffer });
-    source.connect(this.context.destination);
-    source.start(at);
-    this.sources.add(source);
-    source.onended = () => this.sources.delete(source);
-    this.pieces.push(integers);
-    this.samples += integers.length;
-    show("length", `${this.seconds.toFixed(1)} s`);
-    show("factor", `${(this.seconds / this.elapsed()).toFixed(1)} ×`);
-  }
-
-  elapsed() {
-    return (performance.now() - this.asked) / 1000;
-  }
-
-  end() {
-    this.abort.abort();
-    for (const source of this.sources) source.stop();
-    this.sources.clear();
-    this.context.close();
-  }
-
-  wav() {
-    const header = new DataView(new ArrayBuffer(44));
-    const text = (at, letters) =>
-      [...letters].forEach((letter, i) => header.setUint8(at + i, letter.charCodeAt(0)));
-    text(0, "RIFF");
-    header.setUint32(4, 36 + 2 * this.samples, true);
-    text(8, "WAVEfmt ");
-    header.setUint32(16, 16, true);
-    header.setUint16(20, 1, true);
-    header.setUint16(22, 1, true);
-    header.setUint32(24, rate, true);
-    header.setUint32(28, 2 * rate, true);
-    header.setUint16(32, 2, true);
-    header.setUint16(34, 16, true);
-    text(36, "data");
-    header.setUint32(40, 2 * this.samples, true);
-    return new Blob([header, ...this.pieces], { type: "audio/wav" });
-  }
-}
+let drawn = null; // what is shown, also after it has ended
 
 function show(id, text) {
   element(id).textContent = text;
@@ -127,9 +45,8 @@ async function ask(path, options = {}) {
   throw new Error(later ? `${told} (in ${later} s)` : told);
 }
 
-function request(signal) {
+function request(text, signal) {
   const recording = element("recording").files[0];
-  const text = element("text").value;
   if (recording) {
     const body = new FormData();
     body.set("text", text);
@@ -142,6 +59,8 @@ function request(signal) {
     voice: element("voice").value || undefined,
     speed: Number(element("speed").value),
     response_format: "pcm",
+    stream_format: "sse",
+    timestamps: true,
     early_start: true,
   };
   return ask("/v1/audio/speech", {
@@ -157,25 +76,19 @@ async function speak() {
   element("error").hidden = true;
   ["first", "factor", "length"].forEach((id) => show(id, "–"));
   disableDownload();
-  const speech = (running = new Speech());
+  const text = element("text").value;
+  const speech = (running = drawn = new Speech(rate));
+  const reading = (speech.reading = new Reading(element("reading"), text));
   setState("waiting", "Waiting for the first samples");
   try {
     await speech.context.resume();
-    const response = await request(speech.abort.signal);
-    let skip = response.headers.get("Content-Type").startsWith("audio/wav") ? 44 : 0;
-    let rest = new Uint8Array(0);
-    for await (const bytes of chunks(response.body)) {
-      const data = new Uint8Array(rest.length + bytes.length);
-      data.set(rest);
-      data.set(bytes, rest.length);
-      const first = Math.min(skip, data.length);
-      skip -= first;
-      const whole = first + 2 * Math.floor((data.length - first) / 2);
-      rest = data.slice(whole);
-      speech.add(new Int16Array(data.slice(first, whole).buffer));
+    const response = await request(text, speech.abort.signal);
+    for await (const piece of read(response)) {
+      if (piece instanceof Int16Array) play(speech, piece);
+      else reading.add(piece);
     }
     if (running !== speech) return;
-    show("factor", `${(speech.seconds / speech.elapsed()).toFixed(1)} ×`);
+    showFigures(speech);
     enableDownload(speech);
     document.body.dataset.playedWhenMade = speech.played.toFixed(3);
     setState("playing", "Made; playing");
@@ -183,17 +96,24 @@ async function speak() {
     if (running !== speech) return; // stopped by hand
     running = null;
     speech.end();
+    reading.stop();
     showError(error.message);
   }
 }
 
-async function* chunks(body) {
-  const reader = body.getReader(); // Safari cannot iterate over a body
-  while (true) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    yield value;
+function play(speech, samples) {
+  if (speech.samples === 0 && samples.length > 0) {
+    show("first", `${Math.round(1000 * speech.elapsed)} ms`);
+    setState("speaking", "Speaking");
+    element("sound").scrollIntoView({ block: "nearest" }); // on a phone it is below the form
   }
+  speech.add(samples);
+  showFigures(speech);
+}
+
+function showFigures(speech) {
+  show("length", `${speech.seconds.toFixed(1)} s`);
+  show("factor", `${(speech.seconds / speech.elapsed).toFixed(1)} ×`);
 }
 
 function stop() {
@@ -201,6 +121,7 @@ function stop() {
   if (!speech) return;
   running = null;
   speech.end();
+  speech.reading.stop();
   if (document.body.dataset.state !== "done") setState("stopped", "Stopped");
 }
 
@@ -218,10 +139,20 @@ function disableDownload() {
   link.setAttribute("aria-disabled", "true");
 }
 
-let drawn = null; // the speech whose waveform is shown, also after it has ended
-
+// One picture: the waveform, the word that is heard, and whether all has been heard.
 function draw() {
-  drawn = running ?? drawn;
+  drawWave(drawn?.peaks ?? [], drawn ? drawn.played / drawn.seconds : 0);
+  if (running) {
+    running.reading.show(running.played);
+    if (document.body.dataset.state === "playing" && running.played >= running.seconds) {
+      running.reading.finish();
+      setState("done", "Done");
+    }
+  }
+  requestAnimationFrame(draw);
+}
+
+function drawWave(peaks, played) {
   const canvas = element("wave");
   const scale = window.devicePixelRatio;
   const width = canvas.clientWidth * scale;
@@ -233,10 +164,7 @@ function draw() {
   const colors = getComputedStyle(document.documentElement);
   const paint = canvas.getContext("2d");
   paint.clearRect(0, 0, width, height);
-  const peaks = drawn?.peaks ?? [];
-  const played = drawn === running && drawn ? drawn.played / drawn.seconds : drawn ? 1 : 0;
-  const bars = Math.max(peaks.length, 1);
-  const step = Math.min(width / bars, 6 * scale);
+  const step = Math.min(width / Math.max(peaks.length, 1), 6 * scale);
   for (let i = 0; i < peaks.length; i++) {
     const bar = Math.max(2 * scale, peaks[i] * height);
     const heard = i / peaks.length < played;
@@ -247,10 +175,6 @@ function draw() {
     paint.fillStyle = colors.getPropertyValue("--line");
     paint.fillRect(0, height / 2 - scale / 2, width, scale);
   }
-  if (running && document.body.dataset.state === "playing" && running.played >= running.seconds) {
-    setState("done", "Done");
-  }
-  requestAnimationFrame(draw);
 }
 
 function fill(select, names, chosen) {

@@ -18,9 +18,12 @@ public final class SpeechSession: Sendable {
     init(_ model: LoadedModel, _ voice: Voice, _ seed: UInt64, _ options: SpeechOptions) throws {
         let engine = model.engine
         let text = options.text
-        guard !text.pauses, !text.glueShortChunks, options.speed == 1 else {
-            throw TTSError.option("A session has no pauses, glueShortChunks or speed: use stream.")
+        guard !text.glueShortChunks else {
+            throw TTSError.option(
+                "glueShortChunks has to see what comes after a chunk, which a session does not wait "
+                    + "for: set it to false, or use stream.")
         }
+        _ = try TimeStretch(speed: options.speed, sampleRate: engine.manifest.audio.sampleRate)
         let sampling = try model.sampling(options, seed)
         let pipeline = try model.pipeline(text)
         let state = State(pipeline, try TextStream(pipeline, firstSentenceAtOnce: true))
@@ -28,7 +31,7 @@ public final class SpeechSession: Sendable {
         frames = SpeechStream { buffer in
             startThread("pocket-tts session") {
                 do {
-                    try state.speak(engine, voice, sampling, buffer)
+                    try state.speak(engine, voice, sampling, options.speed, buffer)
                     buffer.finish()
                 } catch {
                     buffer.finish(error)
@@ -57,8 +60,9 @@ public final class SpeechSession: Sendable {
         private let monitor = Monitor()
         private let pipeline: TextPipeline
         private var text: TextStream
-        private var prompts: [Prompt] = []
-        private var first = 0  // chunk that `prompts` begins with, counted over the session
+        private var pauses = PauseStream()
+        private var items: [SpeechItem] = []
+        private var first = 0  // chunk that `items` begin with, counted over the session
         private var epoch = 0  // of `clear`: what began before it is not spoken on
         private var finished = false
         private var closed = false
@@ -68,10 +72,15 @@ public final class SpeechSession: Sendable {
         init(_ pipeline: TextPipeline, _ text: TextStream) { (self.pipeline, self.text) = (pipeline, text) }
 
         func feed(_ piece: Scalars) throws {
-            try changing { prompts += $0.feed(piece).compactMap { try? pipeline.prompt($0) } }
+            try changing { try add(pipeline.options.pauses ? pauses.feed(piece) : [.text(piece)]) }
         }
 
-        func flush() throws { try changing { prompts += $0.flush().compactMap { try? pipeline.prompt($0) } } }
+        func flush() throws {
+            try changing {
+                try add(pauses.flush())
+                add(text.flush())
+            }
+        }
 
         func finish() throws {
             try flush()
@@ -84,8 +93,9 @@ public final class SpeechSession: Sendable {
         func clear() {
             let running: Generator? = monitor.locked {
                 text.clear()
-                first += prompts.count
-                prompts = []
+                pauses = PauseStream()
+                for case .chunk in items { first += 1 }
+                items = []
                 epoch += 1
                 buffer?.clear()
                 monitor.notify()
@@ -105,7 +115,9 @@ public final class SpeechSession: Sendable {
         }
 
         /// Speak until the end; a new generator goes on where `clear` has stopped one.
-        func speak(_ engine: Engine, _ voice: Voice, _ sampling: Sampling, _ buffer: FrameBuffer) throws {
+        func speak(
+            _ engine: Engine, _ voice: Voice, _ sampling: Sampling, _ speed: Double, _ buffer: FrameBuffer
+        ) throws {
             monitor.locked { self.buffer = buffer }
             buffer.whenCancelled { [weak self] in self?.abandon() }
             while let (epoch, firstChunk) = begin() {
@@ -113,18 +125,42 @@ public final class SpeechSession: Sendable {
                     engine, voice, sampling, firstChunk: firstChunk, items: { self.next(epoch) })
                 defer { generator.close() }
                 monitor.locked { self.generator = generator }
-                while isCurrent(epoch), let frame = try generator.next() {
-                    guard isCurrent(epoch), buffer.put(frame) else { break }
+                var stretch = try TimeStretch(speed: speed, sampleRate: engine.manifest.audio.sampleRate)
+                var chunk = firstChunk
+                func put(_ samples: [Float]) -> Bool {
+                    guard isCurrent(epoch) else { return false }
+                    return samples.isEmpty || buffer.put(AudioFrame(samples: samples, chunk: chunk))
+                }
+                var goesOn = true
+                while goesOn, isCurrent(epoch), let frame = try generator.next() {
+                    chunk = frame.chunk
+                    goesOn = put(stretch.push(frame.samples))
+                }
+                if goesOn { _ = put(stretch.finish()) }
+            }
+        }
+
+        private func changing(_ change: () throws -> Void) throws {
+            try monitor.locked {
+                guard !finished else { throw TTSError.option("The session was finished: make a new one.") }
+                defer { monitor.notify() }
+                try change()
+            }
+        }
+
+        private func add(_ segments: [Segment]) throws {
+            for segment in segments {
+                switch segment {
+                case .text(let piece): add(text.feed(piece))
+                case .pause(let seconds):
+                    add(text.flush())
+                    items.append(pipeline.silence(seconds))
                 }
             }
         }
 
-        private func changing(_ change: (inout TextStream) throws -> Void) throws {
-            try monitor.locked {
-                guard !finished else { throw TTSError.option("The session was finished: make a new one.") }
-                try change(&text)
-                monitor.notify()
-            }
+        private func add(_ chunks: [Scalars]) {
+            items += chunks.compactMap { try? pipeline.prompt($0) }.map { .chunk($0) }
         }
 
         private func abandon() {
@@ -139,18 +175,18 @@ public final class SpeechSession: Sendable {
         /// Wait for something to speak; nil when there will be nothing.
         private func begin() -> (epoch: Int, firstChunk: Int)? {
             monitor.locked {
-                while prompts.isEmpty && !finished && !closed { monitor.wait() }
-                return prompts.isEmpty || closed ? nil : (epoch, first)
+                while items.isEmpty && !finished && !closed { monitor.wait() }
+                return items.isEmpty || closed ? nil : (epoch, first)
             }
         }
 
         /// The next chunk of an epoch, when there is one; nil at its end.
         private func next(_ epoch: Int) -> SpeechItem? {
             monitor.locked {
-                while prompts.isEmpty && !finished && !closed && epoch == self.epoch { monitor.wait() }
-                guard !prompts.isEmpty, !closed, epoch == self.epoch else { return nil }
-                first += 1
-                return .chunk(prompts.removeFirst())
+                while items.isEmpty && !finished && !closed && epoch == self.epoch { monitor.wait() }
+                guard !items.isEmpty, !closed, epoch == self.epoch else { return nil }
+                if case .chunk = items[0] { first += 1 }
+                return items.removeFirst()
             }
         }
 

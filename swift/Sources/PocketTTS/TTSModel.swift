@@ -51,6 +51,9 @@ public actor TTSModel {
     /// Precision of the weights: fp32, fp16, int8, mixed or int4.
     public nonisolated var precision: String { engine.manifest.precision }
 
+    /// Numbers in the model's weights; nil for an export that does not say it.
+    public nonisolated var parameterCount: Int? { engine.manifest.parameters }
+
     /// ISO 639-1 codes of what the model speaks; the first is the default.
     public nonisolated var languages: [String] { engine.manifest.languages }
 

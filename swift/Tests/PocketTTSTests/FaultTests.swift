@@ -61,6 +61,31 @@ final class FaultTests: XCTestCase {
         }
     }
 
+    /// The manifest has sizes that memory is taken for: the hash of `SHA256SUMS` finds every change,
+    /// and without it what is impossible is refused.
+    func testFlippedBitsOfTheManifest() async throws {
+        let folder = try copy()
+        defer { try? FileManager.default.removeItem(at: folder.deletingLastPathComponent()) }
+        let path = folder.appendingPathComponent("manifest.json")
+        let whole = try Data(contentsOf: path)
+        var generator = SystemRandomNumberGenerator()
+        var options = ModelOptions()
+        options.cacheFolder = nil
+        for i in 0..<200 {
+            var data = whole
+            let place = Int.random(in: 0..<min(data.count, i % 2 == 0 ? 4000 : data.count), using: &generator)
+            data[place] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
+            try data.write(to: path)
+            let what = "manifest.json with a changed byte at \(place)"
+            if i < 20 { await expectError(folder, what) }
+            options.check = .never
+            do {
+                let tts = try await TTSModel(folder: folder, options: options)
+                for try await _ in tts.stream("Hello there.", seed: 1) { break }
+            } catch { XCTAssert(error is TTSError, "\(what): \(error)") }
+        }
+    }
+
     func testAFileThatChangedAfterItWasCheckedIsCheckedAgain() async throws {
         let folder = try copy()
         let cache = try Fixtures.temporaryFolder()

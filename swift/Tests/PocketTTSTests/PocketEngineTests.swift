@@ -49,6 +49,7 @@ final class PocketEngineTests: XCTestCase {
     func testSynthesizeAndStream() throws {
         let (engine, texts) = try engine()
         XCTAssert(engine.isReady())
+        XCTAssertGreaterThan(try engine.parameterCount(), 1_000_000)
         var config = TTSConfig(topP: 1, consistencySteps: 1, useFixedSeed: true, seed: texts[4].seed)
         config.temperature = 0.5
         try engine.configure(config: config)

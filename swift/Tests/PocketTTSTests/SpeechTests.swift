@@ -133,6 +133,33 @@ final class SpeechTests: XCTestCase {
         XCTAssertThrowsError(try { let s = try tts.session(voice: voice); try s.finish(); try s.enqueue("x") }())
     }
 
+    func testSessionWithPausesAtAnotherPace() async throws {
+        let (tts, _) = try await model()
+        let voice = try await tts.prepareVoice(named: tts.voiceNames[0])
+        let text = "Hello there, you two. [pause:0.5] He left by the train then. <break time=\"1s\"/> That was all."
+        for speed in [1, 1.25] {
+            var options = SpeechOptions()
+            (options.speed, options.text.pauses) = (speed, true)
+            let whole = try await tts.synthesize(text, voice: voice, seed: 5, options: options).samples
+            let session = try tts.session(voice: voice, seed: 5, options: options)
+            var rest = text[...]
+            while !rest.isEmpty {
+                try session.enqueue(String(rest.prefix(6)))
+                rest = rest.dropFirst(6)
+            }
+            try session.finish()
+            var samples: [Float] = []
+            for try await frame in session.frames { samples += frame.samples }
+            XCTAssertEqual(samples, whole)
+        }
+        var wrong = SpeechOptions()
+        wrong.text.glueShortChunks = true
+        XCTAssertThrowsError(try tts.session(voice: voice, options: wrong))
+        wrong = SpeechOptions()
+        wrong.speed = 3
+        XCTAssertThrowsError(try tts.session(voice: voice, options: wrong))
+    }
+
     func testSessionIsCleared() async throws {
         let (tts, texts) = try await model()
         let voice = try await tts.prepareVoice(named: tts.voiceNames[0])

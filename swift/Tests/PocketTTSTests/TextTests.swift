@@ -134,6 +134,45 @@ final class TextTests: XCTestCase {
         }
     }
 
+    func testPausesInPieces() throws {
+        var compared = 0
+        for (text, expected) in try Fixtures.read("pauses", as: [Pair<[TextOrNumber]>].self).map(\.both) {
+            // Marks in front of the first word are dropped of a whole text only.
+            guard let expected, text.scalars.first?.isLetterOrNumber == true else { continue }
+            for size in [1, 5, 1000] {
+                var (stream, found) = (PauseStream(), [Segment]())
+                var rest = text.scalars[...]
+                while !rest.isEmpty {
+                    found += try stream.feed(Scalars(rest.prefix(size)))
+                    rest = rest.dropFirst(size)
+                }
+                found += try stream.flush()
+                XCTAssertEqual(joined(found), joined(expected.map(\.segment)), text.debugDescription)
+            }
+            compared += 1
+        }
+        XCTAssertGreaterThan(compared, 40)
+        var stream = PauseStream()
+        XCTAssertEqual(try stream.feed("One. [pause:1] a [pau".scalars).count, 3)
+        XCTAssertThrowsError(try stream.feed("se:x] b".scalars))
+    }
+
+    /// Parts of one text as one, without space around it.
+    private func joined(_ segments: [Segment]) -> [Segment] {
+        var result: [Segment] = []
+        for segment in segments {
+            if case .text(let more) = segment, case .text(let before)? = result.last {
+                result[result.count - 1] = .text(before + more)
+            } else {
+                result.append(segment)
+            }
+        }
+        return result.compactMap { segment in
+            guard case .text(let text) = segment else { return segment }
+            return text.stripped.isEmpty ? nil : .text(Scalars(text.stripped))
+        }
+    }
+
     func testNothingToSpeak() throws {
         let pipeline = try TextPipeline(GoldenTokenizers.open("words.model"), manifest(nil), TextOptions())
         for text in ["", " \n ", "\u{2003}"] {

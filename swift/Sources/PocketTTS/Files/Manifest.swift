@@ -73,6 +73,8 @@ struct Manifest: Decodable {
     let model: String
     let precision: String
     let fingerprint: String
+    /// Numbers in the model's weights; exports of early versions do not say it.
+    let parameters: Int?
     let languages: [String]
     let voices: Voices
     let audio: Audio

@@ -41,10 +41,10 @@ struct ModelFolder: Sendable {
         return path + "/" + name
     }
 
-    /// Hash one file, or all. Throws `TTSError.folder` for the first that was changed.
-    func verify(_ only: String? = nil) throws {
-        for (name, entry) in manifest.files.sorted(by: { $0.key < $1.key })
-        where only == nil || only == name {
+    /// Hash all files. Throws `TTSError.folder` for the first that was changed.
+    func verify() throws {
+        try verifyManifest()
+        for (name, entry) in manifest.files.sorted(by: { $0.key < $1.key }) {
             let file = try MappedFile(path + "/" + name)
             defer { file.releasePages() }
             let found = SHA256.hex(file.bytes)
@@ -53,6 +53,16 @@ struct ModelFolder: Sendable {
                     "\(path)/\(name) is damaged: its SHA-256 is \(found), the manifest says "
                         + "\(entry.sha256). \(again)")
             }
+        }
+    }
+
+    /// The manifest lists every file but itself: its checksum is in `SHA256SUMS`.
+    private func verifyManifest() throws {
+        let sums = path + "/SHA256SUMS"
+        guard FileManager.default.fileExists(atPath: sums) else { return }  // of early exports
+        let text = try? String(contentsOfFile: sums, encoding: .utf8)
+        guard text?.contains("\(fingerprint)  manifest.json") == true else {
+            throw TTSError.folder("\(path)/manifest.json is not the one in SHA256SUMS. \(again)")
         }
     }
 
@@ -67,8 +77,13 @@ struct ModelFolder: Sendable {
         let lists = [m.cache.capacities, m.audio.decoderSchedule, m.generation.flowSteps]
         let whole = counts.allSatisfy { 0 < $0 && $0 < 1 << 31 } && !lists.contains { $0.isEmpty }
         let rules = m.text.replaceCharacters.keys.allSatisfy { $0.unicodeScalars.count == 1 }
-        guard whole, rules, m.audio.frameRate > 0, m.generation.temperature >= 0,
-            m.generation.tokensPerSecond > 0, m.generation.framesAfterEos ?? 0 >= 0,
+        let words = m.generation.framesAfterEosByWords
+        let frames = [
+            m.generation.framesBeforeEos, m.generation.framesAfterEos ?? 0, words.then, words.else,
+        ]
+        guard whole, rules, 8000...192_000 ~= m.audio.sampleRate, 1...1000 ~= m.audio.frameRate,
+            m.generation.temperature >= 0, 0.1...1000 ~= m.generation.tokensPerSecond,
+            0...1000 ~= m.generation.extraSeconds, frames.allSatisfy({ 0...1_000_000 ~= $0 }),
             0...m.audio.frameSize ~= m.audio.fadeInSamples
         else { throw TTSError.folder("\(path)/manifest.json holds impossible values. \(again)") }
     }

@@ -27,7 +27,7 @@ struct VerifiedFiles {
     }
 
     private func state(_ export: ModelFolder) -> String {
-        export.manifest.files.keys.sorted().map { "\($0) \(stamp(export.path + "/" + $0) ?? "")" }
+        (["SHA256SUMS"] + export.manifest.files.keys.sorted()).map { "\($0) \(stamp(export.path + "/" + $0) ?? "")" }
             .joined(separator: "\n")
     }
 }

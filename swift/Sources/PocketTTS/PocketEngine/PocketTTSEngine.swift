@@ -52,6 +52,15 @@ public final class PocketTTSEngine: @unchecked Sendable {
         return "\(manifest.model) (\(manifest.precision))"
     }
 
+    /// Numbers in the model's weights. Throws `ModelLoadFailed` for an export that does not say it.
+    public func parameterCount() throws -> UInt64 {
+        guard let count = try loaded().engine.manifest.parameters, count > 0 else {
+            throw PocketTTSError.ModelLoadFailed(
+                message: "This export does not say how many parameters it has: export the model again.")
+        }
+        return UInt64(count)
+    }
+
     /// Use these settings from the next call on. Throws `InvalidConfig`, `InvalidVoice`.
     public func configure(config: TTSConfig) throws {
         try config.validate()

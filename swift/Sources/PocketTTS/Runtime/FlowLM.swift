@@ -25,6 +25,22 @@ final class FlowLM: @unchecked Sendable {
                 throw TTSError.folder("flow_lm.tflite has no step for \(capacity) positions.")
             }
         }
+        for (capacity, names) in decodes {
+            for name in names.values { try checkStep(model.signatures[name]!, capacity) }
+        }
+    }
+
+    /// The manifest's sizes must be those of the graph: caches are made from them.
+    private func checkStep(_ step: Signature, _ capacity: Int) throws {
+        let shapes = Dictionary(step.inputs.map { ($0.name, $0.shape) }, uniquingKeysWith: { a, _ in a })
+        let cache = [1, shape.heads, capacity, shape.width]
+        let layers = (0..<shapes.count).prefix { shapes["k_\($0)"] == cache && shapes["v_\($0)"] == cache }
+        guard layers.count == shape.layers, shapes["k_\(shape.layers)"] == nil,
+            shapes["latent"] == [1, bos.count]
+        else {
+            throw TTSError.folder(
+                "flow_lm.tflite does not have the sizes that manifest.json says. Export the model again.")
+        }
     }
 
     /// How often the flow head can run per frame.

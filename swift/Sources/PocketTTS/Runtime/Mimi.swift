@@ -72,6 +72,9 @@ func encode(_ model: CompiledModel, _ rules: Manifest.Audio, _ audio: [Float]) t
     let input = try call.input("audio")
     let output = try call.output("latents")
     let block = size * rules.frameSize
+    guard input.count == block else {
+        throw TTSError.folder("mimi_encoder.tflite has other frames than manifest.json says. Export again.")
+    }
     var latents: [Float] = []
     for start in stride(from: 0, to: audio.count, by: block) {
         for i in 0..<block { input.floats[i] = start + i < audio.count ? audio[start + i] : 0 }

@@ -78,16 +78,20 @@ struct Chunker: Sendable {
         let room = max(1, maxTokens - overhead)
         let total = counts.reduce(0, +)
         let enough = Double(total) / (Double(total) / Double(room)).rounded(.up)
-        var (parts, part, used) = ([Scalars](), [Scalars](), 0)
-        for (word, count) in zip(words, counts) {
-            if !part.isEmpty && (used + count > room || Double(used) >= enough) {
-                parts.append(Scalars(part.joined(separator: [" "])))
-                (part, used) = ([], 0)
+        var (parts, start) = ([Scalars](), 0)
+        while start < words.count {
+            var (end, used) = (start + 1, counts[start])
+            while end < words.count && used + counts[end] <= room && Double(used) < enough {
+                used += counts[end]
+                end += 1
             }
-            part.append(word)
-            used += count
+            func part() -> Scalars { Scalars(words[start..<end].joined(separator: [" "])) }
+            // Words can take more tokens together than each by itself.
+            while end - start > 1 && tokenizer.encode(part()).count > maxTokens { end -= 1 }
+            parts.append(part())
+            start = end
         }
-        return parts + [Scalars(part.joined(separator: [" "]))]
+        return parts
     }
 
     /// Join chunks of one or two words to a neighbour, as far as `maxTokens` allows: the next one,

@@ -186,6 +186,8 @@ private struct TokenizerFile: Decodable {
     /// A normalizer or decoder, or a sequence of them.
     struct Step: Decodable {
         let type: String
+        let replacement: String?
+        let prepend_scheme: String?
         let pattern: [String: String]?
         let content: String?
         let prepend: String?
@@ -254,6 +256,9 @@ private enum Step: Sendable {
         case "Prepend":
             guard let text = step.prepend else { return nil }
             self = .prepend(text.scalars)
+        case "Metaspace":
+            guard step.replacement == "▁", step.prepend_scheme == "never" else { return nil }
+            self = .replaceText("▁".scalars, with: " ".scalars)
         case "ByteFallback": self = .byteFallback
         case "Fuse": self = .fuse
         case "Strip":

@@ -10,13 +10,15 @@ enum Segment: Equatable {
 ///
 /// Punctuation right behind a mark belongs to the part before it, and so do parts without a letter
 /// or digit. Pauses are cut to 10 seconds. Throws `TTSError.text` for a mark that cannot be read
-/// and for any other SSML element.
-func splitPauses(_ text: Scalars) throws -> [Segment] {
+/// and for any other SSML element. With `continuing` the text goes on one that was given before:
+/// its first part is left as it is.
+func splitPauses(_ text: Scalars, continuing: Bool = false) throws -> [Segment] {
     let source = String(text) as NSString
     var segments: [Segment] = []
     var start = 0
     for match in mark.matches(in: source as String, range: NSRange(location: 0, length: source.length)) {
-        add(source.substring(with: NSRange(start..<match.range.location)).scalars, to: &segments)
+        let part = source.substring(with: NSRange(start..<match.range.location)).scalars
+        if continuing && start == 0 { segments = [.text(part)] } else { add(part, to: &segments) }
         segments.append(.pause(seconds: try seconds(match, source)))
         start = match.range.location + match.range.length
     }
@@ -25,6 +27,66 @@ func splitPauses(_ text: Scalars) throws -> [Segment] {
     return segments
 }
 
+/// Takes the pause marks out of text that arrives in pieces. Parts of a text follow each other until
+/// a pause comes; a mark is held back until it is whole and something to speak stands behind it.
+struct PauseStream {
+    private var held = Scalars()
+    private var continues = false  // text was given since the last pause
+
+    /// Throws `TTSError.text` for a mark that cannot be read; the piece is then forgotten.
+    mutating func feed(_ piece: Scalars) throws -> [Segment] {
+        let text = held + piece
+        let limit = unfinishedMark(text)
+        var (segments, end) = ([Segment](), 0)
+        if let marks = extent(text[..<limit]) {
+            let next = text[marks.upperBound..<limit].drop { leadingMarks.contains($0) }
+            if next.contains(where: \.isLetterOrNumber) {
+                segments = try splitPauses(Scalars(text[..<next.startIndex]), continuing: continues)
+                (continues, end) = (false, next.startIndex)
+            }
+        }
+        let part = text[end..<(end == 0 ? extent(text[..<limit])?.lowerBound ?? limit : limit)]
+        if continues || part.contains(where: \.isLetterOrNumber) {
+            segments.append(.text(Scalars(part)))
+            (continues, end) = (true, part.endIndex)
+        }
+        held = Scalars(text[end...])
+        return segments
+    }
+
+    /// What was held back, as the end of the text.
+    mutating func flush() throws -> [Segment] {
+        defer { self = PauseStream() }
+        return held.isEmpty ? [] : try splitPauses(held, continuing: continues)
+    }
+
+    /// From the first mark to the end of the last.
+    private func extent(_ text: ArraySlice<Unicode.Scalar>) -> Range<Int>? {
+        let source = String(Scalars(text))
+        let found = mark.matches(in: source, range: NSRange(location: 0, length: source.utf16.count))
+        guard let first = found.first?.range, let last = found.last?.range else { return nil }
+        func index(_ location: Int) -> Int {
+            (source as NSString).substring(to: location).unicodeScalars.count
+        }
+        return index(first.location)..<index(last.location + last.length)
+    }
+
+    /// Where a mark begins that may go on in the next piece; the end of the text if none does.
+    private func unfinishedMark(_ text: Scalars) -> Int {
+        text.indices.first { i in
+            let rest = text[i...].dropFirst()
+            guard text[i] == "[" || text[i] == "<", rest.count < longestMark else { return false }
+            if text[i] == "<" {
+                guard let next = rest.first else { return true }
+                return (next == "/" || next.isLetter) && !rest.contains { $0 == ">" || $0 == "<" }
+            }
+            let name = String(Scalars(rest.prefix(5))).lowercased()
+            return "pause".hasPrefix(name) && !rest.contains { $0 == "]" || $0 == "[" }
+        } ?? text.count
+    }
+}
+
+private let longestMark = 200  // characters; what is longer is text
 private let longest = 10.0
 private let attribute = #"[\s\x1c-\x1f]+[\p{L}\p{N}_:.-]+[\s\x1c-\x1f]*=[\s\x1c-\x1f]*(?:"[^"]*"|'[^']*')"#
 private let mark = try! NSRegularExpression(

@@ -70,8 +70,7 @@ struct TextPipeline: Sendable {
         for segment in segments {
             switch segment {
             case .pause(let seconds):
-                let samples = Int((seconds * Double(manifest.audio.sampleRate)).rounded(.toNearestOrEven))
-                parts.append(AnyIterator(CollectionOfOne(.silence(samples: samples)).makeIterator()))
+                parts.append(AnyIterator(CollectionOfOne(silence(seconds)).makeIterator()))
             case .text(let text):
                 let spoken = rewritten(text)
                 if segments.count > 1 && spoken.stripped.isEmpty { continue }
@@ -92,6 +91,11 @@ struct TextPipeline: Sendable {
             defer { first = nil }
             return first ?? next()
         }
+    }
+
+    func silence(_ seconds: Double) -> SpeechItem {
+        let samples = seconds * Double(manifest.audio.sampleRate)
+        return .silence(samples: Int(samples.rounded(.toNearestOrEven)))
     }
 
     /// The text after everything that is done to it before the model's own rules.
