@@ -1,7 +1,7 @@
 """A folder of speech: complete, once each, whatever happens on the way."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from tests.bulk.humming import RATE, hum, humming_rows
 SETTINGS = {"model": "hum"}
 
 
-def speak_in_twos(rows: Sequence[Row]) -> Iterator[list[Result]]:
+def speak_in_twos(rows: Sequence[Row]) -> Generator[list[Result], None, None]:
     """From the last to the first: results come in any order."""
     found: list[Result] = [
         Failed(row, "it was to fail") if row.text.startswith("fail") else hum(row)
