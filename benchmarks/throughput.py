@@ -80,6 +80,10 @@ def main() -> None:
     else:
         workload = make_workload(options.folder, QUICK_SIZE if options.quick else FULL_SIZE)
         cases = [c for c in options.cases if ENGINES[c.engine].installed]
+        absent = {c.engine: ENGINES[c.engine].install for c in options.cases if c not in cases}
+        report["not installed"] = absent
+        for engine, install in absent.items():
+            print(f"{engine} is not installed, so it is not measured: {install}", file=sys.stderr)
         for precision in {c.precision for c in cases if c.engine == OURS}:
             make_export(workload, precision)
         if options.steps:
