@@ -15,6 +15,7 @@ from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.files.cache import cache_folder
 from pocket_tts_jax.files.hub import resolve
 from pocket_tts_jax.jax_engine.setup import (
+    find_devices,
     limit_threads,
     missing_packages,
     require_jax,
@@ -38,6 +39,7 @@ _log = logging.getLogger(__name__)
 Notice = Callable[[str], None]
 DEFAULT_THREADS = 2  # with LiteRT
 UNQUANTISED = ("fp32", "fp16")
+DEVICES = ("cpu", "gpu", "tpu")
 ENGINES = ("auto", "jax", "litert")  # auto: litert where there is an export, else jax
 
 
@@ -56,8 +58,9 @@ class ModelOptions:
     language: name of a published model. config: path or address of a YAML file. model: a folder
     of a model or of an export, the weight file in it, or the `hf://` address of an export.
     checkpoint: weights to use instead of those that `config` or `language` names; alone, of
-    "english". threads: None is all processors with JAX, and 2 with LiteRT. quantize: insist on int8
-    or less. compilation_cache: keep compiled code or packed weights in the user's cache folder.
+    "english". device: "cpu", or "gpu" or "tpu" for JAX on all devices of that kind. threads: None
+    is all processors with JAX, and 2 with LiteRT. quantize: insist on int8 or less.
+    compilation_cache: keep compiled code or packed weights in the user's cache folder.
     """
 
     language: str | None = None
@@ -74,21 +77,28 @@ class ModelOptions:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ConfigError(f"engine is one of {', '.join(ENGINES)}, got {str(self.engine)!r}.")
-        if self.device != "cpu":
-            raise ConfigError(
-                f"device {self.device!r}: this version runs on the CPU, where it was tested and "
-                "measured. Leave --device out."
-            )
-        if self.engine == "jax" and self.quantize:
+        if self.device == "cuda":  # PyTorch's name
+            object.__setattr__(self, "device", "gpu")
+        if self.device not in DEVICES:
+            raise ConfigError(f"device is one of {', '.join(DEVICES)}, got {str(self.device)!r}.")
+        if self.device != "cpu" and self.engine == "litert":
+            raise ConfigError("LiteRT computes on the CPU: leave --device or --engine out.")
+        if self.uses_jax and self.quantize:
             raise ConfigError(
                 "The JAX engine computes in float32, because int8 products are slower than "
-                "float32 ones on a CPU there. Leave --engine jax out: the LiteRT engine has int8."
+                "float32 ones on a CPU there. The LiteRT engine has int8: leave --engine and "
+                "--device out."
             )
         if self.checkpoint is not None and not (self.language or self.config or self.model):
             object.__setattr__(self, "language", "english")  # the reference's default
         if self.model is not None and not _is_address(self.model):
             # A shell does not expand the ~ of --model=~/export.
             object.__setattr__(self, "model", Path(self.model).expanduser())
+
+    @property
+    def uses_jax(self) -> bool:
+        """Whether the options leave no choice but JAX."""
+        return self.engine == "jax" or self.device != "cpu"
 
     @property
     def exported(self) -> ExportedModel | None:
@@ -108,7 +118,7 @@ def open_model(options: ModelOptions, on_notice: Notice = _log.warning) -> OpenM
     Raises ConfigError for options that contradict each other or cannot be met, CheckpointError for
     damaged files, and DownloadError; each says what to do.
     """
-    if options.engine == "jax":
+    if options.uses_jax:
         return _open_jax(options, on_notice)
     export = _find_export(options, on_notice)
     if export is not None:
@@ -201,15 +211,13 @@ def _open_jax(options: ModelOptions, on_notice: Notice) -> OpenModel:
     require_jax()
     if options.threads is not None:
         limit_threads(options.threads)
-    import jax
-
-    jax.config.update("jax_platforms", options.device)
+    devices = find_devices(options.device)
     if options.compilation_cache:
         use_compilation_cache()
     from pocket_tts_jax.jax_engine.engine import JaxEngine
 
     source = _source(options, on_notice)
-    engine = JaxEngine(source.config, source.load_tensors(), source.alignment)
+    engine = JaxEngine(source.config, source.load_tensors(), source.alignment, devices)
     return OpenModel(source, engine)
 
 

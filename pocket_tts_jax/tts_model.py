@@ -107,7 +107,7 @@ class TTSModel:
         model: a folder of a model or of an export, the weight file in it, or the `hf://` address
             of an export.
         engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
-        device: only "cpu".
+        device: "cpu", or "gpu" ("cuda") or "tpu" for JAX. Several devices share batches.
         threads: number of threads that compute; None is 2 with LiteRT, all processors with JAX.
         offline: never use the network.
         compilation_cache: keep compiled code or packed weights in the user's cache folder, for
@@ -148,14 +148,18 @@ class TTSModel:
 
     @property
     def device(self) -> str:
-        """Platform that computes: "cpu"."""
-        return "cpu"
+        """Platform that computes: "cpu", "gpu" or "tpu"."""
+        return self.engine.device
 
     def to(self, device: object) -> "TTSModel":
         """Returns the model, for code written for PyTorch. Raises ConfigError for another device
-        than "cpu"."""
-        if str(device) != "cpu":
-            raise ConfigError(f"This model computes on the CPU: leave .to({str(device)!r}) out.")
+        than the model's."""
+        name = str(device).partition(":")[0].replace("cuda", "gpu")
+        if name != self.device:
+            raise ConfigError(
+                f"This model computes on the {self.device}: name the device when it is loaded, "
+                f"TTSModel.load_model(device={name!r})."
+            )
         return self
 
     def eval(self) -> "TTSModel":

@@ -48,11 +48,13 @@ def test_python(
 
 @pytest.mark.parametrize("line", [c for c in commands() if re.search(r"(^|\| )pocket-tts-jax ", c)])
 def test_commands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each command with a stub for the model."""
-    model = HummingModel() if "pocket-tts-jax book" in line else StubModel()
-    monkeypatch.setattr(TTSModel, "load_model", model.load_model)
+    """Each command with a stub for the model, but for a corpus, which processes speak."""
+    if "pocket-tts-jax synthesize" not in line:
+        model = HummingModel() if "pocket-tts-jax book" in line else StubModel()
+        monkeypatch.setattr(TTSModel, "load_model", model.load_model)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "book.txt").write_text("A book.", encoding="utf-8")
+    (tmp_path / "corpus.jsonl").write_text('{"id": "a", "text": "Hi."}\n', encoding="utf-8")
     piped, _, command = line.rpartition("| ")
     words = shlex.split(command.split(" > ")[0])
     assert words[0] == "pocket-tts-jax"

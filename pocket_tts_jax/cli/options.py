@@ -83,7 +83,7 @@ FramesAfterEos = Annotated[
 Seed = Annotated[
     int | None, _sampling("--seed", help="Same seed, same bytes. Default: another one each time.")
 ]
-Device = Annotated[str, _running("--device", help="Only cpu.")]
+Device = Annotated[str, _running("--device", help="cpu, or gpu or tpu for JAX.")]
 Threads = Annotated[
     int | None, _running("--threads", help="Most processors to use. Default: JAX all, LiteRT 2.")
 ]

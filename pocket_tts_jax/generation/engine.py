@@ -58,6 +58,10 @@ class Engine(VoiceMaker, Protocol):
     def name(self) -> str: ...
     @property
     def precision(self) -> str: ...
+    @property
+    def device(self) -> str:
+        """The platform that computes: "cpu", "gpu" or "tpu"."""
+        ...
 
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> Latents:
         """Prefill the voice and a chunk of text."""

@@ -1,9 +1,11 @@
 """Batches on JAX: one matrix product serves all rows, so the weights are read once for all.
 
-Jobs of similar length share a batch. Each row has its own position, voice and end.
+Jobs of similar length share a batch. Each row has its own position, voice and end. Several devices
+share the rows of a batch.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,7 @@ from pocket_tts_jax.jax_engine.states import voice_state
 from pocket_tts_jax.model import mimi
 from pocket_tts_jax.model.flow_lm import FlowLMState
 
-ROWS = (1, 2, 4, 8, 16)  # compiled batch sizes
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # compiled batch sizes, for each device
 DECODER_FRAMES = 2  # 8 are no faster and take a third more memory
 
 
@@ -27,17 +29,17 @@ def speak_sorted(network: Network, jobs: Sequence[Job]) -> list[Audio]:
     """The samples of each job; jobs of similar length are spoken together."""
     order = sorted(range(len(jobs)), key=lambda i: len(jobs[i].prompt.ids))
     spoken: dict[int, Audio] = {}
-    for start in range(0, len(order), ROWS[-1]):
-        places = order[start : start + ROWS[-1]]
+    most = network.most_rows * network.devices
+    for start in range(0, len(order), most):
+        places = order[start : start + most]
         audio = speak(network, [jobs[i] for i in places])
         spoken |= zip(places, audio, strict=True)
     return [spoken[i] for i in range(len(jobs))]
 
 
 def speak(network: Network, jobs: Sequence[Job]) -> list[Audio]:
-    """The samples of each of up to `ROWS[-1]` jobs, which must have the same number of flow
-    steps."""
-    rows = bucket(len(jobs), ROWS)
+    """The samples of each job; all must have the same number of flow steps."""
+    rows = network.devices * bucket(-(-len(jobs) // network.devices), ROWS)
     padded = [*jobs, *[jobs[-1]] * (rows - len(jobs))]
     with network.process:
         latents = _latents(network, padded)[: len(jobs)]
@@ -56,7 +58,13 @@ def _prefilled(network: Network, jobs: Sequence[Job]) -> FlowLMState:
     for row, job in zip(tokens, jobs, strict=True):
         row[: len(job.prompt.ids)] = job.prompt.ids
     lengths = np.array([len(job.prompt.ids) for job in jobs], np.int32)
+    state, tokens, lengths = _divided(network, (state, tokens, lengths))
     return network.functions.prefill_text(network.flow_lm_params, state, tokens, lengths)
+
+
+def _divided(network: Network, rows: Any) -> Any:
+    """A pytree of [rows, ...] arrays, divided among the devices if there are several."""
+    return rows if network.rows is None else jax.device_put(rows, network.rows)
 
 
 def _latents(network: Network, jobs: Sequence[Job]) -> list[Float[np.ndarray, "n z"]]:
@@ -81,7 +89,7 @@ def _latents(network: Network, jobs: Sequence[Job]) -> list[Float[np.ndarray, "n
             ]
         )
         output, state = network.functions.step(
-            params, state, latent, draws, jobs[0].sampling.flow_steps
+            params, state, latent, _divided(network, draws), jobs[0].sampling.flow_steps
         )
         latent = output.latent
         for i, (values, logit) in enumerate(
@@ -115,7 +123,7 @@ def _decode(
             network.flow_lm_params,
             network.mimi_params,
             state,
-            padded[:, start : start + DECODER_FRAMES],
+            _divided(network, padded[:, start : start + DECODER_FRAMES]),
         )
         pieces.append(np.asarray(audio))
     frame_size, sample_rate = network.config.mimi.frame_size, network.config.mimi.sample_rate

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
 from pocket_tts_jax.config import MAX_TOKENS, Config
@@ -19,7 +20,7 @@ from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.generation.engine import Audio, Job, Step
 from pocket_tts_jax.generation.stream import SCHEDULE
 from pocket_tts_jax.jax_engine.batch import speak_sorted
-from pocket_tts_jax.jax_engine.functions import Network, Params, compiled_functions
+from pocket_tts_jax.jax_engine.functions import Functions, Network, Params, compiled_functions
 from pocket_tts_jax.jax_engine.sizes import (
     CAPACITY_STEP,
     PREFIX_LENGTHS,
@@ -37,6 +38,8 @@ from pocket_tts_jax.weights.alignment import Alignment, alignment_of
 from pocket_tts_jax.weights.checkpoint import fingerprint, parameter_tree, release
 
 ENCODER_FRAMES = 8  # per encoder call
+MOST_ROWS = 16  # of a batch; beyond, a CPU is no faster and needs more memory
+MOST_ROWS_OF_ACCELERATORS = 256
 ENCODER = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
 
 
@@ -46,9 +49,15 @@ class JaxEngine:
     name, precision = "jax", "fp32"
 
     def __init__(
-        self, config: Config, tensors: dict[str, np.ndarray], alignment: Alignment | None = None
+        self,
+        config: Config,
+        tensors: dict[str, np.ndarray],
+        alignment: Alignment | None = None,
+        devices: Sequence[jax.Device] = (),  # pyright: ignore[reportInvalidTypeForm]
     ):
-        """`alignment` None takes the heads that a model without a name gets."""
+        """`alignment` None takes the heads that a model without a name gets. Several `devices`
+        share the rows of batches, and single streams are computed by the first; without any JAX's
+        default device computes."""
         self.alignment = alignment or alignment_of(config)
         self.transformer_fingerprint = fingerprint(tensors, "flow_lm.transformer.")
         self.weights_fingerprint = fingerprint(tensors)
@@ -57,11 +66,14 @@ class JaxEngine:
         self.process = self.functions.process
         self._encoder = {n: t for n, t in tensors.items() if n.startswith(ENCODER)}
         with self.process:
-            used = {n: _copied(t) for n, t in tensors.items() if n not in self._encoder}
-        tree = parameter_tree(used)
-        self.config = config
-        self.flow_lm_params, self.mimi_params = tree["flow_lm"], tree["mimi"]
-        self.network = Network(config, self.functions, self.flow_lm_params, self.mimi_params)
+            used = {n: t for n, t in tensors.items() if n not in self._encoder}
+            self.network = _network(config, self.functions, used, devices)
+            # Of weights on several devices this is the first one's part, without a copy.
+            first = (self.network.flow_lm_params, self.network.mimi_params)
+            if len(devices) > 1:
+                first = jax.tree.map(lambda x: x.addressable_shards[0].data, first)
+        self.config, self.device = config, (devices or jax.devices())[0].platform
+        self.flow_lm_params, self.mimi_params = first
         self._first_start = threading.Lock()  # is never released
 
     @cached_property
@@ -167,9 +179,37 @@ class JaxEngine:
             self.decoder().decode(np.zeros((frames, self.config.latent_dim), np.float32))
 
 
-def _copied(tensor: np.ndarray) -> Any:
-    """A copy on the device; the pages of the file are released."""
-    array = jax.device_put(np.array(tensor))  # jnp.array would compile a copy for every shape
+def _network(
+    config: Config,
+    functions: Functions,
+    tensors: dict[str, np.ndarray],
+    devices: Sequence[jax.Device],  # pyright: ignore[reportInvalidTypeForm]
+) -> Network:
+    every, rows = None, None
+    if len(devices) > 1:
+        mesh = Mesh(np.array(devices), ("rows",))
+        every, rows = (
+            NamedSharding(mesh, PartitionSpec()),
+            NamedSharding(mesh, PartitionSpec("rows")),
+        )
+    tree = parameter_tree({n: _copied(t, every) for n, t in tensors.items()})
+    is_cpu = not devices or devices[0].platform == "cpu"
+    most_rows = MOST_ROWS if is_cpu else MOST_ROWS_OF_ACCELERATORS
+    return Network(
+        config,
+        functions,
+        tree["flow_lm"],
+        tree["mimi"],
+        devices=max(1, len(devices)),
+        most_rows=most_rows,
+        rows=rows,
+    )
+
+
+def _copied(tensor: np.ndarray, where: NamedSharding | None = None) -> Any:
+    """A copy on the device, or `where` it is wanted; the pages of the file are released."""
+    # jnp.array would compile a copy for every shape
+    array = jax.device_put(np.array(tensor), where)
     release(tensor)
     return array
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Int
 
 from pocket_tts_jax.config import Config
@@ -96,12 +97,18 @@ def compiled_functions(flow_lm_module: FlowLM, mimi_module: Mimi) -> Functions:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """One model: compiled functions, and the weights that they take as arguments."""
+    """One model: compiled functions, and the weights that they take as arguments.
+
+    With several devices each has all weights, and `rows` divides the rows of a batch among them.
+    """
 
     config: Config
     functions: Functions
     flow_lm_params: Params
     mimi_params: Params
+    devices: int
+    most_rows: int  # of a batch, for each device
+    rows: NamedSharding | None
 
     @property
     def process(self) -> OwnProcess:

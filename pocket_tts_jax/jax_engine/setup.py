@@ -7,9 +7,13 @@ import importlib.util
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.files.cache import cache_folder
+
+if TYPE_CHECKING:
+    import jax
 
 _log = logging.getLogger(__name__)
 _NEEDED = ("jax", "flax", "jaxtyping")
@@ -39,6 +43,22 @@ def require_jax() -> None:
             f"The JAX engine needs {', '.join(missing)}: pip install 'pocket-tts-jax[jax]'. "
             "Without it give --model EXPORT, a folder made by `python -m exporters.tflite`."
         )
+
+
+def find_devices(platform: str) -> "list[jax.Device]":  # pyright: ignore[reportInvalidTypeForm]
+    """JAX's devices of a platform: "cpu", "gpu" or "tpu". Raises ConfigError if there are none."""
+    import jax
+
+    if platform == "cpu":  # without this, JAX takes a GPU's memory, and computes there by default
+        jax.config.update("jax_platforms", platform)
+    try:
+        return jax.devices(platform)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"JAX finds no {platform} here: install JAX for it "
+            "(https://docs.jax.dev/en/latest/installation.html). In a process that has opened a "
+            f"model on the CPU, JAX looks for no other device. {error}"
+        ) from error
 
 
 def limit_threads(count: int) -> None:

@@ -40,7 +40,7 @@ class LiteRTEngine:
         GenerationError: LiteRT is not installed or cannot run the model.
     """
 
-    name = "litert"
+    name, device = "litert", "cpu"
 
     def __init__(
         self,

@@ -49,7 +49,10 @@ def test_an_export_is_spoken_with_litert():
 
 
 def test_what_cannot_be_honoured_is_refused(model_folder, tmp_path):
-    assert "CPU" in refusal(device="gpu")
+    assert "cpu, gpu, tpu" in refusal(device="abacus")
+    assert "LiteRT computes on the CPU" in refusal(device="gpu", engine="litert")
+    assert "JAX finds no gpu" in refusal(device="cuda", model=model_folder)
+    assert "float32" in refusal(device="gpu", quantize=True)
     assert "auto, jax, litert" in refusal(engine="steam")
     assert "float32" in refusal(quantize=True, engine="jax")
     assert "threads" in refusal(threads=0, model=tiny_export())

@@ -211,7 +211,7 @@ def test_truncate_keeps_thirty_seconds(model, tmp_path):
 def test_what_code_for_the_reference_asks_for(model, voice):
     """A tensor instead of an array, `copy_state`, `.to` and `.eval`."""
     assert model.to("cpu").eval() is model
-    with pytest.raises(ConfigError, match="computes on the CPU"):
+    with pytest.raises(ConfigError, match="computes on the cpu"):
         model.to("cuda")
     whole = model.generate_audio(voice, TEXT, copy_state=False, seed=1)
     np.testing.assert_array_equal(whole, model.generate_audio(voice, TEXT, seed=1))

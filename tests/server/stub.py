@@ -19,7 +19,7 @@ class StubEngine:
     `delay` is how many seconds a step takes; `steps` counts them, over all streams.
     """
 
-    name, precision = "stub", "fp32"
+    name, precision, device = "stub", "fp32", "cpu"
     fingerprint = transformer_fingerprint = weights_fingerprint = ""
 
     def __init__(self, config, delay: float = 0.0):
