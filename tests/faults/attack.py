@@ -82,13 +82,16 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=300, help="of zeros")
     parser.add_argument("--others", type=int, default=50, help="of each other kind of damage")
     parser.add_argument("--export", type=Path, required=True, help="an export of the tiny model")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="kinds of files; default: all")
     args = parser.parse_args()
     counts = {"flip": args.flips, "truncate": args.truncations, "zero": args.blocks}
     counts |= dict.fromkeys(("grow", "swap", "header"), args.others)
     total = Counter[str]()
     with tempfile.TemporaryDirectory() as place:
         model = write_model(Path(place) / "tiny")
-        for name, subject in subjects(model, args.export, Path(place)).items():
+        targets = subjects(model, args.export, Path(place))
+        for name in args.only or targets:
+            subject = targets[name]
             found = Counter[str]()
             for kind, count in counts.items():
                 found += attack(subject, kind, count)
