@@ -29,7 +29,7 @@ settings.load_profile("steady")
 
 
 # Folders whose tests compile nothing: `./run test -m quick` takes a minute.
-QUICK = ("audio", "captions", "files", "generation", "text", "voice", "weights", "alignment")
+QUICK = ("audio", "captions", "files", "generation", "text", "voice", "alignment")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
