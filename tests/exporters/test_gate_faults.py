@@ -27,6 +27,7 @@ class Faulty:
 
     def __init__(self, file: LiteRTModel, fault: Callable[[str, Call], None]) -> None:
         self._file, self._fault = file, fault
+        self.signatures = file.signatures
 
     def bind(self, name: str) -> "FaultyCall":
         return FaultyCall(name, self._file.bind(name), self._fault)
