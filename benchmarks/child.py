@@ -3,18 +3,37 @@
 Only the standard library is imported here, because a child may time its imports.
 """
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+
+def engine_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that name one engine, its model and a text."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--engine", required=True)
+    parser.add_argument("--precision", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--text", required=True)
+    return parser
+
+
+def take_stdout() -> TextIO:
+    """Standard output for the results alone: what an engine prints goes to standard error."""
+    results = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return results
 
 
 def answer(measure: Callable[[], Any]) -> NoReturn:
     """Measure, print the result as the one line of JSON on stdout, and end the process."""
-    result_file = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # keep an engine's own output out of the result
+    result_file = take_stdout()
     json.dump(measure(), result_file)
     result_file.flush()
     os._exit(0)  # do not wait for threads of an engine

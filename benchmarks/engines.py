@@ -9,6 +9,7 @@ import itertools
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 NEVER_ENDS = 1e9
 """An EOS threshold that no logit reaches."""
 VOICE = "bench"
+FRAME_SIZE = 1920
+WARM_UP_FRAMES = 16
 SEED = 7
 SWIFT = "pocket_tts.swift"
 PROGRAM = Path(__file__).parents[1] / ".build" / "release" / "pocket-tts"
@@ -196,12 +199,24 @@ def _open_ptts(precision: str, threads: int, folder: Path) -> Speak:
     return speak
 
 
-def take_frames(pieces: Pieces, frames: int, frame_size: int) -> int:
-    """Read about `frames` frames and close the stream; returns the samples read."""
+def frame_times(pieces: Pieces) -> tuple[list[float], int]:
+    """When each frame came, in seconds of a clock that the processes of a machine share
+    (`time.perf_counter`); and how many samples came."""
+    times: list[float] = []
+    samples = 0
+    for piece in pieces:
+        now = time.perf_counter()
+        samples += piece.size
+        times += [now] * (samples // FRAME_SIZE - len(times))
+    return times, samples
+
+
+def warm_up(pieces: Pieces) -> int:
+    """Read about `WARM_UP_FRAMES` frames and close the stream; returns the samples read."""
     read = 0
     for piece in pieces:
         read += piece.size
-        if read >= frames * frame_size:
+        if read >= WARM_UP_FRAMES * FRAME_SIZE:
             break
     close = getattr(pieces, "close", None)
     if close is not None:

@@ -6,33 +6,22 @@ stream the times at which its frames came, in seconds of the clock that all proc
 `throughput` starts such processes.
 """
 
-import argparse
 import json
 import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from benchmarks.engines import Speak, import_engine, open_engine, take_frames
-
-FRAME_SIZE = 1920
-WARM_UP_FRAMES = 16
+from benchmarks.child import engine_parser, take_stdout
+from benchmarks.engines import Speak, frame_times, import_engine, open_engine, warm_up
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", required=True)
-    parser.add_argument("--precision", required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--text", required=True)
-    options = parser.parse_args()
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # keep an engine's own output out of the answers
+    options = engine_parser(__doc__).parse_args()
+    answers = take_stdout()
     import_engine(options.engine)
     speak = open_engine(options.engine, options.precision, options.threads, options.folder)
-    take_frames(speak(options.text), WARM_UP_FRAMES, FRAME_SIZE)
+    warm_up(speak(options.text))
     print("ready", file=answers)
     for line in sys.stdin:
         print(json.dumps(speak_at_once(speak, options.text, int(line))), file=answers)
@@ -44,12 +33,8 @@ def speak_at_once(speak: Speak, text: str, streams: int) -> list[list[float]]:
     """The times of each stream: its begin, then that of each frame."""
 
     def one(_: int) -> list[float]:
-        times, samples = [time.monotonic()], 0
-        for piece in speak(text):
-            samples += piece.size
-            now = time.monotonic()
-            times += [now] * (samples // FRAME_SIZE - (len(times) - 1))
-        return times
+        begin = time.perf_counter()
+        return [begin, *frame_times(speak(text))[0]]
 
     with ThreadPoolExecutor(max(streams, 1)) as pool:
         return list(pool.map(one, range(streams)))

@@ -4,27 +4,19 @@ In order: import, load (model and voice), the first audio of the process and 15 
 up, then one whole text. Peak memory is that of the whole process.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks import engines, swift_program
-from benchmarks.child import answer
+from benchmarks.child import answer, engine_parser
 
 SAMPLE_RATE = 24_000
-FRAME_SIZE = 1920
-WARM_UP_FRAMES = 16
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", required=True)
-    parser.add_argument("--precision", required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--text", required=True)
+    parser = engine_parser(__doc__)
     parser.add_argument("--batch", type=int, default=1)
     a = parser.parse_args()
     if a.batch > 1:
@@ -35,7 +27,7 @@ def main() -> None:
 def measure(engine: str, precision: str, threads: int, folder: Path, text: str) -> dict[str, Any]:
     """Seconds, milliseconds and MB (10⁶ bytes) of one run; see `compare` for the fields."""
     if engine == engines.SWIFT:
-        return swift_program.measure(precision, threads, folder, text, WARM_UP_FRAMES)
+        return swift_program.measure(precision, threads, folder, text, engines.WARM_UP_FRAMES)
     if engine == "pocket_tts_jax.jax":
         _limit_jax(threads)
     start = time.perf_counter()
@@ -46,7 +38,7 @@ def measure(engine: str, precision: str, threads: int, folder: Path, text: str) 
     pieces = speak(text)
     next(pieces)
     first = time.perf_counter()
-    engines.take_frames(pieces, WARM_UP_FRAMES, FRAME_SIZE)
+    engines.warm_up(pieces)
     timed = time_text(speak, text)
     return {
         "import_s": imported - start,
@@ -66,14 +58,11 @@ def _limit_jax(threads: int) -> None:
 
 def time_text(speak: engines.Speak, text: str) -> dict[str, Any]:
     """Time one text from start to end. `arrivals_ms` has the time of each frame."""
-    arrivals: list[float] = []
-    samples, cpu, start = 0, time.process_time(), time.perf_counter()
-    for piece in speak(text):
-        now = (time.perf_counter() - start) * 1e3
-        samples += piece.size
-        arrivals += [round(now, 2)] * (samples // FRAME_SIZE - len(arrivals))
+    cpu, start = time.process_time(), time.perf_counter()
+    times, samples = engines.frame_times(speak(text))
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     audio = samples / SAMPLE_RATE
+    arrivals = [round((moment - start) * 1e3, 2) for moment in times]
     return {
         "rtf": audio / wall,
         "first_audio_ms": arrivals[0],

@@ -62,14 +62,14 @@ def alignment_of(
 
     Raises ConfigError for heads that the model does not have.
     """
-    lm = config.flow_lm.transformer
-    known = {(layer, head) for layer in range(lm.num_layers) for head in range(lm.num_heads)}
     if own is not None:
         found = Alignment(tuple(map(tuple, own)), OWN)  # pyright: ignore
-    elif published in _PUBLISHED and known.issuperset(_PUBLISHED[published][0]):
+    elif published in _PUBLISHED:
         found = Alignment(*_PUBLISHED[published])
     else:
         found = Alignment(_guess(config), UNKNOWN)
+    lm = config.flow_lm.transformer
+    known = {(layer, head) for layer in range(lm.num_layers) for head in range(lm.num_heads)}
     if not found.heads or not known.issuperset(found.heads):
         raise ConfigError(
             f"alignment_heads are [layer, head] pairs of a model with {lm.num_layers} layers of "
