@@ -44,13 +44,13 @@ class Limits:
     how much less is asked of one step in the last slot of a cache, which says less than the mean
     of a chain (the embedded voice, caches of 320: latents 23.4 dB in int8, 5.5 dB in int4)."""
 
-    inputs_db: float
-    attention_db: float
     latents_db: float
     states_db: float
-    audio_db: float
     eos_agreement: float
     last_slot_db: float = 0.0
+    inputs_db: float = 25
+    attention_db: float = 5
+    audio_db: float = 30
 
 
 # Each limit lies about 2 dB or more below what was measured, in the chains of steps behind a text.
@@ -62,35 +62,11 @@ class Limits:
 # computed wrongly measured 8 dB. EOS may move where its logit passes the threshold, not often.
 LIMITS: dict[Precision, Limits] = {
     "fp16": Limits(
-        inputs_db=45, attention_db=30, latents_db=45, states_db=45, audio_db=45, eos_agreement=1.0
+        latents_db=45, states_db=45, eos_agreement=1.0, inputs_db=45, attention_db=30, audio_db=45
     ),
-    "int8": Limits(
-        inputs_db=25,
-        attention_db=5,
-        latents_db=25,
-        states_db=27,
-        audio_db=30,
-        eos_agreement=0.98,
-        last_slot_db=2.5,
-    ),
-    "mixed": Limits(
-        inputs_db=25,
-        attention_db=5,
-        latents_db=15,
-        states_db=11,
-        audio_db=30,
-        eos_agreement=0.96,
-        last_slot_db=6,
-    ),
-    "int4": Limits(
-        inputs_db=25,
-        attention_db=5,
-        latents_db=10.5,
-        states_db=8,
-        audio_db=30,
-        eos_agreement=0.94,
-        last_slot_db=6,
-    ),
+    "int8": Limits(latents_db=25, states_db=27, eos_agreement=0.98, last_slot_db=2.5),
+    "mixed": Limits(latents_db=15, states_db=11, eos_agreement=0.96, last_slot_db=6),
+    "int4": Limits(latents_db=10.5, states_db=8, eos_agreement=0.94, last_slot_db=6),
 }
 # Speech has no direct current and seldom touches full scale; a wrong scale or sign adds both.
 LARGEST_MEAN = 0.2
@@ -260,10 +236,7 @@ def _judge_eos(where: str, chain: Chain, config: Config, precision: Precision) -
     # [rows, steps]; the last step is another text's
     ended, found = (np.concatenate(side[:-1], axis=1) > threshold for side in chain.eos_logits)
     if precision == "fp32":
-        moved = max(
-            abs(_first(a[FRAMES_BEFORE_EOS:]) - _first(b[FRAMES_BEFORE_EOS:]))
-            for a, b in zip(ended, found, strict=True)
-        )
+        moved = _eos_moved(ended, found)
         return Check(where, "frames by which EOS moved", moved, 0, moved == 0)
     agreement = float(np.mean(ended == found))
     limit = LIMITS[precision].eos_agreement
@@ -275,17 +248,21 @@ def _describe_free_run(where: str, run: FreeRun, config: Config) -> list[Check]:
     text do not either."""
     expected, found = (np.asarray(side, np.float64).ravel() for side in run.latents)
     ended, ended_found = (side > config.default_eos_threshold for side in run.eos_logits)
-    moved = [
-        abs(_first(a[FRAMES_BEFORE_EOS:]) - _first(b[FRAMES_BEFORE_EOS:]))
-        for a, b in zip(ended, ended_found, strict=True)
-    ]
     values = {
         "frames": float(ended.size),
         "correlation of latents": float(np.corrcoef(expected, found)[0, 1]),
         "EOS decisions that agree": float(np.mean(ended == ended_found)),
-        "most frames by which EOS moved": float(max(moved)),
+        "most frames by which EOS moved": float(_eos_moved(ended, ended_found)),
     }
     return [Check(where, f"free running: {n}", v, None, True) for n, v in values.items()]
+
+
+def _eos_moved(expected: np.ndarray, found: np.ndarray) -> int:
+    """The most frames by which speech ends sooner or later, of [rows, frames] decisions."""
+    return max(
+        abs(_first(a[FRAMES_BEFORE_EOS:]) - _first(b[FRAMES_BEFORE_EOS:]))
+        for a, b in zip(expected, found, strict=True)
+    )
 
 
 def _first(ended: np.ndarray) -> int:
