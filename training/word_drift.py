@@ -13,14 +13,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 from jaxtyping import Float
 from sentencepiece import SentencePieceProcessor
 
-from pocket_tts_jax import TTSModel
+from pocket_tts_jax import SpokenWord, TTSModel
 from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.pipeline import TextOptions
 from pocket_tts_jax.text.prepare import Prompt
@@ -28,6 +27,7 @@ from training.command_line import command_parser, run_command
 from training.data.spectra import SAMPLE_RATE
 from training.errors import TrainingError
 from training.judging.aligner import PhonemeAligner, is_phoneme
+from training.word_times import first_words
 
 WORDS = 10
 EDGE = 0.1  # seconds of sound before and after a chunk
@@ -43,15 +43,13 @@ class Drift:
         self.errors: list[float] = []
         self.chunks = self.unaligned = 0
 
-    def add(self, prompt: Prompt, words: list[dict[str, Any]]) -> None:
+    def add(self, prompt: Prompt, words: list[SpokenWord]) -> None:
         """Compare one chunk's words with where they are heard."""
-        known = {word["first_character"]: word for word in words}
-        found = {(w.first_token, w.last_token): w.first_character for w in reversed(prompt.words)}
-        spans = {span: first for span, first in sorted(found.items()) if first in known}
-        tokens = [[self._pieces.id_to_piece(i) for i in prompt.ids[a:b]] for a, b in spans]
-        starts = [known[first]["start"] for first in spans.values()]
-        begin = max(0.0, words[0]["start"] - EDGE)
-        first, last = (round(t * SAMPLE_RATE) for t in (begin, words[-1]["end"] + EDGE))
+        found = first_words(prompt, words)
+        tokens = [[self._pieces.id_to_piece(i) for i in prompt.ids[a:b]] for (a, b), _ in found]
+        starts = [word.start for _, word in found]
+        begin = max(0.0, words[0].start - EDGE)
+        first, last = (round(t * SAMPLE_RATE) for t in (begin, words[-1].end + EDGE))
         self.chunks += 1
         heard = None
         if all(any(map(is_phoneme, word)) for word in tokens):
@@ -95,9 +93,10 @@ def main() -> None:
     audio, rate = soundfile.read(args.audio, dtype="float32")
     if rate != SAMPLE_RATE:
         raise TrainingError(f"{args.audio} has {rate} Hz: the aligner needs {SAMPLE_RATE}.")
-    words = defaultdict(list)
-    for word in json.loads(args.words.read_text(encoding="utf-8"))["words"]:
-        words[word["chunk"]].append(word)
+    words: defaultdict[int, list[SpokenWord]] = defaultdict(list)
+    for fields in json.loads(args.words.read_text(encoding="utf-8"))["words"]:
+        word = SpokenWord(**fields)
+        words[word.chunk].append(word)
     drift = Drift(model, audio)
     text = args.text.read_text(encoding="utf-8")
     for number, prompt in enumerate(prompts_of(model, text)):

@@ -99,7 +99,7 @@ class Judge:
         errors.words += len(prompt.words)
         errors.missing += len(prompt.words) - len(words)
         errors.disordered += sum(a.end > b.start + 1e-6 for a, b in pairwise(words))
-        starts = _first_words(prompt, words)
+        starts = first_words(prompt, words)
         pieces = [self._pieces.id_to_piece(token) for token in prompt.ids]
         spans = [tokens for tokens, _ in starts]
         spoken, ends = self._teacher.speak(pieces)
@@ -141,7 +141,7 @@ class Judge:
         self.errors.unaligned += model is None
 
 
-def _first_words(
+def first_words(
     prompt: Prompt, words: Sequence[SpokenWord]
 ) -> list[tuple[tuple[int, int], SpokenWord]]:
     """The tokens of each word and when it was spoken; of words with the same tokens the first."""
