@@ -40,6 +40,7 @@ Notice = Callable[[str], None]
 DEFAULT_THREADS = 2  # with LiteRT
 UNQUANTISED = ("fp32", "fp16")
 DEVICES = ("cpu", "gpu", "tpu")
+DEVICE_ALIASES = {"cuda": "gpu"}  # of PyTorch
 ENGINES = ("auto", "jax", "litert")  # auto: litert where there is an export, else jax
 
 
@@ -77,8 +78,7 @@ class ModelOptions:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ConfigError(f"engine is one of {', '.join(ENGINES)}, got {str(self.engine)!r}.")
-        if self.device == "cuda":  # PyTorch's name
-            object.__setattr__(self, "device", "gpu")
+        object.__setattr__(self, "device", DEVICE_ALIASES.get(self.device, self.device))
         if self.device not in DEVICES:
             raise ConfigError(f"device is one of {', '.join(DEVICES)}, got {str(self.device)!r}.")
         if self.device != "cpu" and self.engine == "litert":

@@ -30,7 +30,7 @@ from pocket_tts_jax.generation.engine import Audio, Engine
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import OnChunk, OnWord, stream
 from pocket_tts_jax.generation.threaded import speak_pieces
-from pocket_tts_jax.open_model import ModelOptions, open_model
+from pocket_tts_jax.open_model import DEVICE_ALIASES, ModelOptions, open_model
 from pocket_tts_jax.text.pipeline import Cutter, Item, TextOptions, iter_prompts
 from pocket_tts_jax.text.stream import iter_pieces
 from pocket_tts_jax.text.tokenizer import load_tokenizer
@@ -154,7 +154,8 @@ class TTSModel:
     def to(self, device: object) -> "TTSModel":
         """Returns the model, for code written for PyTorch. Raises ConfigError for another device
         than the model's."""
-        name = str(device).partition(":")[0].replace("cuda", "gpu")
+        name = str(device).partition(":")[0]
+        name = DEVICE_ALIASES.get(name, name)
         if name != self.device:
             raise ConfigError(
                 f"This model computes on the {self.device}: name the device when it is loaded, "

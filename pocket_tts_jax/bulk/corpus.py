@@ -39,7 +39,7 @@ class Tally:
 class CorpusFolder:
     """A folder that this process writes speech to; `with` releases it.
 
-    `format` is one of `output.FORMATS`. Raises ConfigError for a folder that was begun with other
+    `format` is one of `output.ENCODINGS`. Raises ConfigError for a folder that was begun with other
     `settings`, or that another process writes to.
     """
 

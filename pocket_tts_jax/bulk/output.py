@@ -12,7 +12,8 @@ from pocket_tts_jax.bulk.rows import Row, require_pyarrow
 from pocket_tts_jax.bulk.speaker import Failed, Result, Spoken
 from pocket_tts_jax.files.atomic import atomic_file, sync_folder
 
-FORMATS = ("flac", "wav", "ogg", "parquet")
+ENCODINGS = {"flac": "flac", "wav": "wav", "ogg": "ogg", "parquet": "flac"}
+"""The format of each row's audio, for each format of a folder."""
 ROWS_IN_PART = 256  # of a Parquet file: some 30 MB, which are in memory until it is complete
 
 Entry = dict[str, Any]
@@ -20,11 +21,6 @@ Entry = dict[str, Any]
 
 class Output(Protocol):
     """One folder of audio."""
-
-    @property
-    def encoding(self) -> str:
-        """The audio format of each row."""
-        ...
 
     def present(self) -> list[str]:
         """Names of the files that are there, as the manifest has them."""
@@ -40,7 +36,7 @@ class Output(Protocol):
 
 
 def open_output(folder: Path, format: str) -> Output:
-    """The output in `folder`; `format` is one of FORMATS. Nobody else may write there."""
+    """The output in `folder`; `format` is one of ENCODINGS. Nobody else may write there."""
     place = folder / "audio"
     place.mkdir(parents=True, exist_ok=True)
     for part in place.glob(".*.part"):  # of a run that was killed
@@ -53,7 +49,7 @@ class Files:
 
     def __init__(self, place: Path, format: str) -> None:
         self._place = place
-        self.encoding = format
+        self._ending = format
 
     def present(self) -> list[str]:
         return _names(self._place)
@@ -65,7 +61,7 @@ class Files:
         entries = []
         for spoken in results:
             if isinstance(spoken, Spoken):
-                path = self._place / f"{spoken.row.id}.{self.encoding}"
+                path = self._place / f"{spoken.row.id}.{self._ending}"
                 with atomic_file(path) as file:
                     file.write(spoken.audio)
                 entries.append(_entry(spoken, path))
@@ -80,8 +76,6 @@ class Parts:
     A part is written when the last of its rows was spoken. Which rows it has does not depend on
     the order in which they are spoken.
     """
-
-    encoding = "flac"
 
     def __init__(self, place: Path) -> None:
         require_pyarrow()
@@ -152,7 +146,7 @@ def _record(spoken: Spoken) -> dict[str, Any]:
         "language": row.language or "",
         "speed": row.speed,
         "seconds": spoken.seconds,
-        "audio": {"bytes": spoken.audio, "path": f"{row.id}.flac"},
+        "audio": {"bytes": spoken.audio, "path": f"{row.id}.{ENCODINGS['parquet']}"},
     }
 
 

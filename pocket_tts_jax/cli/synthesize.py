@@ -83,7 +83,7 @@ def synthesize(
     from pocket_tts_jax.text.pipeline import TextOptions
 
     set_logging(quiet)
-    check_format(format)
+    encoding = encoding_of(format)
     notice = partial(say, quiet=quiet)
     how = SpeakerOptions(
         language=language_for(voice, language, (model,), notice),
@@ -98,7 +98,7 @@ def synthesize(
         ),
         truncate=truncate,
         offline=offline,
-        format="flac" if format == "parquet" else format,
+        format=encoding,
     )
     settings = _model_settings(how, voice) | _text_settings(how.text, lexicon)
     with CorpusFolder(out.expanduser(), format, settings) as folder:
@@ -115,12 +115,13 @@ def synthesize(
         )
 
 
-def check_format(format: str) -> None:
-    """Raise ConfigError for another format than those of a corpus."""
-    from pocket_tts_jax.bulk.output import FORMATS
+def encoding_of(format: str) -> str:
+    """The audio format of a corpus. Raises ConfigError for a format that a corpus cannot have."""
+    from pocket_tts_jax.bulk.output import ENCODINGS
 
-    if format not in FORMATS:
-        raise ConfigError(f"--format is one of {', '.join(FORMATS)}, got {format!r}.")
+    if format not in ENCODINGS:
+        raise ConfigError(f"--format is one of {', '.join(ENCODINGS)}, got {format!r}.")
+    return ENCODINGS[format]
 
 
 def _model_settings(how: "SpeakerOptions", voice: str | None) -> dict[str, Any]:

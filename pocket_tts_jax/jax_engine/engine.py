@@ -200,7 +200,6 @@ def _network(
         functions,
         tree["flow_lm"],
         tree["mimi"],
-        devices=max(1, len(devices)),
         most_rows=most_rows,
         rows=rows,
     )

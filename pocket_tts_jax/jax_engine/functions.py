@@ -106,9 +106,12 @@ class Network:
     functions: Functions
     flow_lm_params: Params
     mimi_params: Params
-    devices: int
     most_rows: int  # of a batch, for each device
     rows: NamedSharding | None
+
+    @property
+    def devices(self) -> int:
+        return 1 if self.rows is None else self.rows.mesh.size
 
     @property
     def process(self) -> OwnProcess:

@@ -55,14 +55,18 @@ def tiny_config(flow: str = "lsd") -> Config:
 
 
 def write_model(
-    folder: str | Path, flow: str = "lsd", config: Config | None = None, **settings: Any
+    folder: str | Path,
+    flow: str = "lsd",
+    config: Config | None = None,
+    tokenizer: Path = TOKENIZER,
+    **settings: Any,
 ) -> Path:
-    """Write config.yaml, model.safetensors, tokenizer.model and voices/tiny.safetensors."""
+    """Write config.yaml, model.safetensors, the tokenizer and voices/tiny.safetensors."""
     folder, config = Path(folder), config or tiny_config(flow)
     (folder / "voices").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
     save_file(random_tensors(config), folder / "model.safetensors")
-    shutil.copy(TOKENIZER, folder / "tokenizer.model")
+    shutil.copy(tokenizer, folder / f"tokenizer{tokenizer.suffix}")
     if settings:
         (folder / "voice.json").write_text(json.dumps(settings), encoding="utf-8")
     write_voice(folder / "voices" / "tiny.safetensors", tiny_voice(config))

@@ -1,16 +1,10 @@
 """One model of each published family, with its structure and a few thousand random parameters."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-from safetensors.numpy import save_file
-
 from pocket_tts_jax.config import Config, load_config, packaged_config, parse_config
-from pocket_tts_jax.testing.random_checkpoint import random_tensors
-from pocket_tts_jax.testing.tiny_model import plain, tiny_config, tiny_voice
-from pocket_tts_jax.voice.state import write_voice
+from pocket_tts_jax.testing.tiny_model import plain, tiny_config, write_model
 from tests.folders import GOLDEN
 
 LAYERS = {
@@ -42,13 +36,8 @@ def small_config(name: str) -> Config:
 def write_family(folder: Path, name: str) -> Path:
     """Write config.yaml, model.safetensors, the tokenizer and voices/tiny.safetensors."""
     config = small_config(name)
-    (folder / "voices").mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
-    save_file(random_tensors(config), folder / "model.safetensors")
     tokenizer = GOLDEN / _TOKENIZERS[config.flow_lm.lookup_table.tokenizer]
-    shutil.copy(tokenizer, folder / f"tokenizer{tokenizer.suffix}")
-    write_voice(folder / "voices" / "tiny.safetensors", tiny_voice(config))
-    return folder
+    return write_model(folder, config=config, tokenizer=tokenizer)
 
 
 def _narrow(part: dict[str, Any], sizes: dict[str, Any]) -> None:
