@@ -127,10 +127,15 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(H11Protocol):
-    """Closes connections without a request; uvicorn does so only after their first request."""
+    """Sends small pieces of audio at once, and closes connections without a request; uvicorn does
+    so only after their first request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # asyncio does so for listeners of its own. The first audio would else come 40 ms later:
+        # the system waits with it until the client confirms that it has the headers.
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._expect_request()
 
     def data_received(self, data: bytes) -> None:
