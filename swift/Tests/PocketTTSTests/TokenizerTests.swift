@@ -86,7 +86,7 @@ final class TokenizerTests: XCTestCase {
     private func inner(_ ranges: [Range<Int>], _ text: Scalars) -> [Range<Int>] {
         ranges.map { range in
             let inner = text[range].stripped
-            return inner.isEmpty ? range.lowerBound..<range.lowerBound : inner.startIndex..<inner.endIndex
+            return inner.isEmpty ? range.upperBound..<range.upperBound : inner.startIndex..<inner.endIndex
         }
     }
 
