@@ -14,16 +14,16 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import numpy as np
@@ -114,12 +114,12 @@ def _running(command: Sequence[str], folder: Path | None = None) -> Iterator[str
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    with open(os.devnull, "wb") as nothing:
-        process = subprocess.Popen(
-            [*command, "--port", str(port)], stdout=nothing, stderr=nothing, cwd=folder
-        )
+    log = tempfile.TemporaryFile("w+")
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], stdout=log, stderr=subprocess.STDOUT, cwd=folder
+    )
     try:
-        _wait_until_ready(process, address)
+        _wait_until_ready(process, address, log)
         httpx.post(f"{address}/tts", data={"text": TEXT}, timeout=START_SECONDS)
         yield address
     finally:
@@ -129,13 +129,15 @@ def _running(command: Sequence[str], folder: Path | None = None) -> Iterator[str
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        log.close()
 
 
-def _wait_until_ready(process: subprocess.Popen, address: str) -> None:
+def _wait_until_ready(process: subprocess.Popen, address: str, log: IO[str]) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended with {process.returncode}")
+            log.seek(0)
+            raise RuntimeError(f"{process.args} ended with {process.returncode}: {log.read()}")
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{address}/health").status_code == 200:
                 return

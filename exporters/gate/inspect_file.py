@@ -1,8 +1,15 @@
-"""Inspects a `.tflite` file: operations, shapes, and the nodes that XNNPACK takes."""
+"""Inspects a `.tflite` file: operations, shapes, and the nodes that XNNPACK takes.
 
+`python -m exporters.gate.inspect_file FILE` prints the nodes of each subgraph that XNNPACK does not
+take, as JSON.
+"""
+
+import json
 import mmap
 import shutil
 import struct
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -11,6 +18,8 @@ from typing import Any
 
 from pocket_tts_jax.litert_engine import packed_weights as weight_cache
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel, SignatureSpec
+
+_ROOT = Path(__file__).parents[2]  # the exporters are not installed
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,17 @@ def signatures(path: Path) -> dict[str, SignatureSpec]:
 def undelegated(path: Path) -> dict[str, tuple[int, list[str]]]:
     """{subgraph: (number of nodes, names of those that XNNPACK did not take)}.
 
+    A process of its own finds out: the interpreter packs the weights for every subgraph, and not
+    all of that memory comes back.
+    """
+    command = [sys.executable, "-m", __name__, str(path)]
+    done = subprocess.run(command, cwd=_ROOT, stdout=subprocess.PIPE, check=True)
+    return {name: tuple(found) for name, found in json.loads(done.stdout).items()}
+
+
+def _undelegated(path: Path) -> dict[str, tuple[int, list[str]]]:
+    """`undelegated` in this process.
+
     The interpreter shows the nodes of a file's first subgraph only, so each subgraph of a copy
     comes first in turn.
     """
@@ -129,3 +149,7 @@ def _first_subgraph(path: Path) -> tuple[int, list[str]]:
             taken.add(makers[tensor]["index"])
             wanted += map(int, makers[tensor]["inputs"])
     return len(kept), [node["op_name"] for node in kept if node["index"] not in taken]
+
+
+if __name__ == "__main__":
+    print(json.dumps(_undelegated(Path(sys.argv[1]))))

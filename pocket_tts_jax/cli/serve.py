@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocket_tts_jax.cli import options, serve_options
+from pocket_tts_jax.cli import options, serve_options, signals
 from pocket_tts_jax.cli.console import command, say
 from pocket_tts_jax.errors import ConfigError
 
@@ -97,6 +97,7 @@ def serve(
         settings,
         lambda: ModelShelf(loaders, memory=memory),
         lambda address: say(f"Serving {', '.join(loaders)} at {address}"),
+        signals.handed_to,
     )
 
 

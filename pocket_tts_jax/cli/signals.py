@@ -5,12 +5,13 @@ none is lost while modules are imported or held up while XLA compiles. Only the 
 imported here, because signals count from the first moment.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -26,6 +27,7 @@ computing = threading.Event()
 """Set while the command waits for the model and touches no file."""
 finish: Callable[[], None] | None = None
 """Finishes the file that the command has open; None where there is none."""
+_instead: Callable[[], object] | None = None
 
 
 class _Received(BaseException):
@@ -85,8 +87,22 @@ def _catch_signals() -> None:
             signal.signal(number, _receive)
 
 
+@contextlib.contextmanager
+def handed_to(handle: Callable[[], object]) -> Iterator[None]:
+    """Call `handle` for each signal meanwhile, in the main thread, and nothing else: for a command
+    that ends by itself after it, such as the server."""
+    global _instead
+    _instead = handle
+    try:
+        yield
+    finally:
+        _instead = None
+
+
 def _receive(number: int, _: FrameType | None) -> None:
-    raise _Received(number)
+    if (handle := _instead) is None:
+        raise _Received(number)
+    handle()
 
 
 def _finish(ended: threading.Event) -> None:

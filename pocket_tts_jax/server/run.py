@@ -7,6 +7,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -34,20 +36,34 @@ class Stop:
         (self.at_once if self.in_order.is_set() else self.in_order).set()
 
 
+@contextlib.contextmanager
+def termination_signals(handle: Callable[[], object]) -> Iterator[None]:
+    """Call `handle` for each SIGTERM or SIGINT meanwhile. For the main thread only."""
+    numbers = signal.SIGTERM, signal.SIGINT
+    before = [signal.signal(number, lambda *_: handle()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
 def serve(
     settings: ServerSettings,
     make_shelf: Callable[[], ModelShelf],
     on_ready: Callable[[str], None] = lambda address: None,
+    signals: Callable[[Callable[[], object]], AbstractContextManager[None]] = termination_signals,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Running streams may then finish; a second signal ends them.
 
-    `on_ready` is called with the address. Raises ConfigError if it cannot listen, and the errors of
-    loading the first model and voice.
+    `on_ready` is called with the address. `signals` takes a function, and calls it for each signal
+    while its context lasts; the default installs handlers, which works in the main thread only.
+    Raises ConfigError if it cannot listen, and the errors of loading the first model and voice.
     """
 
     async def main() -> None:
-        stop = Stop()
-        with _signals(stop.set):
+        stop, loop = Stop(), asyncio.get_running_loop()
+        with signals(partial(loop.call_soon_threadsafe, stop.set)):
             await run_server(settings, make_shelf, stop, on_ready)
 
     asyncio.run(main())
@@ -111,10 +127,15 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(H11Protocol):
-    """Closes connections without a request; uvicorn does so only after their first request."""
+    """Sends small pieces of audio at once, and closes connections without a request; uvicorn does
+    so only after their first request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # asyncio does so for listeners of its own. The first audio would else come 40 ms later:
+        # the system waits with it until the client confirms that it has the headers.
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._expect_request()
 
     def data_received(self, data: bytes) -> None:
@@ -135,18 +156,6 @@ def _share_heaps() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # a C library without it
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
-
-
-@contextlib.contextmanager
-def _signals(handle: Callable[[], None]) -> Iterator[None]:
-    """Call `handle` in the event loop for each SIGTERM or SIGINT."""
-    loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(one, lambda *_: loop.call_soon_threadsafe(handle)) for one in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _listen(host: str, port: int) -> socket.socket:

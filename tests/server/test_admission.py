@@ -233,25 +233,51 @@ def test_at_the_end_streams_finish_and_new_ones_are_refused():
         assert not server.thread.is_alive()
 
 
+FROM_PYTHON = """
+from tests.server.stub import stub_model
+from pocket_tts_jax.server.models import ModelShelf
+from pocket_tts_jax.server.run import serve
+from pocket_tts_jax.server.settings import ServerSettings
+model = stub_model(0.01)
+serve(ServerSettings(port=0), lambda: ModelShelf({"embedded": lambda: model}),
+      lambda address: print("Serving embedded at", address, flush=True))
+"""
+COMMAND = [sys.executable, "-m", "pocket_tts_jax", "serve", "--port", "0", "--temperature", "0.7"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
-def test_sigterm_ends_with_code_0(tmp_path):
-    script = (
-        "from tests.server.stub import stub_model\n"
-        "from pocket_tts_jax.server.models import ModelShelf\n"
-        "from pocket_tts_jax.server.run import serve\n"
-        "from pocket_tts_jax.server.settings import ServerSettings\n"
-        "model = stub_model(0.01)\n"
-        "serve(ServerSettings(port=0), lambda: ModelShelf({'embedded': lambda: model}),\n"
-        "      lambda address: print(address, flush=True))\n"
-    )
-    command = [sys.executable, "-W", "ignore", "-c", script]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", [[sys.executable, "-W", "ignore", "-c", FROM_PYTHON], COMMAND])
+def test_a_signal_lets_streams_finish(command: list[str], number: int):
+    """The process ends with code 0, from Python and as the command."""
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **output) as process:
         assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        body = {"input": TEXT, "response_format": "pcm"}
+        address = process.stdout.readline().strip().removeprefix("Serving embedded at ")
+        body = {"input": 3 * TEXT, "response_format": "pcm"}
         with httpx.stream("POST", f"{address}/v1/audio/speech", json=body) as answer:
             parts = answer.iter_raw()
             next(parts)
+            os.kill(process.pid, number)
+            assert sum(map(len, parts)) > 300_000
+        assert process.wait(20) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
+def test_a_second_signal_ends_streams():
+    command = [*COMMAND, "--threads", "1"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        address = process.stderr.readline().strip().removeprefix("Serving embedded at ")
+        body = {"input": 100 * TEXT, "response_format": "pcm"}
+        with (
+            pytest.raises(httpx.RemoteProtocolError),
+            httpx.stream("POST", f"{address}/v1/audio/speech", json=body) as answer,
+        ):
+            parts = answer.iter_raw()
+            next(parts)
             os.kill(process.pid, signal.SIGTERM)
-            assert sum(map(len, parts)) > 100_000
+            next(parts)
+            os.kill(process.pid, signal.SIGTERM)
+            list(parts)
         assert process.wait(20) == 0

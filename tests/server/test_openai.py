@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import shutil
+import socket
 import subprocess
 
 import av
@@ -197,6 +198,15 @@ def test_curl(server: Running, samples: np.ndarray):
     command = ["curl", "-sS", "--fail", "-H", "Content-Type: application/json", "-d", body, url]
     answer = subprocess.run(command, capture_output=True, check=True)
     assert np.array_equal(pcm(answer.stdout), samples)
+
+
+def test_the_first_audio_is_not_held_back(server: Running, http: httpx.Client):
+    """Nagle's algorithm is off; with it the audio waits 40 ms for the client's confirmation."""
+    http.get("/health")
+    transports = list(server.loop._transports.values())  # type: ignore[attr-defined]
+    connections = [transport.get_extra_info("socket") for transport in transports]
+    assert connections
+    assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in connections)
 
 
 def test_speed(http: httpx.Client, samples: np.ndarray):
