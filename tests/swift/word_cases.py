@@ -109,7 +109,7 @@ def prompt_cases(model: TTSModel, texts: Iterable[str]) -> Iterator[dict[str, An
     for text in [*texts, *_written(rng)]:
         if "\ufffd" in text:  # which the decoders take for a part of a character
             continue
-        how = {"normalize": rng.random() < 0.7, "pauses": rng.random() < 0.3}
+        how: dict[str, Any] = {"normalize": rng.random() < 0.7, "pauses": rng.random() < 0.3}
         how |= {"plain_typography": rng.random() < 0.3, "cut_at_words": rng.random() < 0.3}
         limit = rng.choice([None, 12, 25])
         try:
