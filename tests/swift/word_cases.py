@@ -5,7 +5,7 @@ import base64
 import json
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ def timer_cases() -> Iterator[dict[str, Any]]:
                     words.append(Word(text, place, place + len(text), first, last))
                     place += len(text) + 1
             if words and rng.random() < 0.3:
-                words[-1] = Word(*astuple(words[-1])[:5], True)
+                words[-1] = replace(words[-1], goes_on=True)
                 place = words[-1].first_character
             attention = _attention(rng, int(rng.integers(1, 40)), tokens)
             audio = _audio(rng, len(attention))
@@ -104,7 +104,7 @@ def timer_cases() -> Iterator[dict[str, Any]]:
 
 
 def prompt_cases(model: TTSModel, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The words of each chunk of texts; null where a text is refused."""
+    """The words of each chunk of texts. Those that are refused are left out."""
     rng = random.Random(24)
     for text in [*texts, *_written(rng)]:
         if "\ufffd" in text:  # which the decoders take for a part of a character
