@@ -23,6 +23,7 @@ from tests.folders import ROOT
 from tests.server.running import Running, running
 from tests.server.stub import StubEngine, stub_model
 from tests.server.test_websocket import wait_until_idle
+from tests.signals import signals_reach_children
 
 TEXT = "The train was late again, so we walked home. Nobody minded that at all. "
 
@@ -249,12 +250,9 @@ COMMAND = [sys.executable, "-m", "pocket_tts_jax", "serve", "--port", "0", "--te
 
 @contextmanager
 def started(command: list[str]) -> Iterator[tuple[subprocess.Popen, str]]:
-    """The process of a server and its address. Ctrl-C reaches it, also where tests run without."""
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
+    """The process of a server and its address."""
+    with signals_reach_children():
         process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
     try:
         assert process.stderr is not None
         yield process, process.stderr.readline().strip().removeprefix("Serving embedded at ")

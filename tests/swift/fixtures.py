@@ -6,7 +6,6 @@ writes one file for each subject into FOLDER. The inputs are drawn with fixed se
 folder that `python -m exporters.tflite` wrote; its speech is recorded.
 """
 
-import base64
 import itertools
 import json
 import logging
@@ -34,6 +33,7 @@ from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.recording import prepare_prompt
 from tests.folders import GOLDEN, ROOT, SHARED
 from tests.swift import word_cases
+from tests.swift.word_cases import floats
 
 STRINGS, SPANS = 10_000, 2000
 TOKENIZERS = {
@@ -247,7 +247,7 @@ def _noise_cases() -> Iterator[dict[str, Any]]:
             "frame": frame,
             "temperature": temperature,
             "clamp": clamp,
-            "values": _floats(values),
+            "values": floats(values),
         }
 
 
@@ -259,12 +259,12 @@ def _audio_cases() -> dict[str, Any]:
     loud = np.concatenate([samples[:500] * 3, [1.0, -1.0, 0.0]]).astype(np.float32)
     prompt, _ = prepare_prompt(samples, 24_000, truncate=True)
     return {
-        "samples": _floats(samples),
+        "samples": floats(samples),
         "stretched": {
-            str(speed): _floats(time_stretch(samples, speed)) for speed in (0.5, 0.8, 1.25, 2.0)
+            str(speed): floats(time_stretch(samples, speed)) for speed in (0.5, 0.8, 1.25, 2.0)
         },
-        "prompt": _floats(prompt),
-        "loud": _floats(loud),
+        "prompt": floats(prompt),
+        "loud": floats(loud),
         "pcm": to_int16(loud).tolist(),
     }
 
@@ -278,7 +278,7 @@ def _speech(export: Path) -> dict[str, Any]:
         for seed, text in enumerate(TEXTS):
             audio = model.generate_audio(voice, text, seed=seed)
             case = {"text": text, "seed": seed, "temperature": temperature}
-            texts.append(case | {"audio": _floats(audio)})
+            texts.append(case | {"audio": floats(audio)})
     return {"folder": str(export), "texts": texts}
 
 
@@ -298,10 +298,6 @@ def _words(exports: list[Path]) -> dict[str, Any]:
             for export, model in zip(exports, models, strict=True)
         ],
     }
-
-
-def _floats(values: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
 
 if __name__ == "__main__":

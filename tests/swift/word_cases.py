@@ -69,7 +69,7 @@ def path_cases() -> Iterator[dict[str, Any]]:
         for frame in attention:
             places += path.push(frame)
         shape = {"units": units, "tokens": tokens, "heads": attention.shape[1]}
-        yield shape | {"attention": _floats(attention), "places": places + path.finish()}
+        yield shape | {"attention": floats(attention), "places": places + path.finish()}
 
 
 def timer_cases() -> Iterator[dict[str, Any]]:
@@ -98,7 +98,7 @@ def timer_cases() -> Iterator[dict[str, Any]]:
             pause = int(rng.integers(0, 2) * rng.integers(0, 500))
             timer.pause(pause)
             shape = {"words": list(map(astuple, words)), "tokens": tokens, "pause": pause}
-            sound = {"attention": _floats(attention), "audio": _floats(audio)}
+            sound = {"attention": floats(attention), "audio": floats(audio)}
             chunks.append(shape | sound | {"heads": attention.shape[1]})
         yield {"rate": RATE, "frame": FRAME, "chunks": chunks, "spoken": list(map(astuple, told))}
 
@@ -170,5 +170,6 @@ def _audio(rng: np.random.Generator, frames: int) -> np.ndarray:
     return (level * rng.standard_normal((frames, FRAME))).astype(np.float32)
 
 
-def _floats(values: np.ndarray) -> str:
+def floats(values: np.ndarray) -> str:
+    """As base64 of float32, in the order of C."""
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
