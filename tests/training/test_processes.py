@@ -18,7 +18,9 @@ from tests.training.setup import write_folder
 from training.data.spectra import FRAME
 
 CODEC = ROOT / "training" / "joe_mel_codec.safetensors"
-SETTINGS = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+# Each process compiles its steps, which need not be fast.
+QUICK = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+SETTINGS = os.environ | QUICK | {"PYTHONPATH": str(ROOT)}
 
 
 def start(folder: Path, module: str, *options: object) -> subprocess.Popen[str]:
@@ -78,8 +80,6 @@ def test_from_recordings_to_a_folder_that_speaks(tmp_path, frames):
     assert "step 0 of 2" in said and "saved at 2 of 2" in said
     parts = ["--flow-lm", "run/flow_lm.safetensors", "--mimi", "run/mimi.safetensors"]
     run(tmp_path, "training.export", "--config", config, *parts, *words, "--out", "voice")
-    run(tmp_path, "training.plot", "run/mimi.jsonl", "run/flow_lm.jsonl")
-    assert "| me | unknown" in run(tmp_path, "training.data.card", "--frames", frames)
     run(tmp_path, "pocket_tts_jax", "generate", "One two.", "--model", "voice", "-o", "a.wav")
     assert (tmp_path / "a.wav").stat().st_size > 2 * FRAME
 
@@ -121,8 +121,6 @@ def test_tuning_by_a_codec_judges_and_speaks(tmp_path):
     assert "latent error before tuning" in said and "judged by 1 held-out recordings" in said
     assert 'out speaks: pocket-tts-jax generate "Hello." --model out' in said
     run(tmp_path, "pocket_tts_jax", "generate", "One.", "--model", "out", "-o", "a.wav")
-    said = run(tmp_path, "training.finetune", "adapters", *options, "--codec", CODEC, "--steps", 1)
-    assert "is at step 2 already, so there is nothing to train for --steps 1" in said
 
 
 ERRORS = [
@@ -136,7 +134,10 @@ ERRORS = [
         "data.teacher --sentences absent --tokenizer absent --out data",
         "absent cannot be read as a SentencePiece model.* python -m training.tokens",
     ),
-    ("tokens --sentences data/0.txt --out t.model", 'Line 1 of data/0.txt .* "text": "One two."'),
+    (
+        "tokens --sentences data/0.txt --out t.model",
+        'Line 1 of data/0.txt is not of the form {"text"',
+    ),
     ("tokens --dictionary absent --out t.model", "absent: No such file"),
     ("evaluate --model absent --sentences data/0.wav", "data/0.wav is not UTF-8 text"),
     ("frames --shards data --out frames", "no part.*jsonl in data. Run .*training.data.teacher"),

@@ -98,6 +98,15 @@ def test_data_card_counts_hours_and_admits_unknown_sources(tmp_path):
     assert "public domain" in card and "unknown: not documented" in card
 
 
+def test_data_card_of_own_recordings_names_no_teacher(tmp_path):
+    np.zeros(1920 * 10, np.int16).tofile(tmp_path / "a.pcm")
+    row = {"text": "Ah.", "source": "me", "held_out": False, "ends": None, "pieces": None}
+    line = json.dumps(row | {"first": 0, "frames": 10, "speech": 6})
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    card = data_card([FrameStream(tmp_path, "a")])
+    assert "| me | unknown" in card and "joe" not in card
+
+
 def test_schedule_rises_stays_and_ends_at_zero():
     schedule = Schedule(100, 1.0, warmup=10, decay=20)
     assert schedule.rate(0) == 0.1 and schedule.rate(50) == 1.0
