@@ -2,8 +2,8 @@
 
 `python docs/compare_voices.py` writes docs/static/compared: each sentence by both as MP3, and a
 picture of their spectrograms. The teacher draws its noise anew each time. It needs
-requirements/teacher.txt and the extra `train`, which those who build the site may lack: so the files
-are kept in git, and the page is made of them.
+requirements/teacher.txt and the extra `train`, which those who build the site may lack: so the
+files are kept in git, and the page is made of them.
 """
 
 import sys
