@@ -34,12 +34,13 @@ STEPS_AT_ONCE = 10
 
 @functools.cache
 def architectures() -> dict[str, str]:
-    """For each published configuration, the first that has the same architecture. The others of
-    an architecture differ from it in weights, language and tokenizer only."""
+    """For each published configuration, the first that has the same architecture, English before
+    other languages. Those of an architecture differ in weights, text and tokenizer only."""
+    names = sorted(available_configs(), key=lambda name: not name.startswith("english"))
     first: dict[tuple[FlowLM, MimiConfig], str] = {}
     return {
         name: first.setdefault(_networks(load_config(packaged_config(name))), name)
-        for name in available_configs()
+        for name in names
     }
 
 
