@@ -1,10 +1,11 @@
 """Latency of one engine as an app meets it: `python -m benchmarks.latency --model FOLDER`.
 
 Prints one JSON report. Requests are synchronous (the whole result) or streaming (80 ms frames), and
-cold (the first of a new process; `load_ms` is import and load before it) or warm (further requests
-of one process). Percentiles are over requests; those of gaps are over the waits between frames of
-all streaming requests, without the first audio. `stalls` counts frames that arrive too late for a
-player that starts with the first frame; `head_start_ms` is the delay with which it has none.
+cold (the first of a new process; `load_ms` is import and load before it, `verify_ms` the part of it
+that verifies files) or warm (further requests of one process). Percentiles are over requests; those
+of gaps are over the waits between frames of all streaming requests, without the first audio.
+`stalls` counts frames that arrive too late for a player that starts with the first frame;
+`head_start_ms` is the delay with which it has none.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from benchmarks.child import ask
 from benchmarks.machine import commit, describe_machine
 from benchmarks.texts import TEXT
 
-SCHEMA = 2
+SCHEMA = 3
 PERCENTILES = (50, 90, 95, 99)
 FRAME_MS = 80.0
 
@@ -71,6 +72,7 @@ def summarise(
         "audio_ms": round(audio, 1),
         "cold": {
             "load_ms": percentiles([p["load_ms"] for p in (*streaming, *sync)]),
+            "verify_ms": percentiles([p["verify_ms"] for p in (*streaming, *sync)]),
             "sync": {"total_ms": percentiles([process["cold"] for process in sync])},
             "streaming": {
                 "first_audio_ms": percentiles([s["first_audio_ms"] for s in cold]),

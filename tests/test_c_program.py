@@ -1,5 +1,6 @@
 """The program in examples/c: compiled, run on an export, and compared with this package."""
 
+import json
 import os
 import re
 import shutil
@@ -68,6 +69,21 @@ def test_a_damaged_folder_is_an_error(run: Run, tmp_path: Path) -> None:
         (folder / name).write_bytes(data[: len(data) // 2])
         done = run("replay", folder)
         assert done.returncode == 1 and done.stderr, name
+        (folder / name).write_bytes(data)
+
+
+def test_check_hashes_every_file(run: Run, tmp_path: Path) -> None:
+    folder = copy_of_export(tmp_path)
+    assert run("check", folder).returncode == 0
+    names = json.loads((folder / "manifest.json").read_text())["files"]
+    assert "flow_lm.tflite" in names
+    for name in names:
+        data = bytearray((folder / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / name).write_bytes(data)
+        done = run("check", folder)
+        assert done.returncode == 1 and f"{name} is damaged" in done.stderr
+        data[len(data) // 2] ^= 1
         (folder / name).write_bytes(data)
 
 

@@ -4,6 +4,7 @@
 //        -L $LITERT -Wl,-rpath,$LITERT -lLiteRt -lm -o pocket_tts
 //     ./pocket_tts speak FOLDER OUT.wav [SEED]   speaks the first text of the folder's vectors
 //     ./pocket_tts replay FOLDER                 compares every recorded run with a new one
+//     ./pocket_tts check FOLDER                  hashes every file, as once after a download
 //
 // $LITERT is the folder of libLiteRt.so (in the Python wheel ai-edge-litert), FOLDER is what
 // `python -m exporters.tflite` wrote; docs/contract.md says what is in it. There is no tokenizer
@@ -156,6 +157,67 @@ static Json* read_json_file(const char* folder, const char* name) {
   Bytes file = map_file(folder, name);
   Reader reader = {file.data, file.data + file.size};
   return read_json(&reader);
+}
+
+// -------------------------------------------------------------------------- SHA-256 (FIPS 180-4)
+
+static uint32_t rotate(uint32_t x, int bits) { return x >> bits | x << (32 - bits); }
+
+static void hash_block(uint32_t state[8], const uint8_t* block) {
+  static const uint32_t constants[64] = {
+      0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+      0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+      0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+      0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+      0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+      0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+      0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+      0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+  uint32_t w[64], s[8];
+  for (int i = 0; i < 16; i++)
+    w[i] = (uint32_t)block[4 * i] << 24 | block[4 * i + 1] << 16 | block[4 * i + 2] << 8 | block[4 * i + 3];
+  for (int i = 16; i < 64; i++)
+    w[i] = w[i - 16] + w[i - 7] + (rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ w[i - 15] >> 3) +
+           (rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10);
+  memcpy(s, state, sizeof s);
+  for (int i = 0; i < 64; i++) {
+    uint32_t choice = (s[4] & s[5]) ^ (~s[4] & s[6]);
+    uint32_t majority = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
+    uint32_t first = s[7] + (rotate(s[4], 6) ^ rotate(s[4], 11) ^ rotate(s[4], 25)) + choice +
+                     constants[i] + w[i];
+    uint32_t second = (rotate(s[0], 2) ^ rotate(s[0], 13) ^ rotate(s[0], 22)) + majority;
+    memmove(s + 1, s, 7 * sizeof *s);
+    s[4] += first;
+    s[0] = first + second;
+  }
+  for (int i = 0; i < 8; i++) state[i] += s[i];
+}
+
+// In hexadecimal, with the zero at its end.
+static void sha256(Bytes file, char text[65]) {
+  uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  const uint8_t* data = (const uint8_t*)file.data;
+  size_t whole = file.size / 64 * 64, rest = file.size - whole;
+  for (size_t at = 0; at < whole; at += 64) hash_block(state, data + at);
+  uint8_t last[128] = {0};
+  memcpy(last, data + whole, rest);
+  last[rest] = 0x80;
+  size_t end = rest < 56 ? 64 : 128;
+  for (int i = 0; i < 8; i++) last[end - 1 - i] = (uint8_t)((uint64_t)file.size * 8 >> 8 * i);
+  for (size_t at = 0; at < end; at += 64) hash_block(state, last + at);
+  for (int i = 0; i < 8; i++) snprintf(text + 8 * i, 9, "%08x", state[i]);
+}
+
+static void check_files(const char* folder, const Json* manifest) {
+  for (const Json* file = member(manifest, "files")->first; file; file = file->next) {
+    char found[65];
+    Bytes data = map_file(folder, file->name);
+    sha256(data, found);
+    munmap((void*)data.data, data.size);
+    if (strcmp(found, member(file, "sha256")->text))
+      fail("%s/%s is damaged: fetch or export it again.", folder, file->name);
+  }
 }
 
 // ----------------------------------------------------------------------------------- safetensors
@@ -892,12 +954,17 @@ static void replay(const Speaker* speaker) {
 
 int main(int count, char** arguments) {
   bool speaks = count >= 4 && !strcmp(arguments[1], "speak");
-  if (!speaks && !(count == 3 && !strcmp(arguments[1], "replay")))
-    fail("Usage: pocket_tts speak FOLDER OUT.wav [SEED] | pocket_tts replay FOLDER");
+  bool checks = count == 3 && !strcmp(arguments[1], "check");
+  if (!speaks && !checks && !(count == 3 && !strcmp(arguments[1], "replay")))
+    fail("Usage: pocket_tts speak FOLDER OUT.wav [SEED] | replay FOLDER | check FOLDER");
   Speaker speaker = {.folder = arguments[2]};
   speaker.manifest = read_json_file(speaker.folder, "manifest.json");
   if (integer(speaker.manifest, "format_version") != 2)
     fail("%s is not of format version 2: export the model again.", speaker.folder);
+  if (checks) {
+    check_files(speaker.folder, speaker.manifest);
+    return 0;
+  }
   speaker.latent_width = length_of(member(member(speaker.manifest, "constants"), "bos"));
   LiteRtEnvironment environment = create_environment();
   speaker.flow_lm = load_model(environment, speaker.folder, "flow_lm.tflite");

@@ -19,7 +19,7 @@ from typing import Any
 from pocket_tts_jax.litert_engine import packed_weights as weight_cache
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel, SignatureSpec
 
-_ROOT = Path(__file__).parents[2]  # the exporters are not installed
+_ROOT = Path(__file__).parents[2]  # of the package `exporters`, installed or not
 
 
 @dataclass(frozen=True)

@@ -105,9 +105,10 @@ def synthesize(
         todo = folder.missing(read_rows(corpus, voice, speed))
         with _Bar(todo, folder.tally, quiet) as bar:
             folder.speak(todo, partial(_speak, how, workers, ray), bar.advance)
-    tally, hours = folder.tally, folder.tally.seconds / 3600
+    tally, minutes = folder.tally, folder.tally.seconds / 60
+    length = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.1f} minutes"
     kept = f", {tally.kept} were there" if tally.kept else ""
-    say(f"{out}: {tally.spoken} rows, {hours:.3f} h of speech{kept}, {bar.pace()}", quiet=quiet)
+    say(f"{out}: {tally.spoken} rows, {length} of speech{kept}, {bar.pace()}", quiet=quiet)
     if tally.bad:
         raise GenerationError(
             f"{tally.bad} rows were not spoken: their reasons are in {out / BAD_ROWS}. Mend them "

@@ -5,6 +5,7 @@ The exporter runs as a process, so that this package does not import it.
 
 import hashlib
 import importlib.util
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,6 +70,8 @@ class ExportedModel:
         self._require_exporter()
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
+            for left in path.parent.glob(f".{path.name}.*.part"):  # of an exporter that was killed
+                shutil.rmtree(left, ignore_errors=True)
             if not is_export_folder(path):
                 self._run_exporter(path, precision, with_encoder, quiet)
         return path

@@ -79,8 +79,10 @@ class WordFinder:
         while i < len(letters):
             same = plain[self._done : self._done + 1] == letters[i]
             skipped, passed = (1, 1) if same else _to_step(letters, i, plain, self._done)
-            yield from [self._rest.span(self._done, self._done + 1)] * skipped
+            span = self._rest.span(self._done, self._done + 1)
+            # Before the yield: nobody comes back after the last letter.
             i, self._done = i + skipped, min(self._done + passed, len(plain))
+            yield from [span] * skipped
 
     def words(self, text: Traced) -> tuple[Word, ...]:
         """The words of the chunk that was traced last, after its preparation."""

@@ -47,8 +47,10 @@ def test_latency_report_separates_cold_from_warm():
     cold = stream | {"first_audio_ms": 50.0, "total_ms": 95.0}
     streaming = {"load_ms": 5.0, "cold": cold, "streaming": [stream] * 2, "sync": [24.0] * 2}
     sync = {"load_ms": 7.0, "cold": 90.0, "streaming": [], "sync": []}
+    streaming["verify_ms"] = sync["verify_ms"] = 1.0
     report = latency.summarise([streaming] * 2, [sync] * 2)
     assert report["cold"]["load_ms"]["p50"] == 6.0
+    assert report["cold"]["verify_ms"]["p50"] == 1.0
     assert report["cold"]["sync"]["total_ms"]["p50"] == 90.0
     assert report["cold"]["streaming"]["first_audio_ms"]["p50"] == 50.0
     assert report["cold"]["streaming"]["total_ms"]["p50"] == 95.0

@@ -1,15 +1,17 @@
-"""Kill and starve: `python -m tests.faults.kills --export DIR --kills 100 --full 40`.
+"""Kill and starve: `python -m tests.faults.kills --export DIR --kills 100 --exports 5 --full 40`.
 
 A process that speaks with an export of the tiny model is killed (SIGKILL) at a random moment, with
 cold caches: while it packs weights, encodes a recording, or writes audio. The next one must speak
-as ever and leave nothing behind. Then the disk is full from the 1st, 2nd, … write on: an error of
-this package, or right speech. Exit status 1 where anything else came.
+as ever and leave nothing behind. An export into the cache is killed, now with the exporter, now
+without: the next one must come to its end and speak. Then the disk is full from the 1st, 2nd, …
+write on: an error of this package, or right speech. Exit status 1 where anything else came.
 """
 
 import argparse
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,10 +21,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from pocket_tts_jax.testing.tiny_model import write_model
 from tests.folders import ROOT
 
 TEXT = "one two three. four five six. " * 8
 SHIM = Path(__file__).with_name("full_disk.c")
+EXPORT_SECONDS = 60.0  # about as long as an export of the tiny model takes
 
 
 def command(export: Path, folder: Path, **settings: str) -> subprocess.Popen[str]:
@@ -72,6 +76,42 @@ def killed(export: Path, place: Path, number: int, seconds: float, expected: byt
     return "right" if right else "wrong"
 
 
+def export_killed(place: Path, number: int, seconds: float) -> str:
+    """One kill within `seconds` of making an export, then the export and speech from it."""
+    folder = place / f"export{number}"
+    model = write_model(folder / "model")
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pocket_tts_jax", *arguments, "--model", str(model)],
+            env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    process = start("export")
+    time.sleep(random.Random(number).uniform(0.0, seconds))
+    if number % 2:
+        process.kill()  # the exporter goes on without it
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.stderr is not None
+    process.stderr.close()
+    process.wait()
+    for arguments in (["export"], ["generate", TEXT, "-o", str(folder / "out.wav")]):
+        process = start(*arguments)
+        errors = process.communicate()[1]
+        if process.returncode:
+            return f"{arguments[0]} ended with {process.returncode}: {errors[-300:]}"
+    left = [path for path in folder.rglob("*") if path.name.endswith(".part")]
+    result = "right" if "litert" in errors and not left else f"wrong: {errors[-300:]} {left}"
+    shutil.rmtree(folder)
+    return result
+
+
 def starved(export: Path, place: Path, shim: Path, after: int, expected: bytes) -> str:
     """One run on a disk that is full from a write on, and the run after it."""
     folder = new_folder(place, f"full{after}")
@@ -94,6 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--export", type=Path, required=True)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--exports", type=int, default=5, help="kills of an export, a minute each")
     parser.add_argument("--full", type=int, default=40)
     args = parser.parse_args()
     results: dict[str, int] = {}
@@ -107,12 +148,15 @@ def main() -> None:
         for number in range(args.kills):
             result = "kill: " + killed(args.export, place, number, seconds, expected)
             results[result] = results.get(result, 0) + 1
+        for number in range(args.exports):
+            result = "export: " + export_killed(place, number, EXPORT_SECONDS)
+            results[result] = results.get(result, 0) + 1
         for after in range(args.full):
             result = "full disk: " + starved(args.export, place, shim, after, expected)
             results[result] = results.get(result, 0) + 1
     for result, count in sorted(results.items()):
         print(f"{count:4} {result}")
-    right = {"kill: right", "full disk: spoke", "full disk: refused"}
+    right = {"kill: right", "export: right", "full disk: spoke", "full disk: refused"}
     sys.exit(bool(set(results) - right))
 
 

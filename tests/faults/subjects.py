@@ -11,7 +11,9 @@ import soundfile
 
 from pocket_tts_jax.audio.read import read_audio
 from pocket_tts_jax.config import Config, load_config
-from pocket_tts_jax.files.verify import sums_of, write_sums
+from pocket_tts_jax.errors import GenerationError
+from pocket_tts_jax.files.verify import digest_of, sums_of, write_sums
+from pocket_tts_jax.litert_engine import packed_weights
 from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
 from pocket_tts_jax.text.lexicon import load_lexicon
 from pocket_tts_jax.text.tokenizer import load_tokenizer
@@ -64,6 +66,7 @@ def subjects(model: Path, export: Path, folder: Path) -> dict[str, Subject]:
     }
     for name in GRAPHS:
         found[name] = Subject(export / name, lambda name=name: _graph(export, name), True)
+    found["packed weights"] = _packed(export / "mimi_decoder.tflite", folder / "packed")
     for name in ("model.safetensors", "voices/tiny.safetensors", "config.yaml", tokenizer):
         shutil.copy(model / name, folder / "plain")
     found |= _without_checksum(folder / "plain", shapes, config, table.n_bins)
@@ -93,6 +96,21 @@ def _graph(export: Path, name: str) -> Path:
     manifest = open_folder(export)
     assert isinstance(manifest, ExportFolder)
     return manifest.intact(name)
+
+
+def _packed(graph: Path, folder: Path) -> Subject:
+    """The cache of a graph's packed weights; one that is damaged is packed again."""
+    sha256 = digest_of(graph)
+    path = Path(packed_weights.packed_weights(graph, sha256, folder))
+    assert path.is_file(), "XNNPACK wrote no packed weights"
+
+    def read() -> Path:
+        found = packed_weights._find(folder, packed_weights._key(sha256))
+        if found is None:
+            raise GenerationError("packed again")
+        return found
+
+    return Subject(path, read, True)
 
 
 def _recording(folder: Path, kind: str) -> Subject:

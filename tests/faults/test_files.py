@@ -20,7 +20,7 @@ from tests.made_up_voice import voice
 
 PLAIN = ("model.safetensors", "tiny.safetensors", "config.yaml", "tokenizer.model", "voice.json")
 NAMES = (
-    *("weights", "voice", "config", "tokenizer", "manifest", *GRAPHS, *AUDIO),
+    *("weights", "voice", "config", "tokenizer", "manifest", *GRAPHS, "packed weights", *AUDIO),
     *(f"plain {name}" for name in (*PLAIN, "lexicon.json")),
 )
 EACH = 6

@@ -16,6 +16,7 @@ import pytest
 from pocket_tts_jax.cli import signals
 from tests.exported import tiny_export, tiny_model_folder
 from tests.folders import ROOT
+from tests.signals import SIGNALS, signals_reach_children
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,13 +29,8 @@ def environment(cache: Path) -> dict[str, str]:
     return os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)}
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 def generate(model: Path, cache: Path, *arguments: object) -> subprocess.Popen[str]:
-    # A job in the background may ignore SIGINT, under nohup also SIGHUP, and its children with it.
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
-    try:
+    with signals_reach_children():
         return subprocess.Popen(
             [sys.executable, "-m", "pocket_tts_jax", "generate", LONG, "--model", str(model)]
             + [str(argument) for argument in arguments],
@@ -44,9 +40,6 @@ def generate(model: Path, cache: Path, *arguments: object) -> subprocess.Popen[s
             stderr=subprocess.PIPE,
             text=True,
         )
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:

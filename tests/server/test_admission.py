@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from tests.folders import ROOT
 from tests.server.running import Running, running
 from tests.server.stub import StubEngine, stub_model
 from tests.server.test_websocket import wait_until_idle
+from tests.signals import signals_reach_children
 
 TEXT = "The train was late again, so we walked home. Nobody minded that at all. "
 
@@ -234,15 +236,29 @@ def test_at_the_end_streams_finish_and_new_ones_are_refused():
 
 
 FROM_PYTHON = """
+import sys
 from tests.server.stub import stub_model
 from pocket_tts_jax.server.models import ModelShelf
 from pocket_tts_jax.server.run import serve
 from pocket_tts_jax.server.settings import ServerSettings
 model = stub_model(0.01)
 serve(ServerSettings(port=0), lambda: ModelShelf({"embedded": lambda: model}),
-      lambda address: print("Serving embedded at", address, flush=True))
+      lambda address: print("Serving embedded at", address, file=sys.stderr, flush=True))
 """
 COMMAND = [sys.executable, "-m", "pocket_tts_jax", "serve", "--port", "0", "--temperature", "0.7"]
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[tuple[subprocess.Popen, str]]:
+    """The process of a server and its address."""
+    with signals_reach_children():
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        yield process, process.stderr.readline().strip().removeprefix("Serving embedded at ")
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
@@ -250,34 +266,28 @@ COMMAND = [sys.executable, "-m", "pocket_tts_jax", "serve", "--port", "0", "--te
 @pytest.mark.parametrize("command", [[sys.executable, "-W", "ignore", "-c", FROM_PYTHON], COMMAND])
 def test_a_signal_lets_streams_finish(command: list[str], number: int):
     """The process ends with code 0, from Python and as the command."""
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, **output) as process:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip().removeprefix("Serving embedded at ")
-        body = {"input": 3 * TEXT, "response_format": "pcm"}
+    body = {"input": 3 * TEXT, "response_format": "pcm"}
+    with started(command) as (process, address):
         with httpx.stream("POST", f"{address}/v1/audio/speech", json=body) as answer:
             parts = answer.iter_raw()
             next(parts)
-            os.kill(process.pid, number)
+            process.send_signal(number)
             assert sum(map(len, parts)) > 300_000
         assert process.wait(20) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
 def test_a_second_signal_ends_streams():
-    command = [*COMMAND, "--threads", "1"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        address = process.stderr.readline().strip().removeprefix("Serving embedded at ")
-        body = {"input": 100 * TEXT, "response_format": "pcm"}
+    body = {"input": 100 * TEXT, "response_format": "pcm"}
+    with started([*COMMAND, "--threads", "1"]) as (process, address):
         with (
             pytest.raises(httpx.RemoteProtocolError),
             httpx.stream("POST", f"{address}/v1/audio/speech", json=body) as answer,
         ):
             parts = answer.iter_raw()
             next(parts)
-            os.kill(process.pid, signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
             next(parts)
-            os.kill(process.pid, signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
             list(parts)
         assert process.wait(20) == 0

@@ -200,13 +200,18 @@ def test_curl(server: Running, samples: np.ndarray):
     assert np.array_equal(pcm(answer.stdout), samples)
 
 
-def test_the_first_audio_is_not_held_back(server: Running, http: httpx.Client):
+def test_the_first_audio_is_not_held_back(server: Running):
     """Nagle's algorithm is off; with it the audio waits 40 ms for the client's confirmation."""
-    http.get("/health")
-    transports = list(server.loop._transports.values())  # type: ignore[attr-defined]
-    connections = [transport.get_extra_info("socket") for transport in transports]
-    assert connections
-    assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in connections)
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert client.recv(1000)
+        transports = list(server.loop._transports.values())  # type: ignore[attr-defined]
+        (connection,) = [
+            transport.get_extra_info("socket")
+            for transport in transports
+            if transport.get_extra_info("peername") == client.getsockname()
+        ]
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_speed(http: httpx.Client, samples: np.ndarray):

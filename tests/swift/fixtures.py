@@ -6,7 +6,7 @@ writes one file for each subject into FOLDER. The inputs are drawn with fixed se
 folder that `python -m exporters.tflite` wrote; its speech is recorded.
 """
 
-import base64
+import itertools
 import json
 import logging
 import random
@@ -32,8 +32,10 @@ from pocket_tts_jax.text.typography import fold_typography
 from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.recording import prepare_prompt
 from tests.folders import GOLDEN, ROOT, SHARED
+from tests.swift import word_cases
+from tests.swift.word_cases import floats
 
-STRINGS = 10_000
+STRINGS, SPANS = 10_000, 2000
 TOKENIZERS = {
     "words.model": ("sentencepiece", GOLDEN / "words.model"),
     "words.json": ("tokenizers", GOLDEN / "words.json"),
@@ -91,6 +93,7 @@ def main(folder: Path, exports: list[Path]) -> None:
     write("noise", list(_noise_cases()))
     write("audio", _audio_cases())
     write("speech", [_speech(export) for export in exports])
+    write("words", _words(exports))
 
 
 def _tokenizer(name: str) -> Tokenizer:
@@ -135,7 +138,11 @@ def _tokenizer_cases(name: str, kind: str, path: Path) -> dict[str, Any]:
         ids = tokenizer.encode(text)
         part = ids[rng.randrange(len(ids) + 1) :]  # cuts through characters spelled in bytes
         cases.append([text, ids, part, tokenizer.decode(part)])
-    return {"name": name, "kind": kind, "path": str(path), "cases": cases}
+    spans = [
+        [text, tokenizer.spans(text), [piece.strip() for piece in tokenizer.pieces(text)]]
+        for text in itertools.islice(_texts(10, 2 * SPANS), SPANS)
+    ]
+    return {"name": name, "kind": kind, "path": str(path), "cases": cases, "spans": spans}
 
 
 def _english_cases() -> Iterator[list[Any]]:
@@ -240,7 +247,7 @@ def _noise_cases() -> Iterator[dict[str, Any]]:
             "frame": frame,
             "temperature": temperature,
             "clamp": clamp,
-            "values": _floats(values),
+            "values": floats(values),
         }
 
 
@@ -252,12 +259,12 @@ def _audio_cases() -> dict[str, Any]:
     loud = np.concatenate([samples[:500] * 3, [1.0, -1.0, 0.0]]).astype(np.float32)
     prompt, _ = prepare_prompt(samples, 24_000, truncate=True)
     return {
-        "samples": _floats(samples),
+        "samples": floats(samples),
         "stretched": {
-            str(speed): _floats(time_stretch(samples, speed)) for speed in (0.5, 0.8, 1.25, 2.0)
+            str(speed): floats(time_stretch(samples, speed)) for speed in (0.5, 0.8, 1.25, 2.0)
         },
-        "prompt": _floats(prompt),
-        "loud": _floats(loud),
+        "prompt": floats(prompt),
+        "loud": floats(loud),
         "pcm": to_int16(loud).tolist(),
     }
 
@@ -271,12 +278,26 @@ def _speech(export: Path) -> dict[str, Any]:
         for seed, text in enumerate(TEXTS):
             audio = model.generate_audio(voice, text, seed=seed)
             case = {"text": text, "seed": seed, "temperature": temperature}
-            texts.append(case | {"audio": _floats(audio)})
+            texts.append(case | {"audio": floats(audio)})
     return {"folder": str(export), "texts": texts}
 
 
-def _floats(values: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+def _words(exports: list[Path]) -> dict[str, Any]:
+    models = [TTSModel.load_model(model=export, engine="litert") for export in exports]
+    return {
+        "shares": list(word_cases.shared_cases()),
+        "ranges": list(word_cases.range_cases(_texts(11, 1000))),
+        "paths": list(word_cases.path_cases()),
+        "timers": list(word_cases.timer_cases()),
+        "exports": [
+            {
+                "folder": str(export),
+                "prompts": list(word_cases.prompt_cases(model, _texts(12, 150))),
+                "spoken": list(word_cases.spoken_cases(model)),
+            }
+            for export, model in zip(exports, models, strict=True)
+        ],
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The Swift package: built, and its own tests run with what the Python package makes of the same
 inputs. Swift is found on the path or in /opt/swift."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from exporters.build import Options
 from exporters.tflite import export
 from pocket_tts_jax.audio.write import to_int16
+from pocket_tts_jax.captions.files import words_json
 from pocket_tts_jax.litert_engine.c_api import library_path
 from pocket_tts_jax.tts_model import TTSModel
 from tests.folders import ROOT
@@ -105,15 +107,18 @@ def test_the_command(built: Path, exported: Path, tmp_path: Path) -> None:
 
     assert run("voices") == "joe (default)\n"
     assert "as they were" in run("check")
-    run("speak", TEXT, "--seed", "3", "-o", tmp_path / "said.wav")
+    times = tmp_path / "said.json"
+    run("speak", TEXT, "--seed", "3", "-o", tmp_path / "said.wav", "--words", times)
     with wave.open(str(tmp_path / "said.wav")) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
         said = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     model = TTSModel.load_model(model=exported, engine="litert")
     voice = model.get_state_for_audio_prompt("joe")
-    expected = to_int16(model.generate_audio(voice, TEXT, seed=3))
+    audio, words = model.generate_audio_with_times(voice, TEXT, seed=3)
+    expected = to_int16(audio)
     assert said.size == expected.size
     assert np.abs(said.astype(int) - expected).max() <= 1
+    assert json.loads(times.read_text("utf-8")) == json.loads(words_json(words))
 
 
 def test_wrong_use_says_what_to_do(built: Path, tmp_path: Path) -> None:

@@ -125,6 +125,13 @@ def test_a_word_that_is_cut_goes_on(tiny):
     ] * 4
 
 
+def test_a_chunk_may_end_without_a_mark(tiny):
+    text = "One two three four five six seven eight nine ten."
+    found = prompts(tiny, text, 8, cut_at_words=True)
+    assert len(found) > 1
+    assert not any(word.goes_on for prompt in found for word in prompt.words)
+
+
 def check(model, text, **options):
     spans = []
     for prompt in prompts(model, text, **options):

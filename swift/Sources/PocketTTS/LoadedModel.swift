@@ -36,6 +36,15 @@ final class LoadedModel: Sendable {
         try TextPipeline(tokenizer, engine.manifest, options)
     }
 
+    /// Throws `TTSError.option` for a model whose export does not say which attention follows the text.
+    func checkWordTimes() throws {
+        guard let heads = engine.manifest.alignment?.heads, !heads.isEmpty else {
+            throw TTSError.option(
+                "The model \(engine.manifest.model) cannot time words: its manifest names no attention "
+                    + "heads. Export it again, or leave words and onWord out.")
+        }
+    }
+
     func sampling(_ options: SpeechOptions, _ seed: UInt64) throws -> Sampling {
         try Sampling(options, seed: seed, engine.manifest.generation, engine.flowLM.flowSteps)
     }
@@ -43,10 +52,12 @@ final class LoadedModel: Sendable {
     /// Throws `TTSError` where there is nothing to speak, or for options out of range.
     func generator(
         _ items: some Sequence<SpeechItem>, _ voice: Voice, _ seed: UInt64, _ options: SpeechOptions,
-        _ onChunk: @escaping (ChunkReport) -> Void
+        timesWords: Bool = false, _ onChunk: @escaping (ChunkReport) -> Void
     ) throws -> Generator {
         let items = Items(AnyIterator(items.makeIterator()))
-        return try Generator(engine, voice, sampling(options, seed), items: items.next, onChunk: onChunk)
+        return try Generator(
+            engine, voice, sampling(options, seed), timesWords: timesWords, items: items.next,
+            onChunk: onChunk)
     }
 }
 

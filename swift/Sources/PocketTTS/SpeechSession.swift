@@ -1,4 +1,4 @@
-/// Speech for text that arrives in pieces. Make one with ``TTSModel/session(voice:seed:options:)``.
+/// Speech for text that arrives in pieces. Make one with ``TTSModel/session(voice:seed:options:onWord:)``.
 ///
 /// ```swift
 /// let session = try tts.session(voice: voice)
@@ -15,7 +15,10 @@ public final class SpeechSession: Sendable {
 
     private let state: State
 
-    init(_ model: LoadedModel, _ voice: Voice, _ seed: UInt64, _ options: SpeechOptions) throws {
+    init(
+        _ model: LoadedModel, _ voice: Voice, _ seed: UInt64, _ options: SpeechOptions,
+        _ onWord: (@Sendable (SpokenWord) -> Void)?
+    ) throws {
         let engine = model.engine
         let text = options.text
         guard !text.glueShortChunks else {
@@ -25,10 +28,12 @@ public final class SpeechSession: Sendable {
         }
         _ = try TimeStretch(speed: options.speed, sampleRate: engine.manifest.audio.sampleRate)
         let sampling = try model.sampling(options, seed)
+        if onWord != nil { try model.checkWordTimes() }
         let pipeline = try model.pipeline(text)
-        let state = State(pipeline, try TextStream(pipeline, firstSentenceAtOnce: true))
+        let stream = try TextStream(pipeline, firstSentenceAtOnce: true)
+        let state = State(pipeline, stream, timesWords: onWord != nil)
         self.state = state
-        frames = SpeechStream { buffer in
+        frames = SpeechStream(onWord: onWord) { buffer in
             startThread("pocket-tts session") {
                 do {
                     try state.speak(engine, voice, sampling, options.speed, buffer)
@@ -59,7 +64,9 @@ public final class SpeechSession: Sendable {
     private final class State: @unchecked Sendable {
         private let monitor = Monitor()
         private let pipeline: TextPipeline
+        private let timesWords: Bool
         private var text: TextStream
+        private var written = 0  // code points of all text that was enqueued
         private var pauses = PauseStream()
         private var items: [SpeechItem] = []
         private var first = 0  // chunk that `items` begin with, counted over the session
@@ -69,16 +76,22 @@ public final class SpeechSession: Sendable {
         private weak var generator: Generator?
         private weak var buffer: FrameBuffer?
 
-        init(_ pipeline: TextPipeline, _ text: TextStream) { (self.pipeline, self.text) = (pipeline, text) }
+        init(_ pipeline: TextPipeline, _ text: TextStream, timesWords: Bool) {
+            (self.pipeline, self.text, self.timesWords) = (pipeline, text, timesWords)
+        }
 
         func feed(_ piece: Scalars) throws {
-            try changing { try add(pipeline.options.pauses ? pauses.feed(piece) : [.text(piece)]) }
+            try changing {
+                let piece = timesWords ? Traced(written: piece, from: written) : Traced(piece)
+                written += piece.count
+                try add(pipeline.options.pauses ? pauses.feed(piece) : [.text(piece)])
+            }
         }
 
         func flush() throws {
             try changing {
                 try add(pauses.flush())
-                add(text.flush())
+                flushText()
             }
         }
 
@@ -122,21 +135,12 @@ public final class SpeechSession: Sendable {
             buffer.whenCancelled { [weak self] in self?.abandon() }
             while let (epoch, firstChunk) = begin() {
                 let generator = try Generator(
-                    engine, voice, sampling, firstChunk: firstChunk, items: { self.next(epoch) })
+                    engine, voice, sampling, firstChunk: firstChunk, timesWords: timesWords,
+                    items: { self.next(epoch) })
                 defer { generator.close() }
                 monitor.locked { self.generator = generator }
-                var stretch = try TimeStretch(speed: speed, sampleRate: engine.manifest.audio.sampleRate)
-                var chunk = firstChunk
-                func put(_ samples: [Float]) -> Bool {
-                    guard isCurrent(epoch) else { return false }
-                    return samples.isEmpty || buffer.put(AudioFrame(samples: samples, chunk: chunk))
-                }
-                var goesOn = true
-                while goesOn, isCurrent(epoch), let frame = try generator.next() {
-                    chunk = frame.chunk
-                    goesOn = put(stretch.push(frame.samples))
-                }
-                if goesOn { _ = put(stretch.finish()) }
+                let rate = engine.manifest.audio.sampleRate
+                try forward(generator, speed, rate, into: buffer) { self.isCurrent(epoch) }
             }
         }
 
@@ -151,16 +155,23 @@ public final class SpeechSession: Sendable {
         private func add(_ segments: [Segment]) throws {
             for segment in segments {
                 switch segment {
-                case .text(let piece): add(text.feed(piece))
+                case .text(let piece):
+                    let chunks = text.feed(piece)
+                    add(chunks, text.finder)
                 case .pause(let seconds):
-                    add(text.flush())
+                    flushText()
                     items.append(pipeline.silence(seconds))
                 }
             }
         }
 
-        private func add(_ chunks: [Scalars]) {
-            items += chunks.compactMap { try? pipeline.prompt($0) }.map { .chunk($0) }
+        private func flushText() {
+            let finder = text.finder  // of the text that ends
+            add(text.flush(), finder)
+        }
+
+        private func add(_ chunks: [Scalars], _ finder: WordFinder?) {
+            items += chunks.compactMap { try? pipeline.prompt($0, finder) }.map { .chunk($0) }
         }
 
         private func abandon() {

@@ -77,52 +77,70 @@ public actor TTSModel {
     /// The same seed and options give the same samples; nil draws a seed. Errors (`TTSError`) are
     /// thrown from the loop over the frames. `onChunk` is called on the model's thread when a
     /// chunk's last frame has been made.
+    ///
+    /// `onWord` is called with each word of the text and its time, in order: in the loop, before the
+    /// frame with which the time is known, which is at most 0.5 s of audio after the word's end
+    /// (at ``SpeechOptions/speed`` 1). Words that the model has no sound for are left out. A model
+    /// whose manifest names no attention heads throws `TTSError.option`.
     public nonisolated func stream(
         _ text: String, voice: String? = nil, seed: UInt64? = nil,
         options: SpeechOptions = SpeechOptions(),
-        onChunk: @escaping @Sendable (ChunkReport) -> Void = { _ in }
+        onChunk: @escaping @Sendable (ChunkReport) -> Void = { _ in },
+        onWord: (@Sendable (SpokenWord) -> Void)? = nil
     ) -> SpeechStream {
-        stream(text, seed ?? .random(in: 0...(.max)), options, onChunk) { try self.loaded.voice(voice) }
+        stream(text, seed ?? .random(in: 0...(.max)), options, onChunk, onWord) {
+            try self.loaded.voice(voice)
+        }
     }
 
     /// Speak a text with a voice that was prepared before.
     public nonisolated func stream(
         _ text: String, voice: Voice, seed: UInt64? = nil,
         options: SpeechOptions = SpeechOptions(),
-        onChunk: @escaping @Sendable (ChunkReport) -> Void = { _ in }
+        onChunk: @escaping @Sendable (ChunkReport) -> Void = { _ in },
+        onWord: (@Sendable (SpokenWord) -> Void)? = nil
     ) -> SpeechStream {
-        stream(text, seed ?? .random(in: 0...(.max)), options, onChunk) { voice }
+        stream(text, seed ?? .random(in: 0...(.max)), options, onChunk, onWord) { voice }
     }
 
-    /// Speak a whole text. Throws `TTSError`, and `CancellationError` when the task is cancelled.
+    /// Speak a whole text, and time its words where `words` is true. Throws `TTSError`, and
+    /// `CancellationError` when the task is cancelled.
     public nonisolated func synthesize(
         _ text: String, voice: String? = nil, seed: UInt64? = nil,
-        options: SpeechOptions = SpeechOptions()
+        options: SpeechOptions = SpeechOptions(), words: Bool = false
     ) async throws -> Speech {
         let voice = try await onThread { try self.loaded.voice(voice) }
-        return try await synthesize(text, voice: voice, seed: seed, options: options)
+        return try await synthesize(text, voice: voice, seed: seed, options: options, words: words)
     }
 
     /// Speak a whole text with a voice that was prepared before.
     public nonisolated func synthesize(
-        _ text: String, voice: Voice, seed: UInt64? = nil, options: SpeechOptions = SpeechOptions()
+        _ text: String, voice: Voice, seed: UInt64? = nil, options: SpeechOptions = SpeechOptions(),
+        words: Bool = false
     ) async throws -> Speech {
         let seed = seed ?? .random(in: 0...(.max))
-        let reports = Reports()
+        let (reports, spoken) = (Collected<ChunkReport>(), Collected<SpokenWord>())
+        let frames = stream(
+            text, voice: voice, seed: seed, options: options, onChunk: reports.add,
+            onWord: words ? spoken.add : nil)
         var samples: [Float] = []
-        for try await frame in stream(text, voice: voice, seed: seed, options: options, onChunk: reports.add) {
-            samples += frame.samples
-        }
-        return Speech(samples: samples, sampleRate: sampleRate, seed: seed, chunks: reports.all)
+        for try await frame in frames { samples += frame.samples }
+        return Speech(
+            samples: samples, sampleRate: sampleRate, seed: seed, chunks: reports.all, words: spoken.all)
     }
 
     /// A session for text that arrives in pieces, such as a language model's answer.
     ///
+    /// `onWord` is that of ``stream(_:voice:seed:options:onChunk:onWord:)``: times count the audio of
+    /// the whole session, and characters all text that was enqueued. What ``SpeechSession/clear()``
+    /// drops counts as text, but not as audio.
+    ///
     /// Throws `TTSError` for options that the model cannot follow.
     public nonisolated func session(
-        voice: Voice, seed: UInt64? = nil, options: SpeechOptions = SpeechOptions()
+        voice: Voice, seed: UInt64? = nil, options: SpeechOptions = SpeechOptions(),
+        onWord: (@Sendable (SpokenWord) -> Void)? = nil
     ) throws -> SpeechSession {
-        try SpeechSession(loaded, voice, seed ?? .random(in: 0...(.max)), options)
+        try SpeechSession(loaded, voice, seed ?? .random(in: 0...(.max)), options, onWord)
     }
 
     /// A voice that comes with the model. Throws `TTSError.voice`.
@@ -154,17 +172,19 @@ public actor TTSModel {
     private nonisolated func stream(
         _ text: String, _ seed: UInt64, _ options: SpeechOptions,
         _ onChunk: @escaping @Sendable (ChunkReport) -> Void,
-        _ voice: @escaping @Sendable () throws -> Voice
+        _ onWord: (@Sendable (SpokenWord) -> Void)?, _ voice: @escaping @Sendable () throws -> Voice
     ) -> SpeechStream {
-        SpeechStream { buffer in
+        SpeechStream(onWord: onWord) { buffer in
+            let words = onWord != nil
             startThread("pocket-tts audio") {
                 do {
-                    let items = try self.loaded.pipeline(options.text).items(text)
+                    if words { try self.loaded.checkWordTimes() }
+                    let items = try self.loaded.pipeline(options.text).items(text, words: words)
                     let generator = try self.loaded.generator(
-                        items, try voice(), seed, options, onChunk)
+                        items, try voice(), seed, options, timesWords: words, onChunk)
                     buffer.whenCancelled { [weak generator] in generator?.cancel() }
                     defer { generator.close() }
-                    try forward(generator, options.speed, self.sampleRate, into: buffer)
+                    try forward(generator, options.speed, self.sampleRate, into: buffer) { true }
                     buffer.finish()
                 } catch {
                     buffer.finish(error)
@@ -174,17 +194,23 @@ public actor TTSModel {
     }
 }
 
-/// All frames of a generator, at another pace where one is asked for.
-func forward(_ generator: Generator, _ speed: Double, _ rate: Int, into buffer: FrameBuffer) throws {
+/// All frames and words of a generator into a buffer behind what is in it, at another pace where one
+/// is asked for. Stops where `goesOn` is false.
+func forward(
+    _ generator: Generator, _ speed: Double, _ rate: Int, into buffer: FrameBuffer, while goesOn: () -> Bool
+) throws {
     var stretch = try TimeStretch(speed: speed, sampleRate: rate)
+    let begin = Double(buffer.samples) / Double(rate)
     var chunk = 0
-    while let frame = try generator.next() {
-        chunk = frame.chunk
-        let samples = stretch.push(frame.samples)
-        if !samples.isEmpty && !buffer.put(AudioFrame(samples: samples, chunk: chunk)) { return }
+    func put(_ samples: [Float]) -> Bool {
+        let words = generator.takeWords().map { $0.heard(atSpeed: speed, after: begin) }
+        return goesOn() && buffer.put(AudioFrame(samples: samples, chunk: chunk), words)
     }
-    let rest = stretch.finish()
-    if !rest.isEmpty { _ = buffer.put(AudioFrame(samples: rest, chunk: chunk)) }
+    while goesOn(), let frame = try generator.next() {
+        chunk = frame.chunk
+        guard put(stretch.push(frame.samples)) else { return }
+    }
+    _ = put(stretch.finish())
 }
 
 /// Run blocking work on a thread of its own.
@@ -194,9 +220,10 @@ func onThread<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) a
     }
 }
 
-private final class Reports: @unchecked Sendable {
+/// What a callback is given, for after the speech.
+private final class Collected<Element: Sendable>: @unchecked Sendable {
     private let monitor = Monitor()
-    private var reports: [ChunkReport] = []
-    func add(_ report: ChunkReport) { monitor.locked { reports.append(report) } }
-    var all: [ChunkReport] { monitor.locked { reports } }
+    private var elements: [Element] = []
+    @Sendable func add(_ element: Element) { monitor.locked { elements.append(element) } }
+    var all: [Element] { monitor.locked { elements } }
 }

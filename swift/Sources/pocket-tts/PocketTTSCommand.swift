@@ -4,7 +4,7 @@ import PocketTTS
 private let usage = """
     Usage:
       pocket-tts speak TEXT --model FOLDER [--voice NAME|FILE] [--seed N] [-o FILE] [--threads N]
-                            [--speed X] [--temperature X] [--no-cache]
+                            [--speed X] [--temperature X] [--words FILE.json] [--no-cache]
       pocket-tts voices --model FOLDER    names of the model's voices
       pocket-tts check --model FOLDER     hash every file and compare it with the manifest
       pocket-tts bench --model FOLDER     a line of JSON with times and memory for each text of
@@ -51,13 +51,15 @@ struct PocketTTSCommand {
         let model = try await arguments.model()
         let voice = try await arguments.voice(model)
         let start = Date()
+        let words = arguments["--words"]
         let speech = try await model.synthesize(
-            text, voice: voice, seed: arguments.number("--seed"), options: options)
+            text, voice: voice, seed: arguments.number("--seed"), options: options, words: words != nil)
         let took = Date().timeIntervalSince(start)
         for chunk in speech.chunks where !chunk.ended {
             warn("Chunk \(chunk.index) reached its limit of \(chunk.frames) frames: words may be missing.")
         }
         try speech.wav().write(to: URL(fileURLWithPath: output))
+        if let words { try wordsJSON(speech.words).write(to: URL(fileURLWithPath: words)) }
         print(
             "\(output): \(rounded(speech.duration, 1)) s of speech in \(rounded(took, 2)) s, seed \(speech.seed)")
     }
@@ -69,7 +71,7 @@ struct Arguments {
     let text: String?
     private var values: [String: String] = [:]
     private static let withValue: Set<String> = [
-        "--model", "--voice", "--seed", "-o", "--threads", "--speed", "--temperature", "--warm-up",
+        "--model", "--voice", "--seed", "-o", "--threads", "--speed", "--temperature", "--words", "--warm-up",
         "--eos-threshold",
     ]
     private static let flags: Set<String> = ["--no-cache"]

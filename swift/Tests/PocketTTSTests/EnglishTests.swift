@@ -9,7 +9,7 @@ final class EnglishTests: XCTestCase {
         let golden = try Fixtures.golden("normalize.json", as: [String: [String: String]].self)
         let english = try XCTUnwrap(golden["english"])
         for (text, expected) in english {
-            XCTAssertEqual(String(readEnglish(text.scalars, asciiOnly: false)), expected, text)
+            XCTAssertEqual(String(readEnglish(Traced(text.scalars), asciiOnly: false).scalars), expected, text)
         }
         XCTAssertGreaterThanOrEqual(english.count, 200)
     }
@@ -19,7 +19,7 @@ final class EnglishTests: XCTestCase {
         let cases = try Fixtures.read("english", as: [[String]].self)
         for one in cases {
             for (asciiOnly, expected) in [(false, one[1]), (true, one[2])] {
-                let found = readEnglish(one[0].scalars, asciiOnly: asciiOnly)
+                let found = readEnglish(Traced(one[0].scalars), asciiOnly: asciiOnly).scalars
                 if found != expected.scalars {
                     mistakes.append(
                         "\(one[0].debugDescription): \(String(found).debugDescription), not \(expected.debugDescription)")

@@ -65,7 +65,7 @@ final class TextTests: XCTestCase {
                 XCTAssertEqual(prompts.map(\.maxFrames), expected.map(\.maxFrames), one.text)
                 XCTAssertEqual(prompts.map(\.framesAfterEos), expected.map(\.framesAfterEos), one.text)
                 if let chunks = one.chunks {
-                    let ids = tokenizer.encode(Scalars(try pipeline.rules.prepare(one.text.scalars).text.stripped))
+                    let ids = tokenizer.encode(try pipeline.rules.prepare(Traced(one.text.scalars)).text.stripped.scalars)
                     XCTAssertEqual(Array(pipeline.chunker.chunks(ids)), chunks.map(\.scalars), one.text)
                 }
             } catch let error as TTSError {
@@ -108,7 +108,7 @@ final class TextTests: XCTestCase {
             let pipeline = try TextPipeline(GoldenTokenizers.open(one.tokenizer), manifest(nil), options)
             func chunks(firstSentenceAtOnce: Bool) throws -> [String] {
                 var stream = try TextStream(pipeline, firstSentenceAtOnce: firstSentenceAtOnce)
-                var chunks = one.pieces.flatMap { stream.feed($0.scalars) }
+                var chunks = one.pieces.flatMap { stream.feed(Traced($0.scalars)) }
                 chunks += stream.flush()
                 return chunks.map { String($0) }
             }
@@ -123,13 +123,13 @@ final class TextTests: XCTestCase {
 
     func testTypography() throws {
         for (text, folded) in try Fixtures.read("typography", as: [Pair<String>].self).map(\.both) {
-            XCTAssertEqual(foldTypography(text.scalars), folded?.scalars, text.debugDescription)
+            XCTAssertEqual(foldTypography(Traced(text.scalars)).scalars, folded?.scalars, text.debugDescription)
         }
     }
 
     func testPauses() throws {
         for (text, expected) in try Fixtures.read("pauses", as: [Pair<[TextOrNumber]>].self).map(\.both) {
-            let found = try? splitPauses(text.scalars)
+            let found = try? splitPauses(Traced(text.scalars))
             XCTAssertEqual(found, expected?.map(\.segment), text.debugDescription)
         }
     }
@@ -143,7 +143,7 @@ final class TextTests: XCTestCase {
                 var (stream, found) = (PauseStream(), [Segment]())
                 var rest = text.scalars[...]
                 while !rest.isEmpty {
-                    found += try stream.feed(Scalars(rest.prefix(size)))
+                    found += try stream.feed(Traced(Scalars(rest.prefix(size))))
                     rest = rest.dropFirst(size)
                 }
                 found += try stream.flush()
@@ -153,8 +153,8 @@ final class TextTests: XCTestCase {
         }
         XCTAssertGreaterThan(compared, 40)
         var stream = PauseStream()
-        XCTAssertEqual(try stream.feed("One. [pause:1] a [pau".scalars).count, 3)
-        XCTAssertThrowsError(try stream.feed("se:x] b".scalars))
+        XCTAssertEqual(try stream.feed(Traced("One. [pause:1] a [pau".scalars)).count, 3)
+        XCTAssertThrowsError(try stream.feed(Traced("se:x] b".scalars)))
     }
 
     /// Parts of one text as one, without space around it.
@@ -169,7 +169,7 @@ final class TextTests: XCTestCase {
         }
         return result.compactMap { segment in
             guard case .text(let text) = segment else { return segment }
-            return text.stripped.isEmpty ? nil : .text(Scalars(text.stripped))
+            return text.stripped.isEmpty ? nil : .text(text.stripped)
         }
     }
 
@@ -221,7 +221,7 @@ struct TextOrNumber: Decodable {
         if let seconds = try? value.decode(Double.self) {
             segment = .pause(seconds: seconds)
         } else {
-            segment = .text(try value.decode(String.self).scalars)
+            segment = .text(Traced(try value.decode(String.self).scalars))
         }
     }
 }

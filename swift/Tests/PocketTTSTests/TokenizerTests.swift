@@ -9,6 +9,20 @@ final class TokenizerTests: XCTestCase {
         let kind: String
         let path: String
         let cases: [Case]
+        let spans: [SpansCase]
+    }
+
+    private struct SpansCase: Decodable {
+        let text: String
+        let spans: [[Int]]
+        let pieces: [String]
+
+        init(from decoder: any Decoder) throws {
+            var values = try decoder.unkeyedContainer()
+            text = try values.decode(String.self)
+            spans = try values.decode([[Int]].self)
+            pieces = try values.decode([String].self)
+        }
     }
 
     private struct Case: Decodable {
@@ -42,6 +56,37 @@ final class TokenizerTests: XCTestCase {
             XCTAssert(
                 mistakes.isEmpty,
                 "\(vocabulary.name): \(mistakes.count) differ\n\(mistakes.prefix(5).joined(separator: "\n"))")
+        }
+    }
+
+    func testWhatTokensStandFor() throws {
+        for vocabulary in try Fixtures.read("tokenizers", as: [Vocabulary].self) {
+            let tokenizer = try open(vocabulary.kind, vocabulary.path)
+            var mistakes: [String] = []
+            for one in vocabulary.spans {
+                let text = one.text.scalars
+                let spans = tokenizer.spans(text)
+                if inner(spans, text) != inner(one.spans.map { $0[0]..<$0[1] }, text) {
+                    mistakes.append("\(one.text.debugDescription): \(spans), not \(one.spans)")
+                }
+                // Where the text itself has U+FFFD, `tokenizers` waits for more of the character.
+                if vocabulary.kind == "tokenizers" && text.contains("\u{FFFD}") { continue }
+                let pieces = tokenizer.pieces(tokenizer.encode(text)).map { Scalars($0.stripped) }
+                if pieces != one.pieces.map({ Scalars($0.scalars.stripped) }) {
+                    mistakes.append("\(one.text.debugDescription): \(pieces.map { String($0) }), not \(one.pieces)")
+                }
+            }
+            XCTAssert(
+                mistakes.isEmpty,
+                "\(vocabulary.name): \(mistakes.count) differ\n\(mistakes.prefix(5).joined(separator: "\n"))")
+        }
+    }
+
+    /// The ranges without white space at their ends.
+    private func inner(_ ranges: [Range<Int>], _ text: Scalars) -> [Range<Int>] {
+        ranges.map { range in
+            let inner = text[range].stripped
+            return inner.isEmpty ? range.upperBound..<range.upperBound : inner.startIndex..<inner.endIndex
         }
     }
 

@@ -86,6 +86,7 @@ final class VectorsTests: XCTestCase {
         let spoken: Int?
         let eosFrame: Int?
         let latents: String?
+        let attention: String?
         let eosLogits: String?
         let audio: String?
     }
@@ -128,10 +129,10 @@ final class VectorsTests: XCTestCase {
                 rules.replacements = Dictionary(
                     uniqueKeysWithValues: other.replaceCharacters.map { ($0.key.unicodeScalars.first!, $0.value.scalars) })
             }
-            XCTAssertEqual(try rules.prepare(one.text.scalars).text, one.prepared.scalars, one.text)
+            XCTAssertEqual(try rules.prepare(Traced(one.text.scalars)).text.scalars, one.prepared.scalars, one.text)
         }
         for one in vectors.normalize {
-            XCTAssertEqual(readEnglish(one.text.scalars, asciiOnly: one.asciiOnly), one.normalized.scalars, one.text)
+            XCTAssertEqual(readEnglish(Traced(one.text.scalars), asciiOnly: one.asciiOnly).scalars, one.normalized.scalars, one.text)
         }
         for one in vectors.texts { try check(one, model) }
     }
@@ -174,12 +175,13 @@ final class VectorsTests: XCTestCase {
         let noise = Noise(
             seed: try XCTUnwrap(run.seed), chunk: try XCTUnwrap(run.chunk),
             temperature: try XCTUnwrap(run.temperature))
-        var (found, logits, eosFrame) = ([[Float]](), [Float](), Int?.none)
+        var (found, logits, looked, eosFrame) = ([[Float]](), [Float](), [Float](), Int?.none)
         for frame in 0..<frames {
             let draw = noise.frames(frame, 1, width: engine.flowLM.latentWidth)
             let (latent, logit) = try latents.step(noise: draw[...])
             found.append(latent)
             logits.append(logit)
+            looked += try XCTUnwrap(latents.attention()).weights
             let generation = engine.manifest.generation
             if eosFrame == nil, frame >= generation.framesBeforeEos, Double(logit) > generation.eosThreshold {
                 eosFrame = frame
@@ -187,6 +189,7 @@ final class VectorsTests: XCTestCase {
         }
         try compare(found.flatMap { $0 }, arrays, XCTUnwrap(run.latents), tolerance)
         try compare(logits, arrays, XCTUnwrap(run.eosLogits), tolerance)
+        try compare(looked, arrays, XCTUnwrap(run.attention), tolerance)
         guard let audio = run.audio else { return }
         XCTAssertEqual(eosFrame, run.eosFrame, run.name)
         let (decoder, schedule) = (try engine.takeDecoder(), engine.manifest.audio.decoderSchedule)

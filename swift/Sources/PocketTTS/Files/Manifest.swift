@@ -36,6 +36,11 @@ struct Manifest: Decodable {
         let capacities: [Int]
     }
 
+    struct Alignment: Decodable {
+        /// [layer, head] of what the attention output of a step holds.
+        let heads: [[Int]]
+    }
+
     struct Constants: Decodable {
         let bos: [Float]
         let voiceStart: [Float]?
@@ -80,6 +85,7 @@ struct Manifest: Decodable {
     let audio: Audio
     let generation: Generation
     let cache: Cache
+    let alignment: Alignment?
     let constants: Constants
     let tokenizer: Tokenizer
     let text: Text

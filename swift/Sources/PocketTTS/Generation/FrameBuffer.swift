@@ -1,23 +1,34 @@
+/// A frame, and the words whose times are known with it. The last words may come with no samples.
+typealias TimedFrame = (frame: AudioFrame, words: [SpokenWord])
+
 /// Frames on their way from the thread that makes them to the task that takes them.
 ///
 /// It holds a few seconds at most: a thread that is ahead waits, so that a long text does not pile
 /// up in memory.
 final class FrameBuffer: @unchecked Sendable {
-    private typealias Waiter = CheckedContinuation<AudioFrame?, any Error>
+    private typealias Waiter = CheckedContinuation<TimedFrame?, any Error>
     private static let capacity = 32
 
     private let monitor = Monitor()
-    private var frames: [AudioFrame] = []
+    private var frames: [TimedFrame] = []
     private var waiter: Waiter?
-    private var end: Result<AudioFrame?, any Error>?
+    private var end: Result<TimedFrame?, any Error>?
+    private var count = 0
     private var cancelled = false
     private var onCancel: (@Sendable () -> Void)?
 
-    /// Waits while the buffer is full. False once nobody takes frames any more.
-    func put(_ frame: AudioFrame) -> Bool {
+    /// Samples that were put and not dropped.
+    var samples: Int { monitor.locked { count } }
+
+    /// Waits while the buffer is full. False once nobody takes frames any more. Nothing is put where
+    /// there are neither samples nor words.
+    func put(_ frame: AudioFrame, _ words: [SpokenWord]) -> Bool {
+        if frame.samples.isEmpty && words.isEmpty { return true }
+        let frame = (frame, words)
         let (taken, waiter): (Bool, Waiter?) = monitor.locked {
             while frames.count >= FrameBuffer.capacity && !cancelled { monitor.wait() }
             guard !cancelled else { return (false, nil) }
+            count += frame.0.samples.count
             guard let waiter = self.waiter else {
                 frames.append(frame)
                 return (true, nil)
@@ -31,7 +42,7 @@ final class FrameBuffer: @unchecked Sendable {
 
     /// There are no more frames, because of an error if there is one.
     func finish(_ error: (any Error)? = nil) {
-        let result: Result<AudioFrame?, any Error> = error.map { .failure($0) } ?? .success(nil)
+        let result: Result<TimedFrame?, any Error> = error.map { .failure($0) } ?? .success(nil)
         let waiter: Waiter? = monitor.locked {
             if end == nil { end = result }
             defer { self.waiter = nil }
@@ -41,10 +52,10 @@ final class FrameBuffer: @unchecked Sendable {
     }
 
     /// The next frame, nil at the end. Throws the maker's error, or `CancellationError`.
-    func next() async throws -> AudioFrame? {
+    func next() async throws -> TimedFrame? {
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (waiter: Waiter) in
-                let result: Result<AudioFrame?, any Error>? = monitor.locked {
+                let result: Result<TimedFrame?, any Error>? = monitor.locked {
                     if cancelled { return .failure(CancellationError()) }
                     if !frames.isEmpty {
                         monitor.notify()
@@ -64,6 +75,7 @@ final class FrameBuffer: @unchecked Sendable {
     /// Drop the frames that nobody has taken.
     func clear() {
         monitor.locked {
+            for dropped in frames { count -= dropped.frame.samples.count }
             frames.removeAll()
             monitor.notify()
         }

@@ -29,7 +29,8 @@ public struct ChunkReport: Sendable, Equatable {
 /// One thread asks for frames; `cancel` may be called from any.
 final class Generator: @unchecked Sendable {
     private enum Message {
-        case latent([Float])
+        case begin(words: [Word], tokens: Int)
+        case latent([Float], Attention?)
         case silence(Int)
         case chunk(ChunkReport)
         case end
@@ -43,17 +44,21 @@ final class Generator: @unchecked Sendable {
     private let onChunk: (ChunkReport) -> Void
     private let schedule: [Int]
     private var decoder: MimiDecoder?
-    private var pending: [[Float]] = []
+    private var pending: [(latent: [Float], attention: Attention?)] = []
     private var calls = 0
     private var chunk: Int
     private var closingReport: ChunkReport?
-    private var ready: ArraySlice<AudioFrame> = []
+    private var ready: ArraySlice<(frame: AudioFrame, words: [SpokenWord])> = []
+    private var timer: WordTimer?
+    private var known: [SpokenWord] = []
 
     /// - Parameters:
     ///   - items: asked for on the thread that makes latents.
     ///   - firstChunk: index of the first chunk, which its noise depends on.
+    ///   - timesWords: whether `takeWords` gives the words of the items.
     init(
         _ engine: Engine, _ voice: Voice, _ sampling: Sampling, firstChunk: Int = 0,
+        timesWords: Bool = false,
         items: @escaping @Sendable () throws -> SpeechItem?,
         onChunk: @escaping (ChunkReport) -> Void = { _ in }
     ) throws {
@@ -61,6 +66,7 @@ final class Generator: @unchecked Sendable {
         self.onChunk = onChunk
         chunk = firstChunk
         schedule = engine.manifest.audio.decoderSchedule
+        timer = timesWords ? WordTimer(sampleRate: engine.manifest.audio.sampleRate) : nil
         let (messages, firstDecoded, producerEnded) = (messages, firstDecoded, producerEnded)
         startThread("pocket-tts latents") {
             defer { producerEnded.set() }
@@ -70,8 +76,9 @@ final class Generator: @unchecked Sendable {
                     switch item {
                     case .silence(let samples): messages.put(.silence(samples))
                     case .chunk(let prompt):
+                        messages.put(.begin(words: prompt.words, tokens: prompt.ids.count))
                         let report = try Generator.speak(
-                            engine, voice, prompt, index, sampling, messages, firstDecoded)
+                            engine, voice, prompt, index, sampling, timesWords, messages, firstDecoded)
                         guard let report else { return }
                         messages.put(.chunk(report))
                         index += 1
@@ -88,6 +95,13 @@ final class Generator: @unchecked Sendable {
 
     deinit { close() }
 
+    /// The words that have become known with the frames so far, each once: their times are those of
+    /// the frames' samples.
+    func takeWords() -> [SpokenWord] {
+        defer { known = [] }
+        return known
+    }
+
     /// The next frame; nil at the end, and after `close`.
     func next() throws -> AudioFrame? {
         while ready.isEmpty {
@@ -97,8 +111,9 @@ final class Generator: @unchecked Sendable {
             }
             guard let message = messages.take() else { return nil }
             switch message {
-            case .latent(let latent):
-                pending.append(latent)
+            case .begin(let words, let tokens): timer?.begin(chunk, words, tokens: tokens)
+            case .latent(let latent, let attention):
+                pending.append((latent, attention))
                 let wanted = schedule[min(calls, schedule.count - 1)]
                 if pending.count >= wanted { try decode(wanted) }
             case .silence(let samples): ready = silence(samples)[...]
@@ -107,7 +122,9 @@ final class Generator: @unchecked Sendable {
             case .failure(let error): throw error
             }
         }
-        return ready.removeFirst()
+        let next = ready.removeFirst()
+        known += next.words
+        return next.frame
     }
 
     /// Stop, from any thread: `next` returns nil, and no work goes on within a frame's time.
@@ -128,14 +145,16 @@ final class Generator: @unchecked Sendable {
         let size = schedule.filter { $0 <= min(wanted, most) }.max() ?? 1
         let decoder = try self.decoder ?? engine.takeDecoder()
         self.decoder = decoder
-        var samples = try decoder.decode(Array(pending.prefix(size)))
+        let steps = pending.prefix(size)
+        var samples = try decoder.decode(steps.map(\.latent))
         pending.removeFirst(size)
         firstDecoded.set()
         if calls == 0 { fadeIn(&samples, engine.manifest.audio.fadeInSamples) }
         calls += 1
         let length = samples.count / size
-        ready = (0..<size).map { i in
-            AudioFrame(samples: Array(samples[i * length..<(i + 1) * length]), chunk: chunk)
+        ready = steps.enumerated().map { i, step in
+            let frame = AudioFrame(samples: Array(samples[i * length..<(i + 1) * length]), chunk: chunk)
+            return (frame, step.attention.flatMap { timer?.hear(frame.samples, $0) } ?? [])
         }[...]
     }
 
@@ -146,20 +165,22 @@ final class Generator: @unchecked Sendable {
         if let decoder { engine.giveDecoder(decoder) }
         decoder = nil
         chunk = report.index + 1
+        known += timer?.end() ?? []
         onChunk(report)
     }
 
-    private func silence(_ samples: Int) -> [AudioFrame] {
-        stride(from: 0, to: samples, by: engine.manifest.audio.frameSize).map { start in
+    private func silence(_ samples: Int) -> [(frame: AudioFrame, words: [SpokenWord])] {
+        timer?.pause(samples)
+        return stride(from: 0, to: samples, by: engine.manifest.audio.frameSize).map { start in
             let count = min(engine.manifest.audio.frameSize, samples - start)
-            return AudioFrame(samples: [Float](repeating: 0, count: count), chunk: chunk)
+            return (AudioFrame(samples: [Float](repeating: 0, count: count), chunk: chunk), [])
         }
     }
 
     /// All latents of one chunk into the queue; nil if stopped.
     private static func speak(
         _ engine: Engine, _ voice: Voice, _ prompt: Prompt, _ index: Int, _ sampling: Sampling,
-        _ messages: BoundedQueue<Message>, _ firstDecoded: Signal
+        _ timesWords: Bool, _ messages: BoundedQueue<Message>, _ firstDecoded: Signal
     ) throws -> ChunkReport? {
         let noise = Noise(
             seed: sampling.seed, chunk: index, temperature: sampling.temperature,
@@ -182,7 +203,8 @@ final class Generator: @unchecked Sendable {
                         + "files or the voice are damaged.")
             }
             if policy.ends(frame, logit) { return report(frame, true) }
-            guard messages.put(.latent(latent)) else { return nil }
+            let attention = timesWords ? try latents.attention() : nil
+            guard messages.put(.latent(latent, attention)) else { return nil }
             firstDecoded.wait()
         }
         return report(prompt.maxFrames, policy.eosFrame != nil)

@@ -96,7 +96,8 @@ final class FlowLM: @unchecked Sendable {
         try session.grow(voice.length + ids.count + 1, capacities)
         try session.cache.append(voice)
         session.use(try prefill(session.cache, try embedText(ids)))
-        return Latents(self, session, flowSteps: flowSteps)
+        let text = voice.length..<voice.length + ids.count
+        return Latents(self, session, text: text, flowSteps: flowSteps)
     }
 
     /// Nobody uses this session any more: the next chunk can. Zeroing a new cache takes longer than
@@ -178,12 +179,14 @@ final class Session {
 final class Latents {
     private let flowLM: FlowLM
     private let session: Session
+    private let text: Range<Int>  // where the chunk's tokens lie in the cache
     private let flowSteps: Int
     private var latent: [Float]
+    private var last: Call?
     private var usable = true
 
-    fileprivate init(_ flowLM: FlowLM, _ session: Session, flowSteps: Int) {
-        (self.flowLM, self.session, self.flowSteps) = (flowLM, session, flowSteps)
+    fileprivate init(_ flowLM: FlowLM, _ session: Session, text: Range<Int>, flowSteps: Int) {
+        (self.flowLM, self.session, self.text, self.flowSteps) = (flowLM, session, text, flowSteps)
         latent = flowLM.bos
     }
 
@@ -201,11 +204,20 @@ final class Latents {
         try write(noise, to: call.input("noise"))
         try call.input("position").floats[0] = Float(session.cache.position)
         try call.run()
+        last = call
         try session.cache.append(call, count: 1)
         latent = Array(try call.output("next_latent").values)
         let logit = try call.output("eos_logit").floats[0]
         if !logit.isFinite { usable = false }  // this cache must not be used again
         return (latent, logit)
+    }
+
+    /// What the last step looked at, of the chunk's tokens.
+    func attention() throws -> Attention? {
+        guard let tensor = try last?.output("attention") else { return nil }
+        let (heads, capacity) = (tensor.shape[1], tensor.shape[2])
+        let weights = (0..<heads).flatMap { head in text.map { tensor.floats[head * capacity + $0] } }
+        return Attention(heads: heads, tokens: text.count, weights: weights)
     }
 
     private func write(_ values: ArraySlice<Float>, to tensor: Tensor) {

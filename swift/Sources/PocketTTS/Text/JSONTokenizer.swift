@@ -54,9 +54,17 @@ struct JSONTokenizer: Tokenizer {
 
     var size: Int { pieces.count }
 
-    func encode(_ text: Scalars) -> [Int] {
-        var result = prefix
+    func encode(_ text: Scalars) -> [Int] { tokens(text).map(\.id) }
+
+    func spans(_ text: Scalars) -> [Range<Int>] { tokens(text).map(\.range) }
+
+    func pieces(_ ids: [Int]) -> [Scalars] { pieces(ids) { bytesByID[$0] } }
+
+    /// Ids with the code points of the text that they stand for.
+    private func tokens(_ text: Scalars) -> [(id: Int, range: Range<Int>)] {
+        var result = prefix.map { (id: $0, range: 0..<0) }
         let bytes = Array(String(text).utf8)
+        var place = 0  // code points
         bytes.withUnsafeBufferPointer { bytes in
             var (start, position) = (0, 0)
             while position < bytes.count {
@@ -66,14 +74,16 @@ struct JSONTokenizer: Tokenizer {
                     position += 1
                     continue
                 }
-                encode(bytes[start..<position], into: &result)
-                result.append(token.id)
+                encode(bytes[start..<position], at: &place, into: &result)
+                let content = String(decoding: bytes[position..<position + token.length], as: UTF8.self)
+                result.append((token.id, place..<place + content.unicodeScalars.count))
+                place += content.unicodeScalars.count
                 position += token.length
                 start = position
             }
-            encode(bytes[start...], into: &result)
+            encode(bytes[start...], at: &place, into: &result)
         }
-        return result + suffix
+        return result + suffix.map { ($0, 0..<0) }
     }
 
     func decode(_ ids: some Collection<Int>) -> Scalars {
@@ -82,9 +92,9 @@ struct JSONTokenizer: Tokenizer {
         for step in decoders {
             switch step {
             case .replaceText(let pattern, let content):
-                tokens = tokens.map { (replacing($0.text, pattern, content), $0.byte) }
+                tokens = tokens.map { (replacing(Traced($0.text), pattern, content).scalars, $0.byte) }
             case .replace(let pattern, let content):
-                tokens = tokens.map { (replacing($0.text, pattern, content), $0.byte) }
+                tokens = tokens.map { (replacing(Traced($0.text), pattern, content).scalars, $0.byte) }
             case .prepend(let content): tokens = tokens.map { (content + $0.text, $0.byte) }
             case .byteFallback: tokens = withoutBytes(tokens)
             case .fuse: tokens = [(Scalars(tokens.flatMap(\.text)), nil)]
@@ -95,21 +105,28 @@ struct JSONTokenizer: Tokenizer {
         return Scalars(tokens.flatMap(\.text))
     }
 
-    private func encode(_ bytes: Slice<UnsafeBufferPointer<UInt8>>, into result: inout [Int]) {
+    private func encode(
+        _ bytes: Slice<UnsafeBufferPointer<UInt8>>, at place: inout Int,
+        into result: inout [(id: Int, range: Range<Int>)]
+    ) {
         guard !bytes.isEmpty else { return }
-        var text = String(decoding: bytes, as: UTF8.self).scalars
+        let given = String(decoding: bytes, as: UTF8.self).scalars
+        var text = Traced(written: given, from: place)
+        place += given.count
         for step in normalizers {
             switch step {
             case .replaceText(let pattern, let content): text = replacing(text, pattern, content)
             case .replace(let pattern, let content): text = replacing(text, pattern, content)
-            case .prepend(let content): if !text.isEmpty { text = content + text }
+            case .prepend(let content):
+                if let first = text.scalars.first { text = text.replacing([(0..<1, content + [first])]) }
             default: continue  // not a normalizer
             }
         }
-        text = text.map { $0 == " " ? wordStartScalar : $0 }
-        let utf8 = Array(String(text).utf8)
-        utf8.withUnsafeBufferPointer { utf8 in
-            for piece in fused(unigram.pieces(utf8)) { result += tokens(Array(utf8[piece])) }
+        let utf8 = Array(String(text.scalars.map { $0 == " " ? wordStartScalar : $0 }).utf8)
+        let pieces = utf8.withUnsafeBufferPointer { fused(unigram.pieces($0)) }
+        for (piece, range) in zip(pieces, scalarRanges(pieces, utf8)) {
+            let span = text.span(range)
+            result += tokens(Array(utf8[piece])).map { ($0, span) }
         }
     }
 
@@ -317,27 +334,24 @@ private func template(
     return (prefix, suffix)
 }
 
-private func replacing(_ text: Scalars, _ pattern: Scalars, _ content: Scalars) -> Scalars {
+private func replacing(_ text: Traced, _ pattern: Scalars, _ content: Scalars) -> Traced {
     guard !pattern.isEmpty, text.count >= pattern.count else { return text }
-    var result = Scalars()
+    var edits: [Traced.Edit] = []
     var i = 0
     while i < text.count {
-        if text[i] == pattern[0], text[i...].starts(with: pattern) {
-            result += content
+        if text.scalars[i] == pattern[0], text.scalars[i...].starts(with: pattern) {
+            edits.append((i..<i + pattern.count, content))
             i += pattern.count
         } else {
-            result.append(text[i])
             i += 1
         }
     }
-    return result
+    return text.replacing(edits)
 }
 
-private func replacing(_ text: Scalars, _ pattern: NSRegularExpression, _ content: String) -> Scalars {
-    let source = String(text)
-    let template = NSRegularExpression.escapedTemplate(for: content)
-    let range = NSRange(location: 0, length: source.utf16.count)
-    return pattern.stringByReplacingMatches(in: source, range: range, withTemplate: template).scalars
+private func replacing(_ text: Traced, _ pattern: NSRegularExpression, _ content: String) -> Traced {
+    let searched = Searched(text)
+    return text.replacing(searched.matches(pattern).map { (searched.range($0.range), content.scalars) })
 }
 
 private func stripped(_ text: Scalars, _ character: Unicode.Scalar, _ start: Int, _ stop: Int) -> Scalars {

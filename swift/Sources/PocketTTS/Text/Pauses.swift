@@ -2,7 +2,7 @@ import Foundation
 
 /// A part of a text: what is spoken, or silence.
 enum Segment: Equatable {
-    case text(Scalars)
+    case text(Traced)
     case pause(seconds: Double)
 }
 
@@ -12,45 +12,47 @@ enum Segment: Equatable {
 /// or digit. Pauses are cut to 10 seconds. Throws `TTSError.text` for a mark that cannot be read
 /// and for any other SSML element. With `continuing` the text goes on one that was given before:
 /// its first part is left as it is.
-func splitPauses(_ text: Scalars, continuing: Bool = false) throws -> [Segment] {
-    let source = String(text) as NSString
+func splitPauses(_ text: Traced, continuing: Bool = false) throws -> [Segment] {
+    let searched = Searched(text)
     var segments: [Segment] = []
     var start = 0
-    for match in mark.matches(in: source as String, range: NSRange(location: 0, length: source.length)) {
-        let part = source.substring(with: NSRange(start..<match.range.location)).scalars
+    for match in searched.matches(mark) {
+        let range = searched.range(match.range)
+        let part = text[start..<range.lowerBound]
         if continuing && start == 0 { segments = [.text(part)] } else { add(part, to: &segments) }
-        segments.append(.pause(seconds: try seconds(match, source)))
-        start = match.range.location + match.range.length
+        segments.append(.pause(seconds: try seconds(match, searched.source)))
+        start = range.upperBound
     }
     if segments.isEmpty { return [.text(text)] }
-    add(source.substring(from: start).scalars, to: &segments)
+    add(text[start..<text.count], to: &segments)
     return segments
 }
 
 /// Takes the pause marks out of text that arrives in pieces. Parts of a text follow each other until
 /// a pause comes; a mark is held back until it is whole and something to speak stands behind it.
 struct PauseStream {
-    private var held = Scalars()
+    private var held = Traced([])
     private var continues = false  // text was given since the last pause
 
     /// Throws `TTSError.text` for a mark that cannot be read; the piece is then forgotten.
-    mutating func feed(_ piece: Scalars) throws -> [Segment] {
+    mutating func feed(_ piece: Traced) throws -> [Segment] {
         let text = held + piece
-        let limit = unfinishedMark(text)
+        let limit = unfinishedMark(text.scalars)
+        let marks = extent(text[0..<limit])
         var (segments, end) = ([Segment](), 0)
-        if let marks = extent(text[..<limit]) {
-            let next = text[marks.upperBound..<limit].drop { leadingMarks.contains($0) }
+        if let marks {
+            let next = text.scalars[marks.upperBound..<limit].drop { leadingMarks.contains($0) }
             if next.contains(where: \.isLetterOrNumber) {
-                segments = try splitPauses(Scalars(text[..<next.startIndex]), continuing: continues)
+                segments = try splitPauses(text[0..<next.startIndex], continuing: continues)
                 (continues, end) = (false, next.startIndex)
             }
         }
-        let part = text[end..<(end == 0 ? extent(text[..<limit])?.lowerBound ?? limit : limit)]
-        if continues || part.contains(where: \.isLetterOrNumber) {
-            segments.append(.text(Scalars(part)))
-            (continues, end) = (true, part.endIndex)
+        let part = end..<(end == 0 ? marks?.lowerBound ?? limit : limit)
+        if continues || text.scalars[part].contains(where: \.isLetterOrNumber) {
+            segments.append(.text(text[part]))
+            (continues, end) = (true, part.upperBound)
         }
-        held = Scalars(text[end...])
+        held = text[end..<text.count]
         return segments
     }
 
@@ -61,14 +63,11 @@ struct PauseStream {
     }
 
     /// From the first mark to the end of the last.
-    private func extent(_ text: ArraySlice<Unicode.Scalar>) -> Range<Int>? {
-        let source = String(Scalars(text))
-        let found = mark.matches(in: source, range: NSRange(location: 0, length: source.utf16.count))
+    private func extent(_ text: Traced) -> Range<Int>? {
+        let searched = Searched(text)
+        let found = searched.matches(mark)
         guard let first = found.first?.range, let last = found.last?.range else { return nil }
-        func index(_ location: Int) -> Int {
-            (source as NSString).substring(to: location).unicodeScalars.count
-        }
-        return index(first.location)..<index(last.location + last.length)
+        return searched.range(first).lowerBound..<searched.range(last).upperBound
     }
 
     /// Where a mark begins that may go on in the next piece; the end of the text if none does.
@@ -101,17 +100,17 @@ private let duration = try! NSRegularExpression(
     options: .caseInsensitive)
 private let leadingMarks: Set<Unicode.Scalar> = [".", ",", ";", ":", "!", "?", "…"]
 
-private func add(_ text: Scalars, to segments: inout [Segment]) {
-    var behind = Scalars(text.prefix { leadingMarks.contains($0) })
+private func add(_ text: Traced, to segments: inout [Segment]) {
+    var behind = text[0..<text.scalars.prefix { leadingMarks.contains($0) }.count]
     var text = text
-    if !text.contains(where: \.isLetterOrNumber) { (behind, text) = (Scalars(text.stripped), []) }
+    if !text.scalars.contains(where: \.isLetterOrNumber) { (behind, text) = (text.stripped, Traced([])) }
     for index in segments.indices.reversed() {
         guard case .text(let before) = segments[index] else { continue }
         segments[index] = .text(before + behind)
         break
     }
-    let rest = (text.starts(with: behind) ? text.dropFirst(behind.count) : text[...]).stripped
-    if !rest.isEmpty { segments.append(.text(Scalars(rest))) }
+    let rest = (text.isEmpty ? text : text[behind.count..<text.count]).stripped
+    if !rest.isEmpty { segments.append(.text(rest)) }
 }
 
 private func seconds(_ match: NSTextCheckingResult, _ source: NSString) throws -> Double {

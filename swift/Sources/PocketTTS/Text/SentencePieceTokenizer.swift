@@ -58,11 +58,22 @@ struct SentencePieceTokenizer: Tokenizer {
 
     var size: Int { settings.pieces.count }
 
-    func encode(_ text: Scalars) -> [Int] {
-        var utf8 = Array(String(text).utf8)
-        let normalized = utf8.withUnsafeMutableBufferPointer { normalize(UnsafeBufferPointer($0)) }
+    func encode(_ text: Scalars) -> [Int] { tokens(Array(String(text).utf8)).map(\.id) }
+
+    func spans(_ text: Scalars) -> [Range<Int>] {
+        let utf8 = Array(String(text).utf8)
+        return scalarRanges(tokens(utf8).map(\.range), utf8)
+    }
+
+    func pieces(_ ids: [Int]) -> [Scalars] {
+        pieces(ids) { kinds[$0] == .byte ? byteIDs.firstIndex(of: $0).map { UInt8($0) } : nil }
+    }
+
+    /// Ids with the bytes of the text that they stand for.
+    private func tokens(_ utf8: [UInt8]) -> [(id: Int, range: Range<Int>)] {
+        let (normalized, origins) = utf8.withUnsafeBufferPointer(normalize)
         return normalized.withUnsafeBufferPointer { bytes in
-            ids(algorithm == .unigram ? unigram.pieces(bytes) : characterPieces(bytes), bytes)
+            tokens(algorithm == .unigram ? unigram.pieces(bytes) : characterPieces(bytes), bytes, origins)
         }
     }
 
@@ -99,9 +110,12 @@ struct SentencePieceTokenizer: Tokenizer {
         return result + decodedBytes(bytes)
     }
 
-    /// The text in the vocabulary's own spelling: mapped characters, single spaces, ▁ for each.
-    private func normalize(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8] {
+    /// The text in the vocabulary's own spelling: mapped characters, single spaces, ▁ for each. And
+    /// where each of its bytes, and its end, comes from.
+    private func normalize(_ text: UnsafeBufferPointer<UInt8>) -> (bytes: [UInt8], origins: [Int]) {
         var result: [UInt8] = []
+        var origins: [Int] = []
+        func keepUp(_ place: Int) { while origins.count < result.count { origins.append(place) } }
         let space = settings.escapeSpaces ? wordStart : [0x20]
         var position = 0
         if settings.removeExtraSpaces {
@@ -111,21 +125,27 @@ struct SentencePieceTokenizer: Tokenizer {
                 position += length
             }
         }
-        guard position < text.count else { return [] }
+        guard position < text.count else { return ([], [position]) }
         if settings.addDummyPrefix { result += space }
+        keepUp(position)
         var afterSpace = settings.removeExtraSpaces
         while position < text.count {
             let (length, piece) = mapped(text, position)
-            position += length
             let rest = afterSpace ? piece.drop { $0 == 0x20 } : piece[...]
             for byte in rest { if byte == 0x20 { result += space } else { result.append(byte) } }
+            keepUp(position)
+            position += length
             if let last = rest.last { afterSpace = last == 0x20 }
             if !settings.removeExtraSpaces { afterSpace = false }
         }
         if settings.removeExtraSpaces {
-            while result.suffix(space.count) == space[...] { result.removeLast(space.count) }
+            while result.suffix(space.count) == space[...] {
+                result.removeLast(space.count)
+                position = origins[result.count]
+                origins.removeLast(space.count)
+            }
         }
-        return result
+        return (result, origins + [position])
     }
 
     /// The next stretch of text that is mapped as one, and what it is mapped to.
@@ -158,16 +178,26 @@ struct SentencePieceTokenizer: Tokenizer {
     }
 
     /// Unknown pieces byte by byte where the vocabulary has bytes, else neighbours as one.
-    private func ids(_ pieces: [Unigram.Piece], _ bytes: UnsafeBufferPointer<UInt8>) -> [Int] {
-        var result: [Int] = []
+    private func tokens(
+        _ pieces: [Unigram.Piece], _ bytes: UnsafeBufferPointer<UInt8>, _ origins: [Int]
+    ) -> [(id: Int, range: Range<Int>)] {
+        var result: [(id: Int, range: Range<Int>)] = []
         var afterUnknown = false
         for piece in pieces {
+            let range = origins[piece.range.lowerBound]..<origins[piece.range.upperBound]
             if let id = piece.id {
-                result.append(id)
+                result.append((id, range))
             } else if !byteIDs.isEmpty {
-                result += piece.range.map { byteIDs[Int(bytes[$0])] }
+                // The last byte stands for the character.
+                for place in piece.range {
+                    let isLast = place == piece.range.upperBound - 1
+                    result.append(
+                        (byteIDs[Int(bytes[place])], isLast ? range : range.lowerBound..<range.lowerBound))
+                }
             } else if !afterUnknown {
-                result.append(unknown)
+                result.append((unknown, range))
+            } else {
+                result[result.count - 1].range = result[result.count - 1].range.lowerBound..<range.upperBound
             }
             afterUnknown = piece.id == nil
         }

@@ -25,6 +25,8 @@ struct Prompt: Sendable {
     let framesAfterEos: Int
     /// Frames after which the chunk must have ended.
     let maxFrames: Int
+    /// Those of the user's text that the chunk says, where they were asked for.
+    let words: [Word]
 }
 
 /// What is spoken, in order.
@@ -61,11 +63,13 @@ struct TextPipeline: Sendable {
         chunker = Chunker(tokenizer, maxTokens: maxTokens)
     }
 
-    /// The chunks of `text` and the pauses between them, each made when it is asked for.
+    /// The chunks of `text` and the pauses between them, each made when it is asked for; with their
+    /// words where these are wanted.
     ///
     /// Throws `TTSError.text` at once where there is nothing to speak.
-    func items(_ text: String) throws -> AnyIterator<SpeechItem> {
-        let segments = options.pauses ? try splitPauses(text.scalars) : [.text(text.scalars)]
+    func items(_ text: String, words: Bool = false) throws -> AnyIterator<SpeechItem> {
+        let written = words ? Traced(written: text.scalars) : Traced(text.scalars)
+        let segments = options.pauses ? try splitPauses(written) : [.text(written)]
         var parts: [AnyIterator<SpeechItem>] = []
         for segment in segments {
             switch segment {
@@ -74,7 +78,7 @@ struct TextPipeline: Sendable {
             case .text(let text):
                 let spoken = rewritten(text)
                 if segments.count > 1 && spoken.stripped.isEmpty { continue }
-                parts.append(try chunks(spoken))
+                parts.append(try chunks(spoken, text))
             }
         }
         var remaining = parts[...]
@@ -99,13 +103,16 @@ struct TextPipeline: Sendable {
     }
 
     /// The text after everything that is done to it before the model's own rules.
-    func rewritten(_ text: Scalars) -> Scalars {
+    func rewritten(_ text: Traced) -> Traced {
         let text = options.plainTypography ? foldTypography(text) : text
         return normalizes ? readEnglish(text, asciiOnly: manifest.text.asciiOnly) : text
     }
 
-    private func chunks(_ spoken: Scalars) throws -> AnyIterator<SpeechItem> {
-        let text = Scalars(try rules.prepare(spoken).text.stripped)
+    private func chunks(_ spoken: Traced, _ written: Traced) throws -> AnyIterator<SpeechItem> {
+        let prepared = try rules.prepare(spoken).text.stripped
+        let finder = written.isTraced ? WordFinder(tokenizer) : nil
+        finder?.add(written, prepared)
+        let text = prepared.scalars
         let ids = tokenizer.encode(text)
         var chunks = chunker.chunks(ids)
         if options.cutAtWords { chunks = cutAtWords(chunks) }
@@ -114,7 +121,7 @@ struct TextPipeline: Sendable {
         return AnyIterator {
             while let chunk = chunks.next() {
                 let name = names?.next(chunk) ?? nil
-                if let prompt = try? prompt(chunk, name: name) { return .chunk(prompt) }
+                if let prompt = try? prompt(chunk, name: name, finder) { return .chunk(prompt) }
             }
             return nil
         }
@@ -131,18 +138,20 @@ struct TextPipeline: Sendable {
         }
     }
 
-    /// What the model is fed for one chunk: the chunk, prepared on its own.
-    func prompt(_ chunk: Scalars, name: Scalars? = nil) throws -> Prompt {
-        let (text, words) = try rules.prepare(chunk)
-        let ids = tokenizer.encode(text)
+    /// What the model is fed for one chunk: the chunk, prepared on its own. `finder` is given every
+    /// chunk of a text, in order.
+    func prompt(_ chunk: Scalars, name: Scalars? = nil, _ finder: WordFinder? = nil) throws -> Prompt {
+        let (text, words) = try rules.prepare(finder?.trace(chunk) ?? Traced(chunk))
+        let ids = tokenizer.encode(text.scalars)
         let generation = manifest.generation
         let byWords = generation.framesAfterEosByWords
         let seconds = Double(ids.count) / generation.tokensPerSecond + generation.extraSeconds
         return Prompt(
-            text: String(name ?? text),
+            text: String(name ?? text.scalars),
             ids: ids,
             framesAfterEos: words < byWords.fewerThan ? byWords.then : byWords.else,
-            maxFrames: Int((seconds * manifest.audio.frameRate).rounded(.up))
+            maxFrames: Int((seconds * manifest.audio.frameRate).rounded(.up)),
+            words: finder?.words(text) ?? []
         )
     }
 }

@@ -7,10 +7,12 @@ struct TextStream {
     private let overhead: Int
     private let space: Scalars
     private var packer: Packer
-    private var tail = Scalars()  // text that is not tokenized yet
+    private var tail = Traced([])  // text that is not tokenized yet
     private var open: [Int] = []  // tokens of the sentence that has begun
     private var isEmpty = true  // nothing has been tokenized
     private let firstSentenceAtOnce: Bool
+    /// Finds the words of the chunks since the text began; nil for a text without a trace.
+    private(set) var finder: WordFinder?
     private var hurries: Bool
 
     /// The first sentence leaves as soon as it has ended, so that speech can begin early.
@@ -38,27 +40,28 @@ struct TextStream {
     }
 
     /// Take in the next piece, of any length; returns the chunks that it completes.
-    mutating func feed(_ piece: Scalars) -> [Scalars] {
-        var from = max(0, (tail.lastIndex { !$0.isSpace } ?? -1))
+    mutating func feed(_ piece: Traced) -> [Scalars] {
+        if piece.isTraced && finder == nil { finder = WordFinder(pipeline.tokenizer) }
+        var from = max(0, (tail.scalars.lastIndex { !$0.isSpace } ?? -1))
         tail += piece
         var chunks: [Scalars] = []
         while let seam = nextSeam(from) {
             from = seam.letter
-            guard pipeline.rules.replacements[tail[seam.letter]] == nil, isSafe(seam.start) else { continue }
-            let (part, letter) = (Scalars(tail[..<seam.start]), tail[seam.letter])
-            tail.removeFirst(seam.start)
+            let (part, letter) = (tail[0..<seam.start], tail.scalars[seam.letter])
+            guard pipeline.rules.replacements[letter] == nil, isSafe(seam.start) else { continue }
+            tail = tail[seam.start..<tail.count]
             from -= seam.start
-            chunks += take(pipeline.rules.replacing(pipeline.rewritten(part)), letter)
+            chunks += take(pipeline.rules.replacing(pipeline.rewritten(part)), of: part, letter)
         }
         return chunks
     }
 
     /// Treat what has been fed as the whole text: returns its last chunks, then starts anew.
     mutating func flush() -> [Scalars] {
-        let end = tail.lastIndex { !$0.isSpace }.map { $0 + 1 } ?? 0
-        let rest = pipeline.rewritten(Scalars(tail.prefix(end)))
-        let text = pipeline.rules.replacing(rest)
-        var chunks = text.isEmpty ? [] : take(pipeline.rules.finishingEnd(text), nil)
+        let end = tail.scalars.lastIndex { !$0.isSpace }.map { $0 + 1 } ?? 0
+        let part = tail[0..<end]
+        let text = pipeline.rules.replacing(pipeline.rewritten(part))
+        var chunks = text.isEmpty ? [] : take(pipeline.rules.finishingEnd(text), of: part, nil)
         chunks += finished(packer.rest())
         clear()
         return chunks
@@ -66,22 +69,24 @@ struct TextStream {
 
     /// Forget what has been fed.
     mutating func clear() {
-        (tail, open, isEmpty, hurries) = ([], [], true, firstSentenceAtOnce)
+        (tail, open, isEmpty, hurries) = (Traced([]), [], true, firstSentenceAtOnce)
+        finder = nil
         packer = Packer(maxTokens: chunker.maxTokens)
     }
 
     /// Where a text may be tokenized in two parts: at the space behind a sentence, before a word.
     private func nextSeam(_ from: Int) -> (start: Int, letter: Int)? {
         var i = max(from, 1)
-        while i < tail.count {
-            guard seamSpaces.contains(tail[i]), seamMarks.contains(tail[i - 1]) else {
+        let text = tail.scalars
+        while i < text.count {
+            guard seamSpaces.contains(text[i]), seamMarks.contains(text[i - 1]) else {
                 i += 1
                 continue
             }
             var end = i
-            while end < tail.count && seamSpaces.contains(tail[end]) { end += 1 }
-            guard end < tail.count else { return nil }
-            if tail[end].isLetterOrNumber { return (i, end) }
+            while end < text.count && seamSpaces.contains(text[end]) { end += 1 }
+            guard end < text.count else { return nil }
+            if text[end].isLetterOrNumber { return (i, end) }
             i = end
         }
         return nil
@@ -89,21 +94,26 @@ struct TextStream {
 
     /// Whether the text can also be read in two parts there: not behind an abbreviation.
     private func isSafe(_ end: Int) -> Bool {
-        !pipeline.normalizes || !EnglishWords.endsInAbbreviation(tail[..<end])
+        !pipeline.normalizes || !EnglishWords.endsInAbbreviation(tail.scalars[..<end])
     }
 
-    /// Tokenize more of the text; `following` is the letter behind it and a space, if any.
-    private mutating func take(_ part: Scalars, _ following: Unicode.Scalar?) -> [Scalars] {
-        guard !part.stripped.isEmpty else { return [] }  // nothing of it can be read
+    /// Tokenize more of the text, of which the user wrote `written`; `following` is the letter behind
+    /// it and a space, if any.
+    private mutating func take(
+        _ part: Traced, of written: Traced, _ following: Unicode.Scalar?
+    ) -> [Scalars] {
+        let begin = part.scalars.firstIndex { !$0.isSpace } ?? part.count
+        var text = part[begin..<part.count]
+        guard !text.isEmpty else { return [] }  // nothing of it can be read
         let ids: [Int]
         if isEmpty {
-            let text = Scalars(part.drop { $0.isSpace })
-            guard !text.isEmpty else { return [] }
-            ids = pipeline.tokenizer.encode(pipeline.rules.finishingStart(text))
+            text = pipeline.rules.finishingStart(text)
+            ids = pipeline.tokenizer.encode(text.scalars)
             isEmpty = false
         } else {
-            ids = open + continued(part)
+            ids = open + continued(part.scalars)
         }
+        finder?.add(written, text)
         let behind = following.map { continued([$0]) } ?? []
         var sentences = Array(chunker.sentences(ids + behind))
         // The last sentence goes on, unless there is nothing in it but the letter behind.

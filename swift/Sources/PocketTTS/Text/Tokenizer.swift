@@ -10,6 +10,27 @@ protocol Tokenizer: Sendable {
 
     /// Text of `ids`; control tokens vanish.
     func decode(_ ids: some Collection<Int>) -> Scalars
+
+    /// The code points of `text` that each id of `encode` stands for, perhaps with white space around.
+    func spans(_ text: Scalars) -> [Range<Int>]
+
+    /// What each of `ids` decodes to, apart from white space. The last byte of a character that is
+    /// spelled in bytes has it all.
+    func pieces(_ ids: [Int]) -> [Scalars]
+}
+
+extension Tokenizer {
+    /// `pieces`, where `byte` says which byte an id spells, if it does.
+    func pieces(_ ids: [Int], byte: (Int) -> UInt8?) -> [Scalars] {
+        var (start, wanted) = (0, 0)
+        return ids.indices.map { i in
+            if start == i { wanted = byte(ids[i]).map(bytesOfCharacter) ?? 1 }
+            let isWhole = i + 1 - start >= wanted || i + 1 == ids.count || byte(ids[i + 1]) == nil
+            guard isWhole else { return [] }
+            defer { start = i + 1 }
+            return decode(ids[start...i])
+        }
+    }
 }
 
 /// Open the vocabulary of a model. Throws `TTSError.tokenizer` for a file that is damaged, of
@@ -52,6 +73,25 @@ func decodedBytes(_ bytes: [UInt8]) -> Scalars {
         }
     }
     return result
+}
+
+/// How many bytes a character has that begins with this one.
+private func bytesOfCharacter(_ first: UInt8) -> Int {
+    switch first {
+    case 0xC2...0xDF: return 2
+    case 0xE0...0xEF: return 3
+    case 0xF0...0xF4: return 4
+    default: return 1
+    }
+}
+
+/// Ranges of the UTF-8 of a text as ranges of its code points.
+func scalarRanges(_ ranges: [Range<Int>], _ utf8: [UInt8]) -> [Range<Int>] {
+    var places = [0]  // of each byte
+    places.reserveCapacity(utf8.count + 1)
+    for (i, byte) in utf8.enumerated() where i > 0 { places.append(places[i - 1] + (byte & 0xC0 == 0x80 ? 0 : 1)) }
+    places.append((places.last ?? 0) + (utf8.isEmpty ? 0 : 1))
+    return ranges.map { places[$0.lowerBound]..<places[$0.upperBound] }
 }
 
 /// Bytes of the well-formed character that begins at `i`, 0 if none does.

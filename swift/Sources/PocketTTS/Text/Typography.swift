@@ -1,30 +1,24 @@
 /// Typographic characters as plain ones, so that `we’ve` is spoken like `we've`.
 ///
 /// An em dash becomes a hyphen between spaces, an en dash a hyphen (so `10–20` is `10-20`).
-func foldTypography(_ text: Scalars) -> Scalars {
-    var result = Scalars()
+func foldTypography(_ text: Traced) -> Traced {
+    let scalars = text.scalars
+    var dashes: [Traced.Edit] = []
     var i = 0
-    while i < text.count {
-        guard longDashes.contains(text[i]) else {
-            result += plain[text[i]] ?? [text[i]]
+    while i < scalars.count {
+        guard longDashes.contains(scalars[i]) else {
             i += 1
             continue
         }
-        // The white space in front has been folded and appended: take it back.
-        var space = i
-        while space > 0 && text[space - 1].isSpace { space -= 1 }
-        result.removeLast(text[space..<i].reduce(0) { $0 + (plain[$1]?.count ?? 1) })
-        result += [" ", "-", " "]
+        // White space between two dashes belongs to the first.
+        let free = dashes.last?.range.upperBound ?? 0
+        var start = i
+        while start > free && scalars[start - 1].isSpace { start -= 1 }
         i += 1
-        while i < text.count && text[i].isSpace { i += 1 }
-        // White space behind a dash may not stand before another one: it is gone.
-        while i < text.count && longDashes.contains(text[i]) {
-            result += [" ", "-", " "]
-            i += 1
-            while i < text.count && text[i].isSpace { i += 1 }
-        }
+        while i < scalars.count && scalars[i].isSpace { i += 1 }
+        dashes.append((start..<i, [" ", "-", " "]))
     }
-    return result
+    return text.replacing(dashes).replacing { plain[$0] }
 }
 
 private let longDashes: Set<Unicode.Scalar> = ["—", "―"]

@@ -4,9 +4,6 @@
 /// numbers by words, so the order decides what an ambiguous one is: `12:30` is a time, `16:9` a
 /// ratio.
 enum EnglishNumbers {
-    /// `text` with all that has decimal digits written out.
-    static func read(_ text: String) -> String { rules.reduce(text) { $1.apply($0) } }
-
     private typealias Table = EnglishTables
     private static let units = dictionary(Table.units)
     private static let currencies = dictionary(Table.currencies)
@@ -66,7 +63,8 @@ enum EnglishNumbers {
         Rule(#"\d+"#) { m in NumberWords.cardinal(m.text) },
     ]
 
-    private static let rules: [Rule] =
+    /// All that has decimal digits written out.
+    static let rules: [Rule] =
         [
             Rule(#"(?:(\d)\s?)?([\#(Table.fractions.map(\.sign).joined())])"#) { m in
                 (m[1].isEmpty ? "" : m[1] + " ") + fractions[m[2]]!

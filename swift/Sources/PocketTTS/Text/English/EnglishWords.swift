@@ -3,26 +3,22 @@ import Foundation
 /// English readings of abbreviations, addresses of the web and symbols between words.
 enum EnglishWords {
     /// Addresses of the web and of mail as they are dictated: "example dot com slash page".
-    static func readLinks(_ text: String) -> String { link.apply(text) }
-
-    /// Titles, streets, initials and Latin in full; a period that ends a sentence stays.
-    static func expandAbbreviations(_ text: String) -> String {
-        abbreviationRules.reduce(text) { $1.apply($0) }
-    }
-
-    /// Signs that stand between or before words: & is "and", @name "at name".
-    static func readSymbols(_ text: String) -> String { symbolRules.reduce(text) { $1.apply($0) } }
+    static let links = [link]
 
     /// Only the letters A to z, single spaces and `. , ; : ! ? ' -`; the rest is left out.
-    static func toASCII(_ text: String) -> String {
-        let folded = foldTypography(text.scalars).flatMap { latin[$0] ?? [$0] }
-        let bare = String(folded).decomposedStringWithCompatibilityMapping.unicodeScalars.filter {
+    static func toASCII(_ text: Traced) -> Traced {
+        let plain = foldTypography(text).replacing { latin[$0] }.replacing { $0.isASCII ? nil : withoutAccents($0) }
+        let ascii = applied(asciiRules, to: plain)
+        let ends: Set<Unicode.Scalar> = [" ", ",", "-"]
+        let start = ascii.scalars.firstIndex { !ends.contains($0) } ?? ascii.count
+        let last = ascii.scalars.lastIndex { !ends.contains($0) } ?? start - 1
+        return ascii[start..<last + 1]
+    }
+
+    private static func withoutAccents(_ scalar: Unicode.Scalar) -> Scalars {
+        String(scalar).decomposedStringWithCompatibilityMapping.unicodeScalars.filter {
             $0.properties.canonicalCombiningClass == .notReordered
         }
-        let plain = asciiRules.reduce(String(bare)) { $1.apply($0) }
-        let ends: Set<Character> = [" ", ",", "-"]
-        let rest = plain.drop { ends.contains($0) }
-        return String(rest[..<(rest.lastIndex { !ends.contains($0) }.map { rest.index(after: $0) } ?? rest.startIndex)])
     }
 
     /// Whether `text` ends in what may be an abbreviation, so that its period may end no sentence.
@@ -37,8 +33,8 @@ enum EnglishWords {
     private typealias Table = EnglishTables
     private static let titles = dictionary(Table.titles)
     private static let endings = dictionary(Table.endings)
-    private static let abbreviations = dictionary(Table.abbreviations)
-    private static let symbols = dictionary(Table.symbols)
+    private static let readings = dictionary(Table.abbreviations)
+    private static let signs = dictionary(Table.symbols)
     private static let known: Set<String> = Set(
         (Table.titles + Table.endings + Table.abbreviations + Table.labels).map(\.sign)
             + Table.units.map { $0.sign + "." }
@@ -81,10 +77,11 @@ enum EnglishWords {
         return inMarks ? result + " " : result
     }
 
-    private static let abbreviationRules: [Rule] = [
+    /// Titles, streets, initials and Latin in full; a period that ends a sentence stays.
+    static let abbreviations: [Rule] = [
         Rule(#"(?<!\w)(\#(oneOf(Table.titles)))(?=\s+[A-Z])"#, title),
         Rule(#"(?<![\w.])(\#(oneOf(Table.endings)))"#) { m in endings[m[1]]! + stop(m) },
-        Rule(#"(?<![\w.])(\#(oneOf(Table.abbreviations)))"#) { m in abbreviations[m[1]]! },
+        Rule(#"(?<![\w.])(\#(oneOf(Table.abbreviations)))"#) { m in readings[m[1]]! },
         Rule(#"(?<![\w.])(?!(?:[AP]\.M|B\.C|A\.D)\.)(?:[A-Z]\.){2,}"#) { m in
             m.text.filter { $0 != "." }.map(String.init).joined(separator: " ") + stop(m)
         },
@@ -99,18 +96,18 @@ enum EnglishWords {
         return before.words.last.map(Scalars.init) ?? []
     }
 
-    private static let ordinalEnd = Rule(#"\d(?:st|nd|rd|th)\z"#) { _ in "" }
+    private static func isOrdinal(_ word: Scalars) -> Bool {
+        let end = word.suffix(3)
+        return end.count == 3 && end.first?.properties.numericType == .decimal
+            && ["st", "nd", "rd", "th"].contains(String(end.dropFirst()))
+    }
 
     private static func title(_ match: Match) -> String {
         let before = wordBefore(match)
         let afterName =
             before.first?.properties.isUppercase == true && before.allSatisfy(\.isLetter)
             && !noStreet.contains(String(before))
-        if let ending = endings[match[1]],
-            afterName || ordinalEnd.apply(String(before)) != String(before)
-        {
-            return ending + stop(match)
-        }
+        if let ending = endings[match[1]], afterName || isOrdinal(before) { return ending + stop(match) }
         return titles[match[1]]!
     }
 
@@ -129,7 +126,8 @@ enum EnglishWords {
         return withinName && !starters.contains(String(following)) ? match[1] : match.text
     }
 
-    private static let symbolRules: [Rule] = [
+    /// Signs that stand between or before words: & is "and", @name "at name".
+    static let symbols: [Rule] = [
         Rule(#"(?<=\w)\s?/\s?(?=(?:hour|day|week|month|year|person|night)\b)"#) { _ in " per " },
         Rule(#"\b([Aa]nd|[Ee]ither)/or\b"#) { m in m[1] + " or" },
         Rule(#"(?<!\w)#(?=[\p{L}\p{Nl}\p{No}_])"#) { _ in "hashtag " },
@@ -142,7 +140,7 @@ enum EnglishWords {
             let closing: Set<Unicode.Scalar> = [".", ",", ";", ":", "!", "?", ")", "]", "\"", "'", "\n"]
             let lead = before.map { opening.contains($0) } ?? true ? "" : " "
             let tail = match.behind(1).first.map { closing.contains($0) } ?? true ? "" : " "
-            return lead + symbols[match[1]]! + tail
+            return lead + signs[match[1]]! + tail
         },
     ]
 

@@ -3,9 +3,8 @@
 ///
 /// `asciiOnly` also leaves out whatever is neither one of the letters A to z, a space, nor one of
 /// `. , ; : ! ? ' -`: for models whose vocabulary has nothing else.
-func readEnglish(_ text: Scalars, asciiOnly: Bool) -> Scalars {
-    let links = EnglishWords.readLinks(String(text))
-    let numbers = EnglishNumbers.read(EnglishWords.expandAbbreviations(links))
-    let words = EnglishWords.readSymbols(numbers)
-    return (asciiOnly ? EnglishWords.toASCII(words) : words).scalars
+func readEnglish(_ text: Traced, asciiOnly: Bool) -> Traced {
+    let rules = EnglishWords.links + EnglishWords.abbreviations + EnglishNumbers.rules + EnglishWords.symbols
+    let read = applied(rules, to: text)
+    return asciiOnly ? EnglishWords.toASCII(read) : read
 }

@@ -16,19 +16,22 @@ struct Rule: @unchecked Sendable {
         self.speak = speak
     }
 
-    /// `text` with every match replaced by its reading.
-    func apply(_ text: String) -> String {
-        let source = text as NSString
-        let matches = pattern.matches(in: text, range: NSRange(location: 0, length: source.length))
-        guard !matches.isEmpty else { return text }
-        var (result, end) = ("", 0)
-        for match in matches {
-            result += source.substring(with: NSRange(end..<match.range.location))
-            result += speak(Match(match: match, source: source))
-            end = match.range.upperBound
+    /// The matches in a text, and their readings.
+    fileprivate func edits(_ text: Searched) -> [Traced.Edit] {
+        text.matches(pattern).map {
+            (text.range($0.range), speak(Match(match: $0, source: text.source)).scalars)
         }
-        return result + source.substring(from: end)
     }
+}
+
+/// `text` after each rule, in order, has replaced its matches by their readings.
+func applied(_ rules: [Rule], to text: Traced) -> Traced {
+    var searched = Searched(text)
+    for rule in rules {
+        let edits = rule.edits(searched)
+        if !edits.isEmpty { searched = Searched(searched.text.replacing(edits)) }
+    }
+    return searched.text
 }
 
 /// Where a rule's pattern was found.
