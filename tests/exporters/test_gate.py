@@ -98,7 +98,13 @@ def test_an_export_is_never_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"precision": "int3"}, {"decoder": "int4"}, {"max_frames": 3}, {"max_frames": 10**6}, {"via": "onnx"}],
+    [
+        {"precision": "int3"},
+        {"decoder": "int4"},
+        {"max_frames": 3},
+        {"max_frames": 10**6},
+        {"via": "onnx"},
+    ],
 )
 def test_wrong_options_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
