@@ -49,30 +49,24 @@ def main() -> None:
     for export in options.exports:
         print(f"{export}: {FILE} has {(export / FILE).stat().st_size / 1e6:.2f} MB")
     engines = [LiteRTEngine(export, threads=1) for export in options.exports]
-    spoken = [[decode(engine, piece, CALLS[0]) for piece in latents] for engine in engines]
-    print(f"{sum(map(len, latents))} frames:", compare(*spoken, model.sample_rate))
+    first, second = ([decode(engine, piece, CALLS[0]) for piece in latents] for engine in engines)
+    print(f"{sum(map(len, latents))} frames:", compare(first, second, model.sample_rate))
     for threads in options.threads:
         engines = [LiteRTEngine(export, threads=threads) for export in options.exports]
         for call in CALLS:
-            first, second, ratio = compare_times(engines, latents, call, options.rounds)
-            print(
-                f"{threads} threads, calls of {call}: {first:.2f} and {second:.2f} ms a frame, "
-                f"median ratio {ratio:.3f}"
-            )
+            times = compare_times(engines, latents, call, options.rounds)
+            print(f"{threads} threads, calls of {call}:", times)
 
 
 def speak(model: TTSModel, text: str) -> Latents:
     """The latents of a text in the model's own voice."""
-    voice, latents = model.get_state_for_audio_prompt(model.default_voice()), []
-    for chunk, prompt in enumerate(model.prompts(text)):
-        if isinstance(prompt, Pause):
-            continue
-        session = model.engine.start(voice, prompt, model.engine.flow_steps[0])
-        end = EndOfSpeech.of(model.sampling(), prompt)
-        width, temperature = model.config.latent_dim, model.temp
-        for frame, draw in enumerate(
-            noise(chunk_key(0, chunk), 0, prompt.max_frames, width, temperature)
-        ):
+    voice = model.get_state_for_audio_prompt(model.default_voice())
+    sampling, width, latents = model.sampling(seed=0), model.config.latent_dim, []
+    for chunk, prompt in enumerate(p for p in model.prompts(text) if not isinstance(p, Pause)):
+        session = model.engine.start(voice, prompt, sampling.flow_steps)
+        end, key = EndOfSpeech.of(sampling, prompt), chunk_key(sampling.seed, chunk)
+        draws = noise(key, 0, prompt.max_frames, width, sampling.temperature)
+        for frame, draw in enumerate(draws):
             step = session.step(draw)
             if end.reached(frame, step.eos_logit):
                 break
@@ -118,9 +112,9 @@ def _powers(audio: Audio) -> Float[np.ndarray, "windows bins"]:
 
 def compare_times(
     engines: list[LiteRTEngine], latents: list[Latents], call: int, rounds: int
-) -> tuple[float, float, float]:
-    """Medians of ms per frame of both engines over all sentences and rounds, and the median of
-    the ratios within a round."""
+) -> str:
+    """In words, ms per frame of both engines: medians over all sentences and rounds, and the
+    median of the ratios of a sentence spoken by one right after the other."""
     times: list[list[float]] = []
     for piece in latents * rounds:
         times.append([])
@@ -129,7 +123,8 @@ def compare_times(
             decode(engine, piece, call)
             times[-1].append((time.perf_counter() - start) * 1e3 / (len(piece) // call * call))
     first, second = (statistics.median(column) for column in zip(*times, strict=True))
-    return first, second, statistics.median(b / a for a, b in times)
+    ratio = statistics.median(b / a for a, b in times)
+    return f"{first:.2f} and {second:.2f} ms a frame, median ratio {ratio:.3f}"
 
 
 if __name__ == "__main__":

@@ -46,8 +46,11 @@ RECIPES: dict[Precision, tuple[Rule, ...]] = {
 }
 
 
-# `--decoder int8`: the layers of the decoder's SEANet before the last but one upsampling. They are
-# all but 2 % of its bytes. The layers behind them are heard: LAYERS
+# `--decoder int8`: the first four of the eight layers of the decoder's SEANet, to its second
+# upsampling. Quantising the others too would save 2 % more bytes, and is heard in the highest band.
+# The embedded voice against float convolutions (`benchmarks.decoders`), log-spectral distance above
+# 8 kHz: 0.3 dB with none of them in 8 bits, 0.8 dB with these four, but 3.1, 10.8 and 18.4 dB with
+# layer 5, 6 or 7 alone. The signal-to-noise ratio of these four is 36.6 dB (none: 41 dB).
 WIDE_CONVOLUTIONS = tuple(Rule(f"layer_{i}/convolution", 8) for i in range(4))
 
 
