@@ -61,7 +61,7 @@ class ExportFolder:
 
     @property
     def decoder(self) -> str:
-        """`int8` if the decoder's wide convolutions have 8 bits, else `fp32`."""
+        """`int8` if the decoder has 8 bits in its wide convolutions too, else `fp32`."""
         return self.manifest.get("decoder", "fp32")
 
     @property
