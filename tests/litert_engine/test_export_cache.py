@@ -20,13 +20,14 @@ from tests.exported import tiny_export
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The commands of the exporter, in whose place a finished export is copied and renamed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    finished = tiny_export()  # while `subprocess.run` is what it is
     run: list[list[str]] = []
 
     def copy(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
         run.append(command)
         options = dict(zip(command, command[1:], strict=False))
         target = Path(options["--out"])
-        shutil.copytree(tiny_export(), target, ignore=shutil.ignore_patterns(SUMS))
+        shutil.copytree(finished, target, ignore=shutil.ignore_patterns(SUMS))
         manifest = json.loads((target / MANIFEST).read_text())
         manifest |= {"precision": options["--precision"], "decoder": options["--decoder"]}
         (target / MANIFEST).write_text(json.dumps(manifest))
