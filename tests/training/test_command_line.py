@@ -20,7 +20,7 @@ COMMANDS = [
     ("error", "said"),
     [
         (TextError("There is\nnothing."), "Error: There is nothing."),
-        (FileNotFoundError(2, "No such file", "frames"), "No such file: 'frames'"),
+        (FileNotFoundError(2, "No such file", "frames"), "frames: No such file"),
         (ModuleNotFoundError("no", name="onnx"), "pip install -r requirements/teacher.txt"),
         (ModuleNotFoundError("no", name="jiwer"), "pip install -r requirements/judge.txt"),
         (ModuleNotFoundError("no", name="optax.contrib"), 'pip install -e ".[train]"'),

@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pytest
 
+from training.command_line import clock
 from training.data.card import data_card
 from training.data.streams import FrameStream
 from training.judging.recognition import Verdict
-from training.loop.log import TrainingLog, clock
+from training.loop.log import TrainingLog
 from training.loop.trainer import Schedule
 from training.plot import plot_logs, read_log
 
