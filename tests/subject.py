@@ -1,6 +1,7 @@
 """Our model with given tensors, run the way `tests.reference` runs the reference.
 
-The functional API is used directly: whole runs are one `lax.scan` of `FlowLM.step`.
+The functional API is used directly. Audio and latents are taken in pieces of one length, so that
+what is compiled for one run serves all runs of the same architecture, however long.
 """
 
 # pyright: reportAttributeAccessIssue=false, reportReturnType=false, reportArgumentType=false
@@ -15,20 +16,39 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from pocket_tts_jax.config import Config, FlowLMConfig, MimiConfig
+from pocket_tts_jax.config import (
+    Config,
+    FlowLMConfig,
+    MimiConfig,
+    available_configs,
+    load_config,
+    packaged_config,
+)
 from pocket_tts_jax.model.flow_lm import FlowLM, FlowLMState, StepOutput, init_state
 from pocket_tts_jax.model.mimi import Mimi, init_decoder_state, init_encoder_state
 from pocket_tts_jax.weights.checkpoint import parameter_tree
 
 DECODED_AT_ONCE = 5  # frames; the windows of 50 and 250 steps take 16 a frame
+STEPS_AT_ONCE = 10
+
+
+@functools.cache
+def architectures() -> dict[str, str]:
+    """For each published configuration, the first that has the same architecture, English before
+    other languages. Those of an architecture differ in weights, text and tokenizer only."""
+    names = sorted(available_configs(), key=lambda name: not name.startswith("english"))
+    first: dict[tuple[FlowLM, MimiConfig], str] = {}
+    return {
+        name: first.setdefault(_networks(load_config(packaged_config(name))), name)
+        for name in names
+    }
 
 
 class Subject:
     def __init__(self, config: Config, tensors: dict[str, np.ndarray]):
-        config = _without_paths(config)  # equal architectures then share their compiled functions
         tree = parameter_tree(tensors)
-        self.flow_lm = FlowLM.of(config)
-        self.mimi = Mimi(config.mimi)
+        self.flow_lm, mimi = _networks(config)
+        self.mimi = Mimi(mimi)
         self.lm_params = {"params": jax.tree.map(jnp.asarray, tree["flow_lm"])}
         self.mimi_params = {"params": jax.tree.map(jnp.asarray, tree["mimi"])}
 
@@ -37,7 +57,11 @@ class Subject:
         size = self.mimi.config.frame_size
         frames = -(-len(audio) // size)
         padded = np.pad(audio, (0, frames * size - len(audio))).reshape(frames, 1, size)
-        return np.asarray(_encode(self.mimi, self.mimi_params, padded))
+        state, encoded = init_encoder_state(self.mimi.config, 1), []
+        for frame in padded:
+            latent, state = _encode(self.mimi, self.mimi_params, state, frame)
+            encoded.append(latent)
+        return np.stack(encoded)
 
     def voice(self, audio: Float[np.ndarray, " n"]) -> FlowLMState:
         encoded = self.encode(audio)[None]
@@ -57,33 +81,47 @@ class Subject:
         noise: Float[np.ndarray, "steps z"],
     ) -> tuple[np.ndarray, np.ndarray]:
         """(latents [2, steps, z], EOS logits [2, steps]): row 0 reads the `given` latents,
-        row 1 its own."""
-        output = _run(self.flow_lm, self.lm_params, state, given, noise)
-        return np.asarray(output.latent), np.asarray(output.eos_logit)
+        row 1 its own. `state` has room for all steps."""
+        bos = np.asarray(self.lm_params["params"]["bos_emb"])[None]
+        steps = len(given)
+        missing = ((0, -steps % STEPS_AT_ONCE), (0, 0))
+        told, drawn = np.pad(np.concatenate([bos, given[:-1]]), missing), np.pad(noise, missing)
+        own, outputs = bos[0], []
+        for start in range(0, len(told), STEPS_AT_ONCE):
+            now = slice(start, start + STEPS_AT_ONCE)
+            output, own, state = _run(
+                self.flow_lm, self.lm_params, state, own, told[now], drawn[now]
+            )
+            outputs.append(output)
+        latents = np.concatenate([output.latent for output in outputs])[:steps]
+        logits = np.concatenate([output.eos_logit for output in outputs])[:steps]
+        return latents.swapaxes(0, 1), logits.swapaxes(0, 1)
 
     def decode(self, latents: Float[np.ndarray, "steps z"]) -> Float[np.ndarray, " samples"]:
         frames = len(latents)
         missing = -frames % DECODED_AT_ONCE  # the decoder is causal: what follows changes nothing
-        padded = np.pad(latents, ((0, missing), (0, 0))).reshape(-1, 1, DECODED_AT_ONCE, 32)
-        audio = _decode(self.flow_lm, self.mimi, self.lm_params, self.mimi_params, padded)
-        return np.asarray(audio)[: frames * self.mimi.config.frame_size]
+        padded = np.pad(latents, ((0, missing), (0, 0)))[None]
+        raw = self.flow_lm.apply(self.lm_params, padded, method="denormalise")
+        state, pieces = init_decoder_state(self.mimi.config, 1), []
+        for piece in np.split(np.asarray(raw), padded.shape[1] // DECODED_AT_ONCE, axis=1):
+            audio, state = _decode(self.mimi, self.mimi_params, state, piece)
+            pieces.append(audio[0])
+        return np.concatenate(pieces)[: frames * self.mimi.config.frame_size]
 
 
-def _without_paths(config: Config) -> Config:
+def _networks(config: Config) -> tuple[FlowLM, MimiConfig]:
+    """Without paths: equal architectures are equal, and share their compiled functions."""
     lm: FlowLMConfig = config.flow_lm
     table = dataclasses.replace(lm.lookup_table, tokenizer="", tokenizer_path="")
     lm = dataclasses.replace(lm, lookup_table=table, weights_path=None)
     mimi: MimiConfig = dataclasses.replace(config.mimi, weights_path=None)
-    return dataclasses.replace(config, flow_lm=lm, mimi=mimi)
+    return FlowLM.of(dataclasses.replace(config, flow_lm=lm)), mimi
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(mimi: Mimi, params: Any, audio: jax.Array) -> jax.Array:
-    def step(state: Any, frame: jax.Array) -> tuple[Any, jax.Array]:
-        latents, state = mimi.apply(params, state, frame, method="encode_step")
-        return state, latents[0, 0]
-
-    return jax.lax.scan(step, init_encoder_state(mimi.config, 1), audio)[1]
+def _encode(mimi: Mimi, params: Any, state: Any, frame: jax.Array) -> tuple[jax.Array, Any]:
+    latents, state = mimi.apply(params, state, frame, method="encode_step")
+    return latents[0, 0], state
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -110,11 +148,8 @@ def _read_prefix(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _run(
-    lm: FlowLM, params: Any, state: FlowLMState, given: jax.Array, noise: jax.Array
-) -> StepOutput:
-    bos = params["params"]["bos_emb"][None]
-    history = jnp.concatenate([bos, given[:-1]])
-
+    lm: FlowLM, params: Any, state: FlowLMState, own: jax.Array, told: jax.Array, noise: jax.Array
+) -> tuple[StepOutput, jax.Array, FlowLMState]:
     def step(carry: tuple[jax.Array, FlowLMState], now: tuple[jax.Array, jax.Array]) -> Any:
         own, state = carry
         told, drawn = now
@@ -123,17 +158,10 @@ def _run(
         output, state = lm.apply(params, state, latent, drawn, method="step")
         return (output.latent[1], state), output
 
-    _, output = jax.lax.scan(step, (bos[0], state), (history, noise))
-    return jax.tree.map(lambda x: x.swapaxes(0, 1), output)
+    (own, state), output = jax.lax.scan(step, (own, state), (told, noise))
+    return output, own, state
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _decode(
-    lm: FlowLM, mimi: Mimi, lm_params: Any, mimi_params: Any, latents: jax.Array
-) -> jax.Array:
-    def step(state: Any, piece: jax.Array) -> tuple[Any, jax.Array]:
-        raw = lm.apply(lm_params, piece, method="denormalise")
-        audio, state = mimi.apply(mimi_params, state, raw, method="decode_step")
-        return state, audio[0]
-
-    return jax.lax.scan(step, init_decoder_state(mimi.config, 1), latents)[1].reshape(-1)
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(mimi: Mimi, params: Any, state: Any, raw: jax.Array) -> tuple[jax.Array, Any]:
+    return mimi.apply(params, state, raw, method="decode_step")

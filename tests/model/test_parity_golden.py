@@ -6,7 +6,7 @@ import pytest
 from pocket_tts_jax.config import load_config, packaged_config
 from pocket_tts_jax.testing.random_checkpoint import random_tensors
 from tests.folders import GOLDEN
-from tests.parity import distance, eos_frame, prompt
+from tests.parity import STEPS, distance, eos_frame, prompt
 from tests.subject import Subject
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -47,7 +47,7 @@ def test_parity(name: str):
     subject = Subject(config, tensors)
 
     assert distance(expected["encoded"], subject.encode(audio)) < 1e-4
-    state = subject.prefix(audio, tokens, rows=2, room=steps)
+    state = subject.prefix(audio, tokens, rows=2, room=STEPS)
     latents, logits = subject.run(state, expected["latents"], drawn)
     assert distance(expected["latents"], latents[0]) < 1e-4
     assert distance(expected["latents"], latents[1]) < 1e-3
