@@ -71,7 +71,7 @@ def train_mel_codec(
     schedule = Schedule(steps, 2e-3, warmup=max(1, min(200, steps // 4)), decay=steps)
     trainer = Trainer(
         {"codec": codec_loss},
-        flatten_dict(params, sep="/"),
+        {name: np.asarray(x) for name, x in flatten_dict(params, sep="/").items()},
         Optimisation(schedule, b2=0.999, weight_decay=0.0),
         seed,
     )
@@ -79,7 +79,7 @@ def train_mel_codec(
         trainer.resume(path)
     last = (len(stream) - span) // MELS_PER_FRAME
 
-    def next_batch(step: int) -> tuple[str, Array]:
+    def next_batch(step: int) -> tuple[str, np.ndarray]:
         draw = np.random.default_rng([seed, step])
         offsets = draw.integers(0, last, batch, endpoint=True) * MELS_PER_FRAME
         return "codec", np.stack([stream[o : o + span] for o in offsets])
