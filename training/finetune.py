@@ -94,7 +94,7 @@ def _cache(voice: VoiceState | None) -> KVCache | None:
 
 
 def objective_of(config: Config) -> LMObjective:
-    """What the model is tuned by. One that speaks at temperature 0, as the embedded voice does, says
+    """What the model is tuned by. The embedded voice and others that speak at temperature 0 say
     means: it goes on as `training.flow_lm` taught it, without alignments."""
     head = config.flow_lm.flow
     if config.default_temperature == 0:
