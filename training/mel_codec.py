@@ -68,10 +68,11 @@ def train_mel_codec(
     stream = (mels - mean) / scale
     example = jnp.zeros((1, 3 * MELS_PER_FRAME, MEL_BINS))
     params = MelCodec().init(jax.random.key(seed), example, jnp.zeros((1, 1, LATENT_DIM)))
+    tensors: Any = flatten_dict(params, sep="/")
     schedule = Schedule(steps, 2e-3, warmup=max(1, min(200, steps // 4)), decay=steps)
     trainer = Trainer(
         {"codec": codec_loss},
-        flatten_dict(params, sep="/"),
+        tensors,
         Optimisation(schedule, b2=0.999, weight_decay=0.0),
         seed,
     )
@@ -79,7 +80,7 @@ def train_mel_codec(
         trainer.resume(path)
     last = (len(stream) - span) // MELS_PER_FRAME
 
-    def next_batch(step: int) -> tuple[str, Array]:
+    def next_batch(step: int) -> tuple[str, np.ndarray]:
         draw = np.random.default_rng([seed, step])
         offsets = draw.integers(0, last, batch, endpoint=True) * MELS_PER_FRAME
         return "codec", np.stack([stream[o : o + span] for o in offsets])

@@ -43,8 +43,8 @@ def read_sentences(path: Path) -> list[dict]:
     rows = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            rows.append(json.loads(line))
-            rows[-1]["text"], rows[-1]["source"], rows[-1]["held_out"]
+            row = json.loads(line)
+            rows.append({key: row[key] for key in ("text", "source", "held_out")})
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(
                 f'Line {number} of {path} is not of the form {{"text": "One two.", "source": '
