@@ -68,10 +68,11 @@ def train_mel_codec(
     stream = (mels - mean) / scale
     example = jnp.zeros((1, 3 * MELS_PER_FRAME, MEL_BINS))
     params = MelCodec().init(jax.random.key(seed), example, jnp.zeros((1, 1, LATENT_DIM)))
+    tensors: Any = flatten_dict(params, sep="/")
     schedule = Schedule(steps, 2e-3, warmup=max(1, min(200, steps // 4)), decay=steps)
     trainer = Trainer(
         {"codec": codec_loss},
-        {name: np.asarray(x) for name, x in flatten_dict(params, sep="/").items()},
+        tensors,
         Optimisation(schedule, b2=0.999, weight_decay=0.0),
         seed,
     )

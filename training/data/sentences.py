@@ -44,7 +44,7 @@ def read_sentences(path: Path) -> list[dict]:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             row = json.loads(line)
-            rows.append(row | {key: row[key] for key in ("text", "source", "held_out")})
+            rows.append({key: row[key] for key in ("text", "source", "held_out")})
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(
                 f'Line {number} of {path} is not of the form {{"text": "One two.", "source": '
