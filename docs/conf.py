@@ -1,7 +1,8 @@
 """The site: `./run python -m sphinx -W -b html docs docs/_build`.
 
-Before Sphinx reads the pages, four things are made: the picture of the architecture, and, in
-docs/generated, the reference of the command line, the audio samples and the notebook as a page.
+Before Sphinx reads the pages, five things are made: the picture of the architecture, and, in
+docs/generated, the reference of the command line, the audio samples, the comparison of the embedded
+voice with its teacher and the notebook as a page.
 """
 
 import inspect
@@ -18,6 +19,7 @@ GENERATED = DOCS / "generated"
 sys.path[:0] = [str(ROOT), str(DOCS)]
 
 import jaxtyping  # noqa: E402, F401  # with it, annotations show shapes
+from compare_voices import comparison  # noqa: E402
 from draw_architecture import draw  # noqa: E402
 from list_commands import command_line  # noqa: E402
 from make_samples import make_samples, players  # noqa: E402
@@ -60,6 +62,7 @@ def make_pages(app: Sphinx) -> None:
     _write(DOCS / "architecture.svg", draw())
     _write(GENERATED / "command-line.inc", command_line())
     _write(GENERATED / "samples.inc", players())
+    _write(GENERATED / "compared.inc", comparison())
     _write(GENERATED / "tour.inc", notebook())
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from exporters.convert import litert as convert
 from exporters.convert import quantize
-from exporters.convert.quantize import PRECISIONS, RECIPES, Precision, precision_of
+from exporters.convert.quantize import DECODERS, PRECISIONS, Decoder, Precision, recipe_of
 from exporters.gate import report
 from exporters.gate.gate import Check, Part, validate
 from exporters.gate.vectors import write_vectors
@@ -32,6 +32,7 @@ from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import ConfigError, VoiceError
 from pocket_tts_jax.jax_engine.engine import JaxEngine
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
+from pocket_tts_jax.litert_engine.folder import open_folder
 from pocket_tts_jax.voice.state import VoicePrompt, VoiceState, read_voice, write_voice
 from pocket_tts_jax.weights.checkpoint import fingerprint, release_all
 from pocket_tts_jax.weights.source import ModelSource, is_published, open_source
@@ -55,12 +56,15 @@ class Options:
     prefill_lengths: tuple[int, ...] = PREFILL_LENGTHS
     decoder_frames: tuple[int, ...] = DECODER_FRAMES
     batches: tuple[int, ...] = BATCHES
+    decoder: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigError(
                 f"--precision is one of {', '.join(PRECISIONS)}, got {self.precision}"
             )
+        if self.decoder not in DECODERS:
+            raise ConfigError(f"--decoder is one of {', '.join(DECODERS)}, got {self.decoder}")
         fewest = 2 * max(self.prefill_lengths)
         if not fewest <= self.max_frames <= MANY_FRAMES:
             raise ConfigError(
@@ -82,16 +86,18 @@ class Export:
     def run(self) -> list[Check]:
         """Convert, copy, describe, validate."""
         precision = cast(Precision, self.options.precision)
+        decoder = cast(Decoder, self.options.decoder)
         self.flow_lm = aligned(flow_lm_weights(self.tensors, self.config))
         parts = make_parts(self.flow_lm, self.tensors, self.source, self.options)
         for part in parts:
-            self._convert(part, RECIPES[precision_of(part.file, precision)])
+            self._convert(part, recipe_of(part.file, precision, decoder))
             release_all(self.tensors)  # their folded copies stay
         self._copy()
         write_manifest(
             self.folder,
             self.source,
             precision=precision,
+            decoder=decoder,
             route=self.options.via,
             licence=_licence(self.folder),
             fingerprint=fingerprint(self.tensors, "flow_lm.transformer."),
@@ -101,8 +107,9 @@ class Export:
             weights=self.flow_lm,
             signatures={part.file: part.signatures for part in parts},
         )
-        checks = validate(self.folder, parts, self.tensors, self.source, precision)
-        report.write_reports(self.folder, f"{self.source.name}, {precision}", checks)
+        checks = validate(self.folder, parts, self.tensors, self.source, precision, decoder)
+        title = f"{self.source.name}, {open_folder(self.folder).precisions}"
+        report.write_reports(self.folder, title, checks)
         self._record()
         return checks
 

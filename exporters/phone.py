@@ -53,7 +53,7 @@ Add one of these folders to the app's resources as a folder reference, or let th
 Sizes are in megabytes (10⁶ bytes). At the first launch the packed weights are written to the app's
 cache folder; they take about as much as the two `.tflite` files. `SHA256SUMS` has the checksum of
 every file (`sha256sum --check SHA256SUMS`). The Swift package checks a folder against its
-`manifest.json` when it loads it.{refused}
+`manifest.json` when it loads it.{decoder}{refused}
 
 ## Privacy
 
@@ -68,6 +68,9 @@ on the device, and let it be deleted. Say in the app that the speech is made by 
   has them). Show them in the app.
 - LiteRT: Apache License 2.0.
 """
+
+
+_DECODER = "\n\nThe wide convolutions of `mimi_decoder.tflite` have 8 bits (`--decoder int8`)."
 
 
 def make_bundle(model: str | None, target: Path, options: Options, export: Exporter) -> list[Check]:
@@ -95,18 +98,20 @@ def _options(precision: str, options: Options) -> Options:
         prefill_lengths=PREFILL_LENGTHS,
         decoder_frames=DECODER_FRAMES,
         batches=(),
+        decoder=options.decoder,
     )
 
 
 def _readme(made: list[Path], failed: Mapping[str, list[Check]]) -> str:
     from pocket_tts_jax.litert_engine.folder import open_folder
 
-    manifest = open_folder(made[0]).manifest
+    folder = open_folder(made[0])
     refused = [name for name in failed if failed[name]]
     return _README.format(
-        model=manifest["model"],
+        model=folder.name,
         table=_table(made),
-        licence=manifest["licence"],
+        licence=folder.manifest["licence"],
+        decoder=_DECODER if folder.decoder == "int8" else "",
         refused="".join(
             f"\n\nThere is no {name}: at that precision the model differs too much from itself."
             for name in refused

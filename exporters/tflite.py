@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from exporters.build import MAX_FRAMES, Export, Options
-from exporters.convert.quantize import PRECISIONS
+from exporters.convert.quantize import DECODERS, PRECISIONS
 from exporters.gate import report
 from exporters.graph.signatures import BATCHES
 from exporters.phone import make_bundle
@@ -30,6 +30,9 @@ def main(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to make.")] = None,
     precision: Annotated[str, typer.Option(help=" | ".join(PRECISIONS))] = "int8",
+    decoder: Annotated[
+        str, typer.Option(help=f"{' | '.join(DECODERS)}: of the decoder's wide convolutions.")
+    ] = "fp32",
     max_frames: Annotated[
         int, typer.Option(help="Positions of the cache: voice + text + spoken frames.")
     ] = MAX_FRAMES,
@@ -56,8 +59,12 @@ def main(
             _refuse_other_options(context, "check", "model")
             failed = check_folder(check, model)
         elif ios is not None:
-            _refuse_other_options(context, "ios", "model", "max_frames", "voices", "with_encoder")
-            options = Options("int8", max_frames, tuple(voices or ()), with_encoder)
+            _refuse_other_options(
+                context, "ios", "model", "max_frames", "voices", "with_encoder", "decoder"
+            )
+            options = Options(
+                "int8", max_frames, tuple(voices or ()), with_encoder, decoder=decoder
+            )
             failed = make_bundle(model, ios, options, export)
         else:
             if out is None:
@@ -65,6 +72,7 @@ def main(
             options = Options(
                 *(precision, max_frames, tuple(voices or ()), with_encoder, via),
                 batches=() if one_stream else BATCHES,
+                decoder=decoder,
             )
             failed = export(model, out, options)
     except TTSError as error:

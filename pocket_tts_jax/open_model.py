@@ -153,11 +153,13 @@ def _find_export(options: ModelOptions, on_notice: Notice) -> Path | None:
     if exported is None:
         return None
     found = exported.find()
-    if found is None and options.quantize:
+    if options.quantize:
+        found = [path for path in found if open_folder(path).precision not in UNQUANTISED]
+    if not found and options.quantize:
         on_notice(f"Making the int8 export of this model ({exported.option}), once.")
         source = _source(options, on_notice)
         return exported.make(with_encoder=source.has_voice_cloning, quiet=True)
-    return found
+    return found[0] if found else None
 
 
 def _open_litert(folder: Path, options: ModelOptions, on_notice: Notice) -> OpenModel:

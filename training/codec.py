@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from training.command_line import command_parser, run_command
+from training.command_line import command_parser, positive, run_command
 from training.loop.devices import split_host
 from training.loop.initialise import DECODER, ENCODER
 
@@ -29,16 +29,18 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True, help="configuration of the model")
     parser.add_argument("--frames", type=Path, required=True, help="folder of frames")
     parser.add_argument("--out", type=Path, required=True, help="the run: resumed if it is there")
-    parser.add_argument("--steps", type=int, default=20_000, help="in all, earlier runs included")
+    parser.add_argument("--steps", type=positive, default=20_000, help="in all, earlier runs too")
     parser.add_argument("--decay", type=int, default=1500, help="last steps, with a falling rate")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
-    parser.add_argument("--rows", type=int, default=4, help="stretches of speech in a step")
+    parser.add_argument("--rows", type=positive, default=4, help="stretches of speech in a step")
     parser.add_argument("--noise", type=float, help="std on normalised latents (default: 0.15)")
     parser.add_argument("--start", type=Path, help="begin with the tensors of another run")
     parser.add_argument("--adversarial", action="store_true", help="train a discriminator along")
-    parser.add_argument("--reload", type=int, default=1000, help="steps between looks at the data")
+    parser.add_argument(
+        "--reload", type=positive, default=1000, help="steps between looks at the data"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything random")
-    parser.add_argument("--devices", type=int, default=1, help="host devices, a core each")
+    parser.add_argument("--devices", type=positive, default=1, help="host devices, a core each")
     args = parser.parse_args()
     if args.part == "encoder" and (args.adversarial or args.noise is not None):
         parser.error("--adversarial and --noise are for the decoder: an encoder makes no sound")
@@ -98,7 +100,7 @@ def train(args: argparse.Namespace) -> None:
         devices=args.devices,
     )
     if args.out.exists():
-        print("resumed:", trainer.resume(args.out))
+        trainer.resume(args.out)
     print(f"{sum(t.size for t in tensors.values()) / 1e6:.2f} M parameters", flush=True)
     crops = Crops(args.frames, with_latents=args.part != "both")
     rows = -(-args.rows // args.devices) * args.devices

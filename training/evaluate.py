@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from pocket_tts_jax.open_model import ENGINES
-from training.command_line import command_parser, run_command
+from training.command_line import command_parser, positive, run_command
 from training.data.spectra import SAMPLE_RATE
 from training.judging import subjects
 from training.judging.figures import (
@@ -43,7 +43,7 @@ from training.judging.figures import (
 from training.judging.naturalness import naturalness
 from training.judging.pauses import tone_level
 from training.judging.recognition import Judge, Verdict
-from training.judging.sentences import LISTS, fixed_sentences
+from training.judging.sentences import LISTS, fixed_sentences, read_lines
 from training.judging.subjects import Recording, Spoken
 
 PARTS = {"config", "flow_lm", "mimi", "codec", "tokenizer"}
@@ -127,15 +127,15 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--list", choices=sorted(LISTS), help="a fixed list of sentences")
     source.add_argument("--sentences", type=Path, help="a file with one sentence a line")
     source.add_argument("--frames", type=Path, help="the held-out recordings of this folder")
-    add("--count", type=int, help="how many sentences, from the first (default: all)")
+    add("--count", type=positive, help="how many sentences, from the first (default: all)")
     add("--temperature", type=float, help="of sampling (default: 0)")
     add("--eos-threshold", type=float, help="logit above which speech ends (default: the model's)")
     add("--history-noise", type=float, help="for --what forced: std of it (default: 0)")
-    add("--threads", type=int, default=1, help="of the recogniser")
+    add("--threads", type=positive, default=1, help="of the recogniser")
     add("--show", type=int, default=5, help="transcripts to print")
     add(
         "--naturalness",
-        type=int,
+        type=positive,
         metavar="N",
         help="also guess what listeners would say of every N-th sentence, three seconds each",
     )
@@ -152,8 +152,7 @@ def sentences(args: argparse.Namespace) -> tuple[list[str], list[Recording]]:
         return [u.text for _, u in rows], rows
     if args.list:
         return fixed_sentences(args.list)[: args.count], []
-    lines = args.sentences.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line.strip()][: args.count], []
+    return read_lines(args.sentences)[: args.count], []
 
 
 def main() -> None:

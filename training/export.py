@@ -14,13 +14,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from sentencepiece import SentencePieceProcessor
 
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.files.verify import sums_of, write_sums
 from pocket_tts_jax.voice.state import write_voice
 from pocket_tts_jax.weights.settings import ModelSettings
 from training.command_line import command_parser, run_command
+from training.data.tokenizer import open_tokenizer
 from training.judging.variance import lacking_spread
 from training.loop.checkpoint import read_ema, read_statistics
 from training.loop.published import (
@@ -76,7 +76,7 @@ def main() -> None:
         mimi |= read_ema(args.encoder, args.last)
     tensors = gather_tensors(config, flow_lm, mimi, *statistics)
     if args.variance:
-        tokenizer = SentencePieceProcessor(model_file=str(args.tokenizer))
+        tokenizer = open_tokenizer(args.tokenizer)
         factors = lacking_spread(config, tensors, args.frames, tokenizer) ** args.variance
         print(f"latents spread by {factors.min():.2f} to {factors.max():.2f}")
         tensors["flow_lm.emb_std"] = (tensors["flow_lm.emb_std"] * factors).astype(np.float32)

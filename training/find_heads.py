@@ -12,7 +12,6 @@ then others as long as they make the path likelier. Put the line that is printed
 `voice.json` of the model's folder. It needs the weights, not an export.
 """
 
-import argparse
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -33,6 +32,8 @@ from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.state import VoiceState
 from pocket_tts_jax.weights.alignment import Alignment, Heads
 from pocket_tts_jax.weights.source import open_source
+from training.command_line import command_parser, run_command
+from training.judging.sentences import read_lines
 
 SENTENCES = (
     "The train was late again, so we walked home along the river in the rain.",
@@ -155,19 +156,19 @@ def speak_all(model: TTSModel, voice: VoiceState, sentences: Iterable[str]) -> l
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="find the attention heads that follow the text")
-    parser.add_argument("--model", help="a folder; by default the embedded voice")
+    parser = command_parser(__doc__)
+    parser.add_argument("--model", help="a folder (default: the embedded voice)")
     parser.add_argument("--language", help="one of Kyutai's models")
-    parser.add_argument("--voice", help="by default the model's")
-    parser.add_argument("--sentences", type=Path, help="a line each; by default some in English")
-    parser.add_argument("--most", type=int, default=MOST, help="heads")
+    parser.add_argument("--voice", help="who speaks (default: the model's voice)")
+    parser.add_argument("--sentences", type=Path, help="a line each (default: some in English)")
+    parser.add_argument("--most", type=int, default=MOST, help="heads to name")
     args = parser.parse_args()
     model = open_with_all_heads(args.model, args.language)
     if args.sentences is None and language_of(model.source) != "en":
         raise ConfigError("Give sentences in the model's language: --sentences FILE, a line each.")
-    lines = SENTENCES if args.sentences is None else args.sentences.read_text().splitlines()
+    lines = SENTENCES if args.sentences is None else read_lines(args.sentences)
     voice = model.get_state_for_audio_prompt(args.voice or model.default_voice())
-    spoken = speak_all(model, voice, [line for line in lines if line.strip()])
+    spoken = speak_all(model, voice, lines)
     names, found = all_heads(model.config), find_heads(spoken, args.most)
     for head in found:
         print(f"layer {names[head][0]}, head {names[head][1]}: {likelihood(spoken, [head]):.3f}")
@@ -176,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

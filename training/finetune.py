@@ -41,7 +41,7 @@ from training.batches.recordings import (
     mel_codec,
     own_codec,
 )
-from training.command_line import command_parser, run_command
+from training.command_line import command_parser, positive, run_command
 from training.errors import TrainingError
 from training.judging.subjects import open_named
 from training.judging.tuning import (
@@ -132,9 +132,7 @@ def finetune(args: argparse.Namespace) -> None:
     start, merge = trainable_part(args.what, flow_lm, voice, args.rank)
     print(f"{len(kept)} recordings to train on, {len(held)} held out to judge by", flush=True)
     error = report_start(source.config, flow_lm, voice, held)
-    if not train(args, source.config, start, merge, kept):
-        print("start again with the same --out to go on", flush=True)
-        return
+    train(args, source.config, start, merge, kept)
     tuned, cache = merge(read_ema(args.out / "training.safetensors"))
     merged = tensors | {f"flow_lm.{n}": np.asarray(t) for n, t in tuned.items()}
     about = {"source": f"training.finetune {args.what}"}
@@ -177,8 +175,8 @@ def train(
     start: dict[str, np.ndarray],
     merge: Merge,
     examples: list[Example],
-) -> bool:
-    """Trains, or goes on; returns whether the end was reached."""
+) -> None:
+    """Trains to the end, or goes on."""
     schedule = Schedule(args.steps, args.rate, warmup=20, decay=args.steps // 2)
     trainer = Trainer(
         {"tune": make_loss(config, merge)},
@@ -193,7 +191,7 @@ def train(
     batches = RecordingBatches(examples, args.rows)
     note = {k: str(v) for k, v in vars(args).items()}
     log = TrainingLog(path.with_suffix(".jsonl"), every=10)
-    return run(trainer, lambda step: ("tune", batches.batch(args.seed, step)), path, log, note)
+    run(trainer, lambda step: ("tune", batches.batch(args.seed, step)), path, log, note)
 
 
 def judge(
@@ -224,10 +222,10 @@ def main() -> None:
     add("--name", default="tuned", help="of the voice in the new folder")
     add("--out", type=Path, required=True, help="new model folder, with the run in it")
     add("--held-out", type=int, help="recordings to judge by, not trained on (default: a tenth)")
-    add("--steps", type=int, default=300, help="of training in all, earlier runs included")
+    add("--steps", type=positive, default=300, help="of training in all, earlier runs included")
     add("--rate", type=float, default=2e-4, help="highest learning rate")
-    add("--rank", type=int, default=8, help="of the adapters")
-    add("--rows", type=int, default=8, help="recordings in a step")
+    add("--rank", type=positive, default=8, help="of the adapters")
+    add("--rows", type=positive, default=8, help="recordings in a step")
     add("--seed", type=int, default=0, help="of everything random")
     finetune(parser.parse_args())
 

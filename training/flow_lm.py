@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from training.command_line import command_parser, run_command
+from training.command_line import command_parser, positive, run_command
 from training.loop.devices import split_host
 
 
@@ -28,17 +28,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tokenizer", type=Path, required=True, help="what the teacher read by")
     parser.add_argument("--codec", type=Path, required=True, help="mel codec, for its statistics")
     parser.add_argument("--out", type=Path, required=True, help="the run: resumed if it is there")
-    parser.add_argument("--steps", type=int, default=20_000, help="in all, earlier runs included")
+    parser.add_argument("--steps", type=positive, default=20_000, help="in all, earlier runs too")
     parser.add_argument("--decay", type=int, default=1500, help="last steps, with a falling rate")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
     parser.add_argument("--align", type=float, default=0.1, help="weight of guided attention")
     parser.add_argument(
         "--flow",
         type=float,
-        help="weight of that term (default: 0.25; 0 without times)",
+        help="weight of the flow term (default: 0.25; 0 without times)",
     )
     parser.add_argument(
-        "--distill", type=float, default=0.0, help="on every fourth step that has no --own-history"
+        "--distill",
+        type=float,
+        default=0.0,
+        help="weight of distillation, on every fourth step that has no --own-history",
     )
     parser.add_argument(
         "--own-history",
@@ -47,9 +50,11 @@ def _parser() -> argparse.ArgumentParser:
         help="share of rows that read the model's own prediction as history, every third step",
     )
     parser.add_argument("--own-from", type=int, default=0, help="first step of --own-history")
-    parser.add_argument("--reload", type=int, default=500, help="steps between looks at the data")
+    parser.add_argument(
+        "--reload", type=positive, default=500, help="steps between looks at the data"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything random")
-    parser.add_argument("--devices", type=int, default=1, help="host devices, a core each")
+    parser.add_argument("--devices", type=positive, default=1, help="host devices, a core each")
     return parser
 
 
@@ -66,11 +71,11 @@ def train(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     import jax
-    import sentencepiece
 
     from pocket_tts_jax.config import load_config
     from pocket_tts_jax.weights.expected import under
     from training.batches.examples import Examples
+    from training.data.tokenizer import open_tokenizer
     from training.loop.checkpoint import read_statistics
     from training.loop.initialise import initial_tensors
     from training.loop.log import TrainingLog
@@ -79,7 +84,7 @@ def train(args: argparse.Namespace) -> None:
 
     jax.config.update("jax_compilation_cache_dir", str(args.out.parent / "xla"))
     config, (mean, std) = load_config(args.config), read_statistics(args.codec)
-    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
+    tokenizer = open_tokenizer(args.tokenizer)
     examples = Examples(args.frames, tokenizer, mean, std)
     tensors = under(initial_tensors(config, args.seed), "flow_lm.")
     fixed = {"emb_mean": mean, "emb_std": std}
@@ -105,7 +110,7 @@ def train(args: argparse.Namespace) -> None:
         devices=args.devices,
     )
     if args.out.exists():
-        print("resumed:", trainer.resume(args.out))
+        trainer.resume(args.out)
     print(f"{sum(t.size for t in tensors.values()) / 1e6:.2f} M parameters", flush=True)
 
     def next_batch(step: int) -> tuple[str, Any]:

@@ -6,44 +6,57 @@
 Log-mel (100 Hz) → 32 floats at 12.5 Hz → log-mel. It trains in minutes; frozen, it lets the
 waveform decoder and FlowLM train independently, on latents that are already good. Gaussian noise
 on the latent and a small L2 keep the latent space smooth (a VAE with a fixed variance). The
-encoder sees one latent to either side; the decoder is causal, like Mimi's.
+encoder sees one latent to either side; the decoder is causal, like Mimi's. Until it is trained, the
+run lies in NAME_run.safetensors beside `--out`, and the same command goes on from there.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float
 from safetensors.numpy import load_file, save_file
 
 from training.batches.mel_codec import MARGIN, MelCodec, encode_mels
-from training.command_line import Help, command_parser, run_command
+from training.command_line import Help, command_parser, positive, run_command
 from training.data.spectra import FRAME, MEL_BINS, MELS_PER_FRAME, SAMPLE_RATE, log_mel
 from training.data.streams import LATENT_DIM, FrameStream, claim_latents, open_streams
 from training.errors import TrainingError
+from training.loop.log import TrainingLog
+from training.loop.trainer import Optimisation, Schedule, Trainer, run
 
 
-def codec_loss(params: dict, mel: Array, key: Array) -> tuple[Array, Array]:
-    """L1 + ½ L2 of the mel, and a pull of the latents towards zero; also the L1 alone."""
+class MelTerms(NamedTuple):
+    l1: Array
+    l2: Array
+
+
+def codec_loss(tensors: dict[str, Array], mel: Array, key: Array) -> tuple[Array, MelTerms]:
+    """L1 + ½ L2 of the mel, and a pull of the latents towards zero."""
+    params = unflatten_dict(tensors, sep="/")
     shape = (mel.shape[0], mel.shape[1] // MELS_PER_FRAME - 2 * MARGIN, LATENT_DIM)
     outputs: Any = MelCodec().apply(params, mel, jax.random.normal(key, shape))
     latents, decoded = outputs
     target = mel[:, MELS_PER_FRAME:-MELS_PER_FRAME]
     l1, l2 = jnp.abs(decoded - target).mean(), jnp.square(decoded - target).mean()
-    return l1 + 0.5 * l2 + 2e-3 * jnp.square(latents).mean(), l1
+    return l1 + 0.5 * l2 + 2e-3 * jnp.square(latents).mean(), MelTerms(l1, l2)
 
 
 def train_mel_codec(
-    mels: Float[np.ndarray, "t 80"], steps: int, seed: int = 0, batch: int = 32, length: int = 24
+    mels: Float[np.ndarray, "t 80"],
+    path: Path,
+    steps: int,
+    seed: int = 0,
+    batch: int = 32,
+    length: int = 24,
 ) -> dict[str, np.ndarray]:
     """Fits the codec to one long log-mel stream; returns flat parameters with the statistics
-    of the mel (`mel.mean`, `mel.scale`) and of the latents (`latents.mean`, `latents.std`)."""
+    of the mel (`mel.mean`, `mel.scale`) and of the latents (`latents.mean`, `latents.std`). The run
+    is saved to `path` on the way, and goes on from there."""
     span = (length + 2 * MARGIN) * MELS_PER_FRAME
     if len(mels) < span:
         raise TrainingError(
@@ -53,28 +66,27 @@ def train_mel_codec(
     mean = mels.mean(0)
     scale = (mels.std(0) + 1e-3).mean()
     stream = (mels - mean) / scale
-    keys = jax.random.split(jax.random.key(seed), 2)
     example = jnp.zeros((1, 3 * MELS_PER_FRAME, MEL_BINS))
-    params = MelCodec().init(keys[0], example, jnp.zeros((1, 1, LATENT_DIM)))
-    warmup = min(200, steps // 4)
-    schedule = optax.warmup_cosine_decay_schedule(0, 2e-3, warmup, steps, 5e-5)
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-
-    @jax.jit
-    def update(params: dict, state: optax.OptState, mel: Array, key: Array) -> tuple:
-        (_, l1), gradients = jax.value_and_grad(codec_loss, has_aux=True)(params, mel, key)
-        updates, state = optimiser.update(gradients, state, params)
-        return optax.apply_updates(params, updates), state, l1
-
-    state, draw, start = optimiser.init(params), np.random.default_rng(seed), time.monotonic()
+    params = MelCodec().init(jax.random.key(seed), example, jnp.zeros((1, 1, LATENT_DIM)))
+    tensors: Any = flatten_dict(params, sep="/")
+    schedule = Schedule(steps, 2e-3, warmup=max(1, min(200, steps // 4)), decay=steps)
+    trainer = Trainer(
+        {"codec": codec_loss},
+        tensors,
+        Optimisation(schedule, b2=0.999, weight_decay=0.0),
+        seed,
+    )
+    if path.exists():
+        trainer.resume(path)
     last = (len(stream) - span) // MELS_PER_FRAME
-    for step in range(steps):
+
+    def next_batch(step: int) -> tuple[str, np.ndarray]:
+        draw = np.random.default_rng([seed, step])
         offsets = draw.integers(0, last, batch, endpoint=True) * MELS_PER_FRAME
-        mel = np.stack([stream[o : o + span] for o in offsets])
-        params, state, l1 = update(params, state, mel, jax.random.fold_in(keys[1], step))
-        if step % 250 == 0 or step == steps - 1:
-            print(f"step {step}: mel L1 {l1:.4f}, {time.monotonic() - start:.0f} s", flush=True)
-    flat = {k: np.asarray(v) for k, v in flatten_dict(params, sep="/").items()}
+        return "codec", np.stack([stream[o : o + span] for o in offsets])
+
+    run(trainer, next_batch, path, TrainingLog(path.with_suffix(".jsonl")), {"seed": seed})
+    flat = {name: np.asarray(tensor) for name, tensor in trainer.state.tensors.items()}
     flat |= {"mel.mean": mean, "mel.scale": np.array([scale], np.float32)}
     latents = encode_mels(flat, mels)
     return flat | {"latents.mean": latents.mean(0), "latents.std": latents.std(0)}
@@ -115,7 +127,7 @@ def main() -> None:
     for action in (train, encode):
         action.add_argument("--frames", type=Path, required=True, help="folder of frames")
     train.add_argument("--out", type=Path, required=True, help="new file for the codec")
-    train.add_argument("--steps", type=int, default=4000, help="of training")
+    train.add_argument("--steps", type=positive, default=4000, help="of training")
     train.add_argument("--hours", type=float, default=2.0, help="of speech to train on")
     encode.add_argument("--codec", type=Path, required=True, help="what train wrote")
     args = parser.parse_args()
@@ -123,10 +135,16 @@ def main() -> None:
     if args.action == "train":
         if args.out.exists():
             train.error(f"{args.out} exists, and latents may rely on it: give another name")
+        print(f"reading speech, {args.hours:g} hours at most", flush=True)
         mels = list(training_mels(streams, args.hours))
         if not mels:
-            train.error(f"{args.frames} has only held-out utterances: add others to train on")
-        save_file(train_mel_codec(np.concatenate(mels), args.steps), args.out)
+            train.error(
+                f"{args.frames} has only held-out utterances, which come first: add others to "
+                "train on (more --hours of training.data.teacher)"
+            )
+        path = args.out.with_name(f"{args.out.stem}_run.safetensors")
+        save_file(train_mel_codec(np.concatenate(mels), path, args.steps), args.out)
+        path.unlink()
         return
     codec = load_file(args.codec)
     claim_latents(args.frames, codec)

@@ -9,7 +9,6 @@ digits and punctuation are covered whether the text has them or not.
 """
 
 import io
-import json
 import string
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from typing import Any
 
 from training.command_line import command_parser, run_command
 from training.data.phonemes import IPA, MARKS, read_dictionary, rules
+from training.data.sentences import read_sentences
 
 PUNCTUATION = ".,;:?!'\"-()&%$/"
 SPECIAL = 4  # unknown, begin, end, word start
@@ -75,8 +75,7 @@ def main() -> None:
         with open(args.dictionary, encoding="utf8") as lines:
             reading_tokenizer(read_dictionary(lines), args.out)
     else:
-        rows = args.sentences.read_text().splitlines()
-        train_tokenizer((json.loads(row)["text"] for row in rows), args.out)
+        train_tokenizer((row["text"] for row in read_sentences(args.sentences)), args.out)
     print(args.out, args.out.stat().st_size, "bytes")
 
 

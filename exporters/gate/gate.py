@@ -15,7 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from exporters.convert.quantize import RECIPES, Precision, bits_of, precision_of
+from exporters.convert.quantize import (
+    WIDE_CONVOLUTIONS,
+    Decoder,
+    Precision,
+    bits_of,
+    precision_of,
+    recipe_of,
+)
 from exporters.gate import against_model
 from exporters.gate import inspect_file as flatbuffer
 from exporters.gate.against_file import IN_LAST_SLOT, Chain, FreeRun, run_flow_lm, run_mimi_file
@@ -94,7 +101,12 @@ class Part:
 
 
 def validate(
-    folder: Path, parts: list[Part], tensors: Any, source: ModelSource, precision: Precision
+    folder: Path,
+    parts: list[Part],
+    tensors: Any,
+    source: ModelSource,
+    precision: Precision,
+    decoder: Decoder = "fp32",
 ) -> list[Check]:
     """Every check of every part; the export passes if each `passed`."""
     checks = []
@@ -109,7 +121,7 @@ def validate(
                 )
                 for s in part.signatures
             }
-            shape = pool.submit(check_shape, path, shapes, precision)
+            shape = pool.submit(check_shape, path, shapes, precision, decoder)
             compare = _compare_flow_lm if part.file.startswith("flow_lm") else _compare_mimi
             model = LiteRTModel(path, threads=THREADS, weight_cache=IN_MEMORY)
             try:
@@ -119,7 +131,7 @@ def validate(
             checks += shape.result()
             checks += map(_judge_function, functions)
             for chain in chains:
-                limits = precision_of(part.file, precision)
+                limits = precision_of(part.file, precision, decoder)
                 checks += _judge(part.file, chain, source.config, limits)
     return checks
 
@@ -171,7 +183,9 @@ def _judge_function(row: against_model.Row) -> Check:
 Shapes = dict[str, tuple[list[tuple[str, tuple[int, ...]]], ...]]
 
 
-def check_shape(path: Path, expected: Shapes, precision: Precision) -> list[Check]:
+def check_shape(
+    path: Path, expected: Shapes, precision: Precision, decoder: Decoder = "fp32"
+) -> list[Check]:
     """Check operations, weights, delegation, and the inputs and outputs of the signatures.
 
     `expected` is {signature: ([(input, shape), …], [(output, shape), …])}.
@@ -181,10 +195,11 @@ def check_shape(path: Path, expected: Shapes, precision: Precision) -> list[Chec
         key: ([(t.name, t.shape) for t in s.inputs], [(t.name, t.shape) for t in s.outputs])
         for key, s in flatbuffer.signatures(path).items()
     }
-    rules = RECIPES[precision_of(name, precision)]
+    rules = recipe_of(name, precision, decoder)
     wrong = [product for product, bits in facts.products if bits != bits_of(product, rules)]
-    # Every file has a transformer. If its names were lost, no rule would apply to it.
-    unnamed = [s for s in TRANSFORMER if not any(s in product for product, _ in facts.products)]
+    # Every file has a transformer. If names were lost, no rule would apply to their products.
+    scopes = {*TRANSFORMER, *(rule.scope for rule in rules if rule in WIDE_CONVOLUTIONS)}
+    unnamed = [s for s in scopes if not any(s in product for product, _ in facts.products)]
     mismatched = [key for key in expected if not _same(expected[key], found.get(key))]
     nodes = flatbuffer.undelegated(path)
     # Each function by itself; XNNPACK has no look-up of embeddings.

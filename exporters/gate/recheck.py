@@ -6,7 +6,7 @@ from typing import cast
 import typer
 
 from exporters.build import DECODER, ENCODER, FLOW_LM, Options, make_parts, open_model
-from exporters.convert.quantize import Precision
+from exporters.convert.quantize import Decoder, Precision
 from exporters.gate import report, vectors
 from exporters.gate.gate import Check, check_shape, validate
 from exporters.graph.fold import flow_lm_weights
@@ -24,21 +24,23 @@ def check_folder(path: Path, model: str | None) -> list[Check]:
     """
     folder = open_folder(path)
     folder.verify()
-    precision = cast(Precision, folder.precision)
+    weights = cast(Precision, folder.precision), cast(Decoder, folder.decoder)
     files = (file for file in (FLOW_LM, DECODER, ENCODER) if folder.has(file))
-    checks = [c for file in files for c in _check_file(folder, file, precision)]
+    checks = [c for file in files for c in _check_file(folder, file, *weights)]
     engine = LiteRTEngine(folder, threads=1)
-    limit = vectors.tolerance(folder.precision)
+    limit = vectors.tolerance(folder.precisions)
     for name, value in vectors.replay(engine).items():
         checks.append(Check(vectors.FILE, f"{name}: relative", value, limit, value <= limit))
     engine.close()
     if model is not None:
-        checks += _compare(folder, model)
+        checks += _compare(folder, model, *weights)
     typer.echo(report.summary(checks))
     return [check for check in checks if not check.passed]
 
 
-def _check_file(folder: ExportFolder, file: str, precision: Precision) -> list[Check]:
+def _check_file(
+    folder: ExportFolder, file: str, precision: Precision, decoder: Decoder
+) -> list[Check]:
     described = folder.manifest["signatures"][file]
     expected = {
         name: tuple(
@@ -46,16 +48,19 @@ def _check_file(folder: ExportFolder, file: str, precision: Precision) -> list[C
         )
         for name, entry in described.items()
     }
-    return check_shape(folder.file(file), expected, precision)
+    return check_shape(folder.file(file), expected, precision, decoder)
 
 
-def _compare(folder: ExportFolder, model: str) -> list[Check]:
+def _compare(
+    folder: ExportFolder, model: str, precision: Precision, decoder: Decoder
+) -> list[Check]:
     source = open_model(model)
     if source.config != folder.config:
         raise ConfigError(f"{folder.path} was made from another configuration than {model}.")
     tensors = source.load_tensors()
     options = Options(
-        precision=folder.precision,
+        precision=precision,
+        decoder=decoder,
         max_frames=folder.capacities[-1],
         with_encoder=folder.has(ENCODER),
         batches=tuple(folder.manifest["batch"]),
@@ -64,4 +69,4 @@ def _compare(folder: ExportFolder, model: str) -> list[Check]:
     for part in parts:
         present = folder.manifest["signatures"][part.file]
         part.signatures[:] = [s for s in part.signatures if s.name in present]
-    return validate(folder.path, parts, tensors, source, cast(Precision, folder.precision))
+    return validate(folder.path, parts, tensors, source, precision, decoder)

@@ -73,9 +73,9 @@ def replay(engine: LiteRTEngine) -> dict[str, float]:
     return differences
 
 
-def tolerance(precision: str) -> float:
+def tolerance(precisions: str) -> float:
     """The largest relative difference of a replay from the recorded run."""
-    return TOLERANCE.get(precision, QUANTISED_TOLERANCE)
+    return TOLERANCE.get(precisions, QUANTISED_TOLERANCE)
 
 
 def _record(engine: LiteRTEngine) -> tuple[dict[str, Any], Arrays]:
@@ -95,7 +95,7 @@ def _record(engine: LiteRTEngine) -> tuple[dict[str, Any], Arrays]:
     arrays["noise"] = noise(chunk_key(SEED, 3), 5, 4, config.latent_dim, temperature, 0.5)
     described = {
         "format_version": 2,
-        "tolerance": tolerance(folder.precision),
+        "tolerance": tolerance(folder.precisions),
         "tokenizer": [_tokenized(text, tokenizer) for text in (*TEXTS, *NUMBERS)],
         "prepare": [_prepared(text, rule) for text in TEXTS for rule in (rules, OTHER_RULES)],
         "normalize": [_normalized(text, ascii) for text in NUMBERS for ascii in (False, True)],

@@ -268,9 +268,10 @@ def convolution_tensors(layers: Sequence[Tree]) -> tuple[Tensor, ...]:
 def _seanet(layers: Sequence[Tree], x: Any, states: Sequence[Any]) -> tuple[Any, list]:
     histories = []
     for i, (weights, previous) in enumerate(zip(layers, states, strict=True)):
-        if i and weights["kind"] != "residual":
-            x = graph.elu(x)
-        x, history = graph.convolution(weights, x, previous)
+        with jax.named_scope(f"layer_{i}"):
+            if i and weights["kind"] != "residual":
+                x = graph.elu(x)
+            x, history = graph.convolution(weights, x, previous)
         histories.append(history)
     return x, histories
 

@@ -153,16 +153,23 @@ Precision = Annotated[
     str, typer.Option("--precision", help="fp32, fp16, int8, mixed or int4: see the docs.")
 ]
 
+DecoderPrecision = Annotated[
+    str, typer.Option("--decoder", help="fp32 or int8, for the decoder's wide convolutions.")
+]
+
 
 @command
 def export(
     model: options.Model = None,
     language: options.Language = None,
     precision: Precision = "int8",
+    decoder: DecoderPrecision = "fp32",
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Prepare a model for the fast engine (LiteRT). The export is kept in the user's cache."""
+    """Prepare a model for the fast engine (LiteRT). The export is kept in the user's cache.
+
+    The model speaks with the export that was asked for last."""
     from pocket_tts_jax.open_model import ModelOptions
     from pocket_tts_jax.weights.source import open_source
 
@@ -173,7 +180,10 @@ def export(
             "Name a model to export: --language for one of Kyutai's, or --model FOLDER with "
             "weights. The voice in this package needs no export."
         )
-    if (found := wanted.find(precision)) is None:
+    found = wanted.path(precision, decoder)
+    if found is not None and found in wanted.find():
+        wanted.prefer(found)
+    else:
         source = open_source(
             language=language,
             model=model,
@@ -181,5 +191,5 @@ def export(
             on_notice=lambda line: say(line, quiet=quiet),
         )
         say(f"Exporting {source.name} in {precision}; this takes some minutes.", quiet=quiet)
-        found = wanted.make(precision, with_encoder=source.has_voice_cloning, quiet=quiet)
+        found = wanted.make(precision, decoder, with_encoder=source.has_voice_cloning, quiet=quiet)
     say(f"{found}: `generate {wanted.option}` speaks with it from now on.", quiet=quiet)

@@ -52,7 +52,7 @@ class LiteRTEngine:
         if threads < 1:
             raise ConfigError(f"threads must be 1 or more, got {threads}")
         self.folder = folder if isinstance(folder, ExportFolder) else open_folder(folder)
-        self.config, self.precision = self.folder.config, self.folder.precision
+        self.config, self.precision = self.folder.config, self.folder.precisions
         self.threads = threads
         self._cache_folder = None if cache_folder is None else Path(cache_folder)
         self._turns = Turns()

@@ -5,9 +5,11 @@ The exporter runs as a process, so that this package does not import it.
 
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +20,10 @@ from pocket_tts_jax import __version__
 from pocket_tts_jax.config import packaged_config
 from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.files.cache import cache_folder
-from pocket_tts_jax.litert_engine.folder import FORMAT_VERSION, is_export_folder
+from pocket_tts_jax.litert_engine.folder import FORMAT_VERSION, MANIFEST, is_export_folder
 
 PRECISION = "int8"  # the smallest export that passes the gate with every model tried
+DECODER = "fp32"
 _TOOLS = ("jax", "flax", "ai_edge_litert", "litert_converter", "ai_edge_quantizer")
 
 
@@ -38,33 +41,41 @@ class ExportedModel:
             return f"--language {self.language}"
         return f"--model {self.folder}"
 
-    def path(self, precision: str = PRECISION) -> Path | None:
-        """The path of the export, whether it exists or not; None for a user without a home folder.
+    def path(self, precision: str = PRECISION, decoder: str = DECODER) -> Path | None:
+        """The path of an export, whether it exists or not; None for a user without a home folder.
 
-        The name depends on the model's files, the version of this package and the precision.
+        The name depends on the model's files, the version of this package and the precisions.
         """
         root = cache_folder("exports")
         if root is None:
             return None
-        digest = hashlib.sha256(f"{__version__} {FORMAT_VERSION}\n".encode())
-        for line in self._identity():
-            digest.update(line.encode() + b"\n")
         name = self.language or Path(self.folder or "").resolve().name
-        return root / f"{name}-{precision}-{digest.hexdigest()[:16]}"
+        precisions = precision if decoder == DECODER else f"{precision}-decoder-{decoder}"
+        return root / f"{name}-{precisions}-{self._digest()}"
 
-    def find(self, precision: str = PRECISION) -> Path | None:
-        """The path of the export; None if it was not made yet."""
-        path = self.path(precision)
-        return path if path is not None and is_export_folder(path) else None
+    def find(self) -> list[Path]:
+        """The exports of this model that were made, the preferred one first."""
+        root = cache_folder("exports")
+        if root is None:
+            return []
+        made = [path for path in root.glob(f"*-{self._digest()}") if is_export_folder(path)]
+        return sorted(made, key=lambda path: (path / MANIFEST).stat().st_mtime_ns, reverse=True)
 
-    def make(self, precision: str = PRECISION, *, with_encoder: bool, quiet: bool = False) -> Path:
-        """The path of the export, which is made if necessary. The exporter prints to standard
-        error.
+    def make(
+        self,
+        precision: str = PRECISION,
+        decoder: str = DECODER,
+        *,
+        with_encoder: bool,
+        quiet: bool = False,
+    ) -> Path:
+        """The path of an export, which is made if necessary and is the preferred one from then on.
+        The exporter prints to standard error.
 
         Raises ConfigError if the exporter is not installed or fails, or if there is no cache
         folder.
         """
-        path = self.path(precision)
+        path = self.path(precision, decoder)
         if path is None:
             raise ConfigError("There is no home folder to keep an export in: set HOME.")
         self._require_exporter()
@@ -73,8 +84,20 @@ class ExportedModel:
             for left in path.parent.glob(f".{path.name}.*.part"):  # of an exporter that was killed
                 shutil.rmtree(left, ignore_errors=True)
             if not is_export_folder(path):
-                self._run_exporter(path, precision, with_encoder, quiet)
+                self._run_exporter(path, precision, decoder, with_encoder, quiet)
+        self.prefer(path)
         return path
+
+    def prefer(self, path: Path) -> None:
+        """Make an export the first of `find`."""
+        now = time.time_ns()  # finer than the clock of files
+        os.utime(path / MANIFEST, ns=(now, now))
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256(f"{__version__} {FORMAT_VERSION}\n".encode())
+        for line in self._identity():
+            digest.update(line.encode() + b"\n")
+        return digest.hexdigest()[:16]
 
     def _identity(self) -> Iterator[str]:
         """Lines that identify the sources of the export: for a folder, sizes and times of its
@@ -95,10 +118,13 @@ class ExportedModel:
                 f"The exporter needs {', '.join(missing)}: pip install 'pocket-tts-jax[export]'."
             )
 
-    def _run_exporter(self, path: Path, precision: str, with_encoder: bool, quiet: bool) -> None:
+    def _run_exporter(
+        self, path: Path, precision: str, decoder: str, with_encoder: bool, quiet: bool
+    ) -> None:
         model = self.language or str(self.folder)
         command = [sys.executable, "-m", "exporters.tflite", "--model", model, "--out", str(path)]
-        command += ["--precision", precision, *(["--with-encoder"] if with_encoder else [])]
+        command += ["--precision", precision, "--decoder", decoder]
+        command += ["--with-encoder"] if with_encoder else []
         output = subprocess.PIPE if quiet else sys.stderr
         done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
         if done.returncode or not is_export_folder(path):

@@ -60,6 +60,16 @@ class ExportFolder:
         return self.manifest["precision"]
 
     @property
+    def decoder(self) -> str:
+        """`int8` if the decoder has 8 bits in its wide convolutions too, else `fp32`."""
+        return self.manifest.get("decoder", "fp32")
+
+    @property
+    def precisions(self) -> str:
+        """What all weights are, in words: `int8`, or `int8, decoder int8`."""
+        return self.precision + (f", decoder {self.decoder}" if self.decoder != "fp32" else "")
+
+    @property
     def alignment_heads(self) -> tuple[tuple[int, int], ...]:
         """The (layer, head) pairs whose attention a step returns."""
         return tuple((layer, head) for layer, head in self.manifest["alignment"]["heads"])

@@ -107,7 +107,7 @@ class PocketTTSEngine:
     def model_version(self) -> str:
         """Name and precision of the model."""
         folder = self._engine().folder
-        return f"{folder.name} ({folder.precision})"
+        return f"{folder.name} ({folder.precisions})"
 
     def parameter_count(self) -> int:
         """Number of parameters in the model's checkpoint."""
@@ -309,11 +309,10 @@ def _exported(folder: Path) -> Path:
             f"({WEIGHTS}, tokenizer.model, voices/)."
         )
     exported = ExportedModel(folder=folder)
-    found = exported.find()
-    if found is None:
-        cloning = open_source(model=folder).has_voice_cloning
-        found = exported.make(with_encoder=cloning, quiet=True)
-    return found
+    if found := exported.find():
+        return found[0]
+    cloning = open_source(model=folder).has_voice_cloning
+    return exported.make(with_encoder=cloning, quiet=True)
 
 
 def _describe(index: int, path: Path) -> PocketVoiceInfo:

@@ -22,6 +22,7 @@ from pocket_tts_jax.cli import synthesize
 from tests.cli_stub import run_cli
 from tests.exported import tiny_export
 from tests.folders import ROOT
+from tests.patience import PATIENCE
 
 WORDS = "one two three four five six seven eight nine ten".split()
 
@@ -153,7 +154,7 @@ def killed(rows: Path, out: Path, lines: int) -> None:
     """Kill the command as soon as the manifest has so many lines."""
     command = [sys.executable, "-m", "pocket_tts_jax", *arguments(rows, out, "--workers", 2)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    manifest, end = out / NAME, time.monotonic() + 120
+    manifest, end = out / NAME, time.monotonic() + PATIENCE
     while not manifest.exists() or manifest.read_bytes().count(b"\n") < lines:
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.005)

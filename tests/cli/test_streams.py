@@ -12,6 +12,7 @@ from pocket_tts_jax.audio.play import PLAYERS, find_player
 from tests.cli_stub import CHUNK, TAIL, StubModel, samples
 from tests.cli_stub import run_cli as run
 from tests.folders import ROOT
+from tests.patience import PATIENCE
 
 LONG = "word " * 12  # more speech than a pipe holds while nobody reads it
 
@@ -106,7 +107,7 @@ def test_a_named_pipe(stub: StubModel, format: str) -> None:
 def test_a_pipe_that_nobody_writes_is_not_waited_for(tmp_path: Path) -> None:
     silent, writer = os.pipe()
     command = [sys.executable, "-c", PROGRAM, "generate", "-o", str(tmp_path / "a.wav")]
-    done = subprocess.run(command, stdin=silent, cwd=ROOT, timeout=60)
+    done = subprocess.run(command, stdin=silent, cwd=ROOT, timeout=PATIENCE)
     os.close(silent)
     os.close(writer)
     assert done.returncode == 0 and samples(tmp_path / "a.wav") > CHUNK

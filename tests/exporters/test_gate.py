@@ -98,7 +98,13 @@ def test_an_export_is_never_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"precision": "int3"}, {"max_frames": 3}, {"max_frames": 10**6}, {"via": "onnx"}],
+    [
+        {"precision": "int3"},
+        {"decoder": "int4"},
+        {"max_frames": 3},
+        {"max_frames": 10**6},
+        {"via": "onnx"},
+    ],
 )
 def test_wrong_options_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
@@ -146,7 +152,7 @@ def test_gate_sees_weights_of_other_bits() -> None:
     folder = open_folder(tiny_export())
     cases: tuple[tuple[Precision, int], ...] = (("fp32", 0), ("int8", 1))
     for precision, failing in cases:
-        checks = check._check_file(folder, "mimi_decoder.tflite", precision)
+        checks = check._check_file(folder, "mimi_decoder.tflite", precision, "fp32")
         wrong = [c for c in checks if not c.passed]
         assert len(wrong) == failing and all("other bits" in c.what for c in wrong)
 
@@ -182,9 +188,10 @@ def test_check_accepts_the_folder_and_names_what_is_wrong(tmp_path: Path) -> Non
 
 
 def test_check_refuses_the_options_of_an_export(tmp_path: Path) -> None:
-    given = ["--check", str(tmp_path), "--precision", "int8"]
-    result = CliRunner().invoke(tflite.app, given)
-    assert result.exit_code == 1 and "leave out --precision" in result.output
+    for option in ("--precision", "--decoder"):
+        given = ["--check", str(tmp_path), option, "int8"]
+        result = CliRunner().invoke(tflite.app, given)
+        assert result.exit_code == 1 and f"leave out {option}" in result.output
 
 
 def test_a_model_without_an_encoder_has_none_to_export() -> None:

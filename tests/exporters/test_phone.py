@@ -15,9 +15,8 @@ from pocket_tts_jax.tts_model import TTSModel
 @pytest.mark.slow
 def test_a_bundle_speaks_and_says_what_it_is(tmp_path: Path) -> None:
     model, target = write_model(tmp_path / "model"), tmp_path / "bundle"
-    done = CliRunner().invoke(
-        app, ["--ios", str(target), "--model", str(model), "--max-frames", "320"]
-    )
+    command = ["--ios", str(target), "--model", str(model), "--max-frames", "320"]
+    done = CliRunner().invoke(app, [*command, "--decoder", "int8"])
     assert done.exit_code == 0, done.output
     text = (target / "README.md").read_text(encoding="utf-8")
     for name in ("int8", "int4"):
@@ -25,13 +24,15 @@ def test_a_bundle_speaks_and_says_what_it_is(tmp_path: Path) -> None:
     made = sorted(path.parent for path in target.glob("*/manifest.json"))
     assert made
     assert "| all |" in text and "Privacy" in text and "LiteRT: Apache" in text
+    assert "`--decoder int8`" in text
     check = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
     subprocess.run(check, cwd=target, check=True)
     for folder in made:
         speaker = TTSModel.load_model(model=folder, engine="litert")
         voice = speaker.get_state_for_audio_prompt(speaker.voice_names()[0])
         assert speaker.generate_audio(voice, "Hello there.", seed=1).size
-        assert open_folder(folder).manifest["batch"] == []
+        exported = open_folder(folder)
+        assert exported.manifest["batch"] == [] and exported.decoder == "int8"
 
 
 def test_it_takes_no_option_of_another_export(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pocket_tts_jax.files.download import _SafeRedirects, download
 from pocket_tts_jax.files.hub import GatedError, cached, resolve
 from pocket_tts_jax.files.verify import digest_of
 from tests.folders import ROOT
+from tests.patience import PATIENCE
 
 CONTENT = bytes(range(256)) * 1024
 PAGE = b"\n<!DOCTYPE html><title>Log in</title>"
@@ -59,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if name == "slow":
                 self.wfile.write(CONTENT[:1000])
-                self.server.stop.wait(30)  # pyright: ignore[reportAttributeAccessIssue]
+                self.server.stop.wait(PATIENCE)  # pyright: ignore[reportAttributeAccessIssue]
             elif name == "truncated":
                 self.wfile.write(CONTENT[:-1])
             else:

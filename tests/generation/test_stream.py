@@ -26,6 +26,7 @@ from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.text.words import Word
 from pocket_tts_jax.voice.state import VoiceState
 from tests.folders import ROOT
+from tests.patience import PATIENCE
 
 WIDTH, FRAME = 4, 240
 VOICE = VoiceState(np.zeros((1, 1, 1, 2), np.float32), np.zeros((1, 1, 1, 2), np.float32))
@@ -124,7 +125,7 @@ def test_first_frame_needs_one_step_and_one_decoder_call():
     class Gated(StubLatents):
         def step(self, noise):
             if self.frame == 1:
-                gate.wait(10)
+                gate.wait(PATIENCE)
             return super().step(noise)
 
     engine = StubEngine()

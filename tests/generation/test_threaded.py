@@ -9,13 +9,14 @@ import pytest
 
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.generation.threaded import Pieces, Threaded, speak_pieces
+from tests.patience import PATIENCE
 
 
 def threads() -> int:
     """Threads of speech that do not end: one may still be on its way after its last word."""
     ours = [thread for thread in threading.enumerate() if thread.name == "pocket-tts speech"]
     for thread in ours:
-        thread.join(5)
+        thread.join(PATIENCE)
     return sum(thread.is_alive() for thread in ours)
 
 
@@ -70,7 +71,7 @@ def test_errors_reach_the_reader_and_generators_are_closed():
             await anext(numbers)
 
     asyncio.run(run())
-    assert closed.wait(5)
+    assert closed.wait(PATIENCE)
 
 
 def test_what_is_told_needs_no_room():
@@ -99,7 +100,7 @@ def test_who_does_not_read_is_given_up():
 
 def test_limit_of_time_holds_while_nothing_is_yielded():
     def make(thread: Threaded[int]) -> Iterator[int]:
-        thread.stopping.wait(10)
+        thread.stopping.wait(PATIENCE)
         yield from ()
 
     async def run() -> None:

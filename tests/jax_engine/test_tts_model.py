@@ -23,6 +23,7 @@ from pocket_tts_jax.testing.tiny_model import tiny_voice, write_model
 from pocket_tts_jax.voice.cache import PromptCache
 from pocket_tts_jax.voice.state import VoiceState
 from pocket_tts_jax.weights.checkpoint import map_safetensors
+from tests.patience import PATIENCE
 
 TEXT = "Hello there. This is a second sentence, which is longer. And a third one."
 
@@ -146,7 +147,7 @@ def test_a_process_waits_for_what_compiles_beside_a_stream(folder, voice, monkey
         fresh.engine, "_warm_decoder", lambda: daemons.put(threading.current_thread().daemon)
     )
     fresh.generate_audio(voice, "Hello there.", seed=1)
-    assert daemons.get(timeout=10) is False
+    assert daemons.get(timeout=PATIENCE) is False
 
 
 class _recorded(logging.Handler):

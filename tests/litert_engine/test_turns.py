@@ -6,6 +6,7 @@ import time
 import pytest
 
 from pocket_tts_jax.litert_engine.turns import Turns
+from tests.patience import PATIENCE
 
 
 def test_one_at_a_time_in_the_order_of_asking() -> None:
@@ -66,7 +67,7 @@ def test_one_that_stops_waiting_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
             give_up()
     other = threading.Thread(target=lambda: turns.__enter__(), daemon=True)
     other.start()
-    other.join(10)
+    other.join(PATIENCE)
     assert not other.is_alive() and served == []
 
 

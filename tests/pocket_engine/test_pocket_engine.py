@@ -33,6 +33,7 @@ from pocket_tts_jax.testing.tiny_model import tiny_voice
 from pocket_tts_jax.text.pipeline import TextOptions
 from pocket_tts_jax.voice.state import write_voice
 from tests.exported import copy_of_export, tiny_export, tiny_model_folder
+from tests.patience import PATIENCE
 
 TEXT = "a dog ran"
 FIXED = TTSConfig(use_fixed_seed=True, temperature=0.5)
@@ -223,9 +224,9 @@ def test_cancel_from_another_thread(engine: PocketTTSEngine) -> None:
     text = ". ".join([TEXT] * 40)
     thread = threading.Thread(target=engine.start_true_streaming, args=(text, handler))
     thread.start()
-    assert started.wait(60)
+    assert started.wait(PATIENCE)
     engine.cancel()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert not thread.is_alive() and handler.complete == 0
     engine.cancel()  # nothing runs: nothing happens
     assert engine.synthesize(TEXT).duration_seconds > 0

@@ -1,22 +1,27 @@
 """A server of this process on a port of its own, for clients in the tests' thread."""
 
 import asyncio
+import faulthandler
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import httpx
+
 from pocket_tts_jax.server.models import ModelShelf
 from pocket_tts_jax.server.run import Stop, run_server
 from pocket_tts_jax.server.settings import ServerSettings
+from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.tts_model import TTSModel
+from tests.patience import PATIENCE
 from tests.server.stub import StubEngine, stub_model
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for what the server does after its answer was sent: its log and its figures."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "this did not happen"
         time.sleep(0.01)
@@ -42,6 +47,17 @@ class Running:
 
     def ask_to_stop(self) -> None:
         self.loop.call_soon_threadsafe(self.stop.set)
+
+    def wait_until_idle(self) -> None:
+        """Wait until no stream speaks."""
+        url = f"{self.address}/metrics"
+        wait_until(
+            lambda: "pocket_tts_running 0.0" in httpx.get(url, timeout=PATIENCE).text,
+        )
+
+    def steps_of(self, text: str) -> int:
+        """How many steps a text takes that nobody interrupts."""
+        return sum(len(part.ids) for part in self.model.prompts(text) if isinstance(part, Prompt))
 
 
 @contextmanager
@@ -78,7 +94,9 @@ def running(
 
     thread = threading.Thread(target=run, name="server")
     thread.start()
-    known.wait(30)
+    if not known.wait(PATIENCE):
+        faulthandler.dump_traceback()
+        raise TimeoutError("the server did not start; standard error tells what it waits for")
     if failures:
         raise failures[0]
     server = ready[0]
@@ -88,7 +106,7 @@ def running(
         if thread.is_alive():
             server.ask_to_stop()
             server.ask_to_stop()
-        thread.join(20)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), "the server did not end"
         if failures:
             raise failures[0]

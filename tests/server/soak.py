@@ -26,6 +26,7 @@ import psutil
 
 from pocket_tts_jax.server.settings import ServerSettings
 from pocket_tts_jax.tts_model import TTSModel
+from tests.patience import PATIENCE
 from tests.server.running import Running, running
 from tests.server.test_websocket import Client, open_socket
 
@@ -83,12 +84,12 @@ class Traffic:
         for text in TEXTS:
             for format in FORMATS:
                 self._expected[text, format] = httpx.post(
-                    self._url, json=self._body(text, format), timeout=60
+                    self._url, json=self._body(text, format), timeout=PATIENCE
                 ).content
 
     def whole(self, draw: random.Random) -> None:
         text, format = draw.choice(TEXTS), draw.choice(FORMATS)
-        answer = httpx.post(self._url, json=self._body(text, format), timeout=120)
+        answer = httpx.post(self._url, json=self._body(text, format), timeout=PATIENCE)
         if answer.status_code == 429:
             self._tally.count("429")
         elif answer.status_code != 200:
@@ -97,13 +98,17 @@ class Traffic:
             self._tally.blame(f"wrong bytes: {format}, {len(answer.content)}")
 
     def leaves(self, draw: random.Random) -> None:
-        with httpx.stream("POST", self._url, json=self._body(TEXTS[2], "pcm"), timeout=60) as one:
+        with httpx.stream(
+            "POST", self._url, json=self._body(TEXTS[2], "pcm"), timeout=PATIENCE
+        ) as one:
             for _ in zip(range(draw.randrange(6)), one.iter_raw(), strict=False):
                 pass
 
     def slow(self, draw: random.Random) -> None:
         got = b""
-        with httpx.stream("POST", self._url, json=self._body(TEXTS[1], "pcm"), timeout=60) as one:
+        with httpx.stream(
+            "POST", self._url, json=self._body(TEXTS[1], "pcm"), timeout=PATIENCE
+        ) as one:
             if one.status_code != 200:
                 return
             for part in one.iter_raw(4096):
@@ -120,7 +125,7 @@ class Traffic:
 
     def oversized(self, draw: random.Random) -> None:
         try:
-            answer = httpx.post(self._url, content=bytes(2_000_000), timeout=60)
+            answer = httpx.post(self._url, content=bytes(2_000_000), timeout=PATIENCE)
         except httpx.TransportError:
             return  # refused before all was sent
         if answer.status_code != 413:
@@ -146,7 +151,9 @@ class Traffic:
                     self._tally.blame(f"conversation: {event}")
 
     def _raw(self, data: bytes) -> None:
-        with socket.create_connection(("127.0.0.1", self._server.port), timeout=5) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", self._server.port), timeout=PATIENCE
+        ) as connection:
             connection.sendall(data)
             connection.settimeout(0.05)
             try:

@@ -20,9 +20,9 @@ from pocket_tts_jax.server.problems import Problem
 from pocket_tts_jax.server.scheduler import Together, Turns, scheduler_for
 from pocket_tts_jax.server.settings import ServerSettings
 from tests.folders import ROOT
+from tests.patience import PATIENCE
 from tests.server.running import Running, running
 from tests.server.stub import StubEngine, stub_model
-from tests.server.test_websocket import wait_until_idle
 from tests.signals import signals_reach_children
 
 TEXT = "The train was late again, so we walked home. Nobody minded that at all. "
@@ -30,7 +30,7 @@ TEXT = "The train was late again, so we walked home. Nobody minded that at all. 
 
 def ask(server: Running, text: str = TEXT, **options) -> httpx.Response:
     body = {"input": text, "response_format": "pcm", "seed": 1} | options
-    return httpx.post(f"{server.address}/v1/audio/speech", json=body, timeout=60)
+    return httpx.post(f"{server.address}/v1/audio/speech", json=body, timeout=PATIENCE)
 
 
 def test_too_many_are_told_to_come_again():
@@ -82,13 +82,12 @@ def test_places_are_given_in_order():
 
 def test_who_leaves_while_waiting_frees_the_queue():
     with running(ServerSettings(port=0, max_streams=1, max_waiting=1), delay=0.02) as server:
-        with httpx.stream(
-            "POST", f"{server.address}/v1/audio/speech", json={"input": TEXT * 10}
-        ) as first:
+        url = f"{server.address}/v1/audio/speech"
+        with httpx.stream("POST", url, json={"input": TEXT * 10}, timeout=PATIENCE) as first:
             assert first.status_code == 200
             with pytest.raises(httpx.ReadTimeout):
-                httpx.post(f"{server.address}/v1/audio/speech", json={"input": "x"}, timeout=0.3)
-        wait_until_idle(server)
+                httpx.post(url, json={"input": "x"}, timeout=0.3)
+        server.wait_until_idle()
         assert ask(server, "Yes.").status_code == 200
 
 
@@ -106,12 +105,10 @@ def test_who_leaves_ends_the_generation(format: str):
                     time.sleep(0.005)
             else:
                 client.recv(1000)
-        left = time.monotonic()
-        wait_until_idle(server)
+        server.wait_until_idle()
         steps = server.engine.steps
         time.sleep(0.1)
-        assert server.engine.steps == steps
-        assert steps < 1000 and time.monotonic() - left < 5
+        assert server.engine.steps == steps < server.steps_of(TEXT * 30) / 2
 
 
 def test_who_reads_nothing_is_given_up():
@@ -123,7 +120,7 @@ def test_who_reads_nothing_is_given_up():
             head = "POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\n"
             head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
             client.sendall(head.encode() + data)
-            wait_until_idle(server)
+            server.wait_until_idle()
 
 
 def test_requests_have_a_limit_of_time():
@@ -162,7 +159,9 @@ def timed(server: Running, text: str):
 
 def listen(server: Running, stop: threading.Event) -> None:
     body = {"input": TEXT * 40, "response_format": "pcm"}
-    with httpx.stream("POST", f"{server.address}/v1/audio/speech", json=body) as answer:
+    with httpx.stream(
+        "POST", f"{server.address}/v1/audio/speech", json=body, timeout=PATIENCE
+    ) as answer:
         for _ in answer.iter_raw():
             if stop.is_set():
                 return
@@ -184,10 +183,10 @@ def test_turns_go_to_who_has_heard_nothing_yet():
 
     decoder.decode(np.zeros((8, model.config.latent_dim), np.float32))
     entered, leave = threading.Event(), threading.Event()
-    model.engine.step = lambda: (entered.set(), leave.wait(5))  # type: ignore[attr-defined]
+    model.engine.step = lambda: (entered.set(), leave.wait(PATIENCE))  # type: ignore[attr-defined]
     holding = threading.Thread(target=latents.step, args=(np.zeros(64, np.float32),))
     holding.start()
-    entered.wait(5)
+    entered.wait(PATIENCE)
 
     def wait_for(engine, name: str) -> None:
         engine.start(voice, prompt, 1)
@@ -203,7 +202,7 @@ def test_turns_go_to_who_has_heard_nothing_yet():
         time.sleep(0.001)
     leave.set()
     for thread in (holding, behind, first):
-        thread.join(5)
+        thread.join(PATIENCE)
     assert order == ["new", "old"]
 
 
@@ -221,7 +220,10 @@ def test_at_the_end_streams_finish_and_new_ones_are_refused():
         url = f"{server.address}/v1/audio/speech"
         body = {"input": TEXT, "response_format": "pcm", "seed": 1}
         wanted = ask(server).content
-        with httpx.Client() as other, httpx.stream("POST", url, json=body) as answer:
+        with (
+            httpx.Client(timeout=PATIENCE) as other,
+            httpx.stream("POST", url, json=body, timeout=PATIENCE) as answer,
+        ):
             parts = answer.iter_raw()
             got = next(parts)
             server.ask_to_stop()
@@ -231,7 +233,7 @@ def test_at_the_end_streams_finish_and_new_ones_are_refused():
             assert other.get(f"{server.address}/health").status_code == 503
             got += b"".join(parts)
         assert got == wanted
-        server.thread.join(10)
+        server.thread.join(PATIENCE)
         assert not server.thread.is_alive()
 
 
@@ -268,12 +270,14 @@ def test_a_signal_lets_streams_finish(command: list[str], number: int):
     """The process ends with code 0, from Python and as the command."""
     body = {"input": 3 * TEXT, "response_format": "pcm"}
     with started(command) as (process, address):
-        with httpx.stream("POST", f"{address}/v1/audio/speech", json=body) as answer:
+        with httpx.stream(
+            "POST", f"{address}/v1/audio/speech", json=body, timeout=PATIENCE
+        ) as answer:
             parts = answer.iter_raw()
             next(parts)
             process.send_signal(number)
             assert sum(map(len, parts)) > 300_000
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
@@ -282,7 +286,9 @@ def test_a_second_signal_ends_streams():
     with started([*COMMAND, "--threads", "1"]) as (process, address):
         with (
             pytest.raises(httpx.RemoteProtocolError),
-            httpx.stream("POST", f"{address}/v1/audio/speech", json=body) as answer,
+            httpx.stream(
+                "POST", f"{address}/v1/audio/speech", json=body, timeout=PATIENCE
+            ) as answer,
         ):
             parts = answer.iter_raw()
             next(parts)
@@ -290,4 +296,4 @@ def test_a_second_signal_ends_streams():
             next(parts)
             process.send_signal(signal.SIGTERM)
             list(parts)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0

@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from tests.folders import ROOT
+from tests.patience import PATIENCE
 from tests.server.running import wait_until
 
 DEPLOY = ROOT / "deploy"
@@ -48,7 +49,7 @@ def started(command: Sequence[str], home: Path, **environment: str) -> Iterator[
     try:
         yield
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, (home / "log").read_text()
+        assert process.wait(PATIENCE) == 0, (home / "log").read_text()
     finally:
         process.kill()
         process.wait()
@@ -61,12 +62,12 @@ def wait_until_healthy(address: str) -> None:
         except httpx.TransportError:
             return False
 
-    wait_until(healthy, 60)
+    wait_until(healthy)
 
 
 def speak(address: str, **headers: str) -> httpx.Response:
     body = {"input": "Yes.", "response_format": "pcm"}
-    return httpx.post(f"{address}/v1/audio/speech", json=body, headers=headers, timeout=60)
+    return httpx.post(f"{address}/v1/audio/speech", json=body, headers=headers, timeout=PATIENCE)
 
 
 def test_the_container_speaks(tmp_path: Path):

@@ -11,6 +11,7 @@ from pocket_tts_jax.errors import ConfigError
 from pocket_tts_jax.server import run
 from pocket_tts_jax.server.guard import _host_of, _is_own_name
 from pocket_tts_jax.server.settings import ServerSettings
+from tests.patience import PATIENCE
 from tests.server.running import Running, running
 from tests.server.test_websocket import open_socket
 
@@ -29,7 +30,7 @@ def locked() -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def http(locked: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=locked.address) as client:
+    with httpx.Client(base_url=locked.address, timeout=PATIENCE) as client:
         yield client
 
 
@@ -126,12 +127,14 @@ def test_cors_is_for_chosen_pages(http: httpx.Client, server: Running):
     assert chosen.headers["access-control-allow-origin"] == "https://chat.example.org"
     other = http.options("/v1/audio/speech", headers=asks | {"Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in other.headers
-    off = httpx.get(f"{server.address}/health", headers={"Origin": "https://chat.example.org"})
+    off = httpx.get(
+        f"{server.address}/health", headers={"Origin": "https://chat.example.org"}, timeout=PATIENCE
+    )
     assert "access-control-allow-origin" not in off.headers
 
 
 def test_large_bodies(server: Running):
-    with httpx.Client(base_url=server.address) as http:
+    with httpx.Client(base_url=server.address, timeout=PATIENCE) as http:
         said = http.post("/v1/audio/speech", content=b"x" * 1_000_001)
         assert said.status_code == 413 and said.json()["error"]["message"]
         pieces = (b"x" * 100_000 for _ in range(11))  # without a length

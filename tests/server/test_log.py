@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pocket_tts_jax.server.log import log_event, log_failure, set_up_logging
+from tests.patience import PATIENCE
 from tests.server.running import Running, wait_until
 
 SECRET = "My grandmother's maiden name is Featherstonehaugh."
@@ -24,9 +25,12 @@ def logged(monkeypatch: pytest.MonkeyPatch, format: str, *, log_text: bool = Fal
 def test_json_lines(server: Running, monkeypatch: pytest.MonkeyPatch):
     stream = logged(monkeypatch, "json")
     body = {"input": SECRET, "response_format": "pcm"}
-    seconds = len(httpx.post(f"{server.address}/v1/audio/speech", json=body).content) / 48000
+    seconds = (
+        len(httpx.post(f"{server.address}/v1/audio/speech", json=body, timeout=PATIENCE).content)
+        / 48000
+    )
     wait_until(lambda: stream.getvalue().count("\n") == 1)
-    httpx.post(f"{server.address}/v1/audio/speech", json=body | {"voice": SECRET})
+    httpx.post(f"{server.address}/v1/audio/speech", json=body | {"voice": SECRET}, timeout=PATIENCE)
     wait_until(lambda: stream.getvalue().count("\n") == 2)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["event"] for line in lines] == ["speech", "speech"]
@@ -57,7 +61,7 @@ def test_lines(monkeypatch: pytest.MonkeyPatch):
 
 def test_figures(server: Running):
     def values() -> dict[str, float]:
-        text = httpx.get(f"{server.address}/metrics").text
+        text = httpx.get(f"{server.address}/metrics", timeout=PATIENCE).text
         return {
             sample.name + "".join(sample.labels.values()): sample.value
             for family in text_string_to_metric_families(text)
@@ -66,8 +70,10 @@ def test_figures(server: Running):
 
     before = values()
     body = {"input": "Hello there.", "response_format": "pcm"}
-    data = httpx.post(f"{server.address}/v1/audio/speech", json=body).content
-    httpx.post(f"{server.address}/tts", data={"text": "Hello.", "voice_url": "nobody"})
+    data = httpx.post(f"{server.address}/v1/audio/speech", json=body, timeout=PATIENCE).content
+    httpx.post(
+        f"{server.address}/tts", data={"text": "Hello.", "voice_url": "nobody"}, timeout=PATIENCE
+    )
     name = "pocket_tts_requests_totalvoice_not_foundtts"
     wait_until(lambda: values().get(name, 0.0) > before.get(name, 0.0))
     after = values()

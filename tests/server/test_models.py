@@ -14,6 +14,7 @@ from pocket_tts_jax.server.models import ModelShelf
 from pocket_tts_jax.server.problems import Problem
 from pocket_tts_jax.server.settings import ServerSettings
 from pocket_tts_jax.tts_model import TTSModel
+from tests.patience import PATIENCE
 from tests.server.running import running
 from tests.server.stub import stub_model
 
@@ -39,7 +40,7 @@ class Memory:
 def test_loaded_when_asked_for():
     memory = Memory()
     with running(shelf=lambda: memory.shelf("one", "two")) as server:
-        with httpx.Client(base_url=server.address) as http:
+        with httpx.Client(base_url=server.address, timeout=PATIENCE) as http:
             names = [model["id"] for model in http.get("/v1/models").json()["data"]]
             assert names[:2] == ["one", "two"] and len(memory.models) == 1
             for model in ("two", "two", "one", "tts-1"):

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from pocket_tts_jax.server.settings import ServerSettings
+from tests.patience import PATIENCE
 from tests.server.running import Running, running
 
 TEXT = "The train was late again, so we walked home. Nobody minded."
@@ -31,7 +32,7 @@ def client(server: Running):
 
 @pytest.fixture(scope="module")
 def http(server: Running):
-    with httpx.Client(base_url=server.address, timeout=30) as client:
+    with httpx.Client(base_url=server.address, timeout=PATIENCE) as client:
         yield client
 
 
@@ -292,7 +293,7 @@ def test_other_voices_are_refused_alike(client: openai.OpenAI, voice: str):
 
 def test_names_of_openai_mean_the_default_voice_if_asked():
     with running(ServerSettings(port=0, aliases={"openai": ""})) as server:
-        with httpx.Client(base_url=server.address) as http:
+        with httpx.Client(base_url=server.address, timeout=PATIENCE) as http:
             voices = {voice["id"] for voice in http.get("/v1/audio/voices").json()["voices"]}
             assert {"joe", "alloy", "nova", "shimmer"} <= voices
             same = [

@@ -3,11 +3,12 @@
 import httpx
 import pytest
 
+from tests.patience import PATIENCE
 from tests.server.running import running
 
 
 def test_document(server):
-    document = httpx.get(f"{server.address}/openapi.json").json()
+    document = httpx.get(f"{server.address}/openapi.json", timeout=PATIENCE).json()
     speech = document["paths"]["/v1/audio/speech"]["post"]
     assert "audio/mpeg" in speech["responses"]["200"]["content"]
     assert set(document["paths"]) >= {"/tts", "/health", "/v1/models", "/v1/audio/voices"}

@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 
 from pocket_tts_jax import TTSModel
 from tests.folders import ROOT
+from tests.patience import PATIENCE
 
 ray = pytest.importorskip("ray", reason="needs Ray: see requirements/server.txt")
 serve = pytest.importorskip("ray.serve", reason="needs Ray Serve: see requirements/server.txt")
@@ -46,7 +47,7 @@ def address() -> Iterator[str]:
 
 def speak(address: str, **options: object) -> httpx.Response:
     body = {"input": TEXT, "seed": 3, "response_format": "pcm"} | options
-    return httpx.post(f"{address}/v1/audio/speech", json=body, headers=KEY, timeout=60)
+    return httpx.post(f"{address}/v1/audio/speech", json=body, headers=KEY, timeout=PATIENCE)
 
 
 def test_two_replicas_speak_alike(address: str):
@@ -87,6 +88,6 @@ def test_websocket(address: str):
 
 
 def test_the_key_is_asked_for(address: str):
-    assert httpx.get(f"{address}/v1/models").status_code == 401
-    assert httpx.get(f"{address}/health").status_code == 200
-    assert "Pocket TTS" in httpx.get(address).text
+    assert httpx.get(f"{address}/v1/models", timeout=PATIENCE).status_code == 401
+    assert httpx.get(f"{address}/health", timeout=PATIENCE).status_code == 200
+    assert "Pocket TTS" in httpx.get(address, timeout=PATIENCE).text

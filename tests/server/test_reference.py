@@ -13,13 +13,14 @@ from pocket_tts_jax.errors import AudioError
 from pocket_tts_jax.server import uploads
 from pocket_tts_jax.server.settings import ServerSettings
 from pocket_tts_jax.server.uploads import decode_recording
+from tests.patience import PATIENCE
 from tests.server.running import Running, running
 from tests.server.stub import StubEngine, stub_model
 
 
 @pytest.fixture(scope="module")
 def http(server: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.address, timeout=30) as client:
+    with httpx.Client(base_url=server.address, timeout=PATIENCE) as client:
         yield client
 
 
@@ -117,11 +118,14 @@ def test_cloning():
     model.engine = model._voices._engine = engine  # type: ignore[assignment]
     model.source = model._voices._source = dataclasses.replace(model.source, has_voice_cloning=True)
     settings = ServerSettings(port=0, allow_cloning=True, max_upload=200_000)
-    with running(settings, model=model) as server, httpx.Client(base_url=server.address) as http:
+    with (
+        running(settings, model=model) as server,
+        httpx.Client(base_url=server.address, timeout=PATIENCE) as http,
+    ):
         assert http.get("/v1/audio/voices").json()["cloning"] is True
         for format in ("WAV", "FLAC", "MP3", "OGG"):
             files = {"voice_wav": (f"x.{format}", recording(format, 1.0))}
-            answer = http.post("/tts", data={"text": "Hi."}, files=files, timeout=30)
+            answer = http.post("/tts", data={"text": "Hi."}, files=files, timeout=PATIENCE)
             assert answer.status_code == 200 and len(answer.content) > 10_000
             assert engine.heard[-1].shape[0] >= 24000
         garbage = http.post(

@@ -10,6 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from tests.patience import PATIENCE
 from tests.server.running import Running
 
 TEXT = (
@@ -32,7 +33,7 @@ class Client:
     def until(self, kind: str) -> dict[str, Any]:
         """Take in messages up to one of this kind, or an error."""
         while True:
-            message = self.socket.recv(timeout=20)
+            message = self.socket.recv(timeout=PATIENCE)
             if isinstance(message, bytes):
                 assert self.events[-1]["type"] == "audio"
                 assert self.events[-1]["bytes"] == len(message)
@@ -84,7 +85,7 @@ def test_where_pieces_are_cut_changes_nothing(server: Running, whole: Client, lo
 
 def test_the_same_as_over_http(server: Running, whole: Client):
     body = {"input": TEXT, "seed": 5, "response_format": "pcm", "early_start": True}
-    answer = httpx.post(f"{server.address}/v1/audio/speech", json=body)
+    answer = httpx.post(f"{server.address}/v1/audio/speech", json=body, timeout=PATIENCE)
     assert answer.content == whole.audio
 
 
@@ -196,29 +197,20 @@ def test_one_compressed_file_for_a_conversation(server: Running, whole: Client):
 
 
 def test_who_leaves_ends_the_generation(server: Running):
-    server.engine.delay = 0.02
+    server.engine.delay, before = 0.02, server.engine.steps
     try:
         with open_socket(server) as socket:
             client = Client(socket)
             client.send("text", text=TEXT * 20)
             client.send("flush")
             client.until("audio")
-        wait_until_idle(server)
+        server.wait_until_idle()
         steps = server.engine.steps
-        assert httpx.get(f"{server.address}/health").status_code == 200
+        assert steps - before < server.steps_of(TEXT * 20) / 2
+        assert httpx.get(f"{server.address}/health", timeout=PATIENCE).status_code == 200
         assert server.engine.steps == steps
     finally:
         server.engine.delay = 0.0
-
-
-def wait_until_idle(server: Running) -> None:
-    import time
-
-    for _ in range(200):
-        if "pocket_tts_running 0.0" in httpx.get(f"{server.address}/metrics").text:
-            return
-        time.sleep(0.01)
-    raise AssertionError("streams go on")
 
 
 @pytest.mark.parametrize(
@@ -237,10 +229,10 @@ def wait_until_idle(server: Running) -> None:
 def test_what_cannot_be_understood_is_told(server: Running, message: str | bytes, told: str):
     with open_socket(server) as socket:
         socket.send(message)
-        event = json.loads(socket.recv(timeout=10))
+        event = json.loads(socket.recv(timeout=PATIENCE))
         assert event["type"] == "error" and told in str(event["error"])
         with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=10)
+            socket.recv(timeout=PATIENCE)
         assert socket.close_code == 1008
 
 

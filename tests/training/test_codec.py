@@ -72,7 +72,7 @@ def test_log_mel_peaks_where_the_tone_is():
 
 
 def test_mel_codec_learns_and_encodes_a_stream_in_pieces(frames_folder):
-    codec = train_mel_codec(log_mel(sweep(60)), steps=30, batch=4)
+    codec = train_mel_codec(log_mel(sweep(60)), frames_folder / "run", steps=30, batch=4)
     (stream,) = open_streams(frames_folder)
     assert encode_stream(codec, stream) == 24
     (again,) = open_streams(frames_folder)
@@ -83,7 +83,7 @@ def test_mel_codec_learns_and_encodes_a_stream_in_pieces(frames_folder):
 
 
 def test_mel_codec_goes_on_behind_the_last_whole_utterance(frames_folder):
-    codec = train_mel_codec(log_mel(sweep(30)), steps=2, batch=2)
+    codec = train_mel_codec(log_mel(sweep(30)), frames_folder / "run", steps=2, batch=2)
     (stream,) = open_streams(frames_folder)
     assert encode_stream(codec, stream, chunk=12) == 24
     wanted = np.array(open_streams(frames_folder)[0].latents)
@@ -105,11 +105,11 @@ def test_nothing_that_is_held_out_reaches_the_codec_or_its_statistics(frames_fol
     np.testing.assert_allclose(latent_statistics(streams)["latents.mean"], np.arange(10, 24).mean())
 
 
-def test_mel_codec_takes_the_last_stretch_and_refuses_less():
-    length = 2
-    train_mel_codec(log_mel(sweep(length + 2)), steps=1, batch=1, length=length)
+def test_mel_codec_takes_the_last_stretch_and_refuses_less(tmp_path):
+    length, path = 2, tmp_path / "run"
+    train_mel_codec(log_mel(sweep(length + 2)), path, steps=1, batch=1, length=length)
     with pytest.raises(ValueError, match="too few to train on: it takes at least 4"):
-        train_mel_codec(log_mel(sweep(length + 1)), steps=1, batch=1, length=length)
+        train_mel_codec(log_mel(sweep(length + 1)), path, steps=1, batch=1, length=length)
 
 
 def test_latents_belong_to_one_codec(frames_folder):

@@ -1,6 +1,7 @@
 """Commands: what users can mend is one line, other errors are not hidden, help is whole."""
 
 import importlib
+import re
 import subprocess
 import sys
 
@@ -8,11 +9,11 @@ import pytest
 
 from pocket_tts_jax.errors import TextError
 from tests.folders import ROOT
-from training.command_line import command_parser, run_command
+from training.command_line import command_parser, positive, run_command, with_progress
 
 COMMANDS = [
     *("codec", "encode", "evaluate", "export", "finetune", "flow_lm", "frames", "mel_codec"),
-    *("plot", "tokens", "word_times", "data.teacher", "data.sentences", "data.card"),
+    *("find_heads", "plot", "tokens", "word_times", "data.teacher", "data.sentences", "data.card"),
 ]
 
 
@@ -20,7 +21,7 @@ COMMANDS = [
     ("error", "said"),
     [
         (TextError("There is\nnothing."), "Error: There is nothing."),
-        (FileNotFoundError(2, "No such file", "frames"), "No such file: 'frames'"),
+        (FileNotFoundError(2, "No such file", "frames"), "frames: No such file"),
         (ModuleNotFoundError("no", name="onnx"), "pip install -r requirements/teacher.txt"),
         (ModuleNotFoundError("no", name="jiwer"), "pip install -r requirements/judge.txt"),
         (ModuleNotFoundError("no", name="optax.contrib"), 'pip install -e ".[train]"'),
@@ -62,6 +63,23 @@ def test_help_shows_the_defaults_that_there_are():
     text = parser.format_help()
     assert "What it does, in a line." in text and "More" not in text
     assert "of training (default: 300)" in text and "None" not in text
+
+
+def test_progress_says_how_many_are_done(capsys):
+    assert list(with_progress("abc", "spoken")) == ["a", "b", "c"]
+    said = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"spoken: 1 of 3, \d+:\d\d:\d\d left", said[0])
+    assert said[-1] == "spoken: 3 of 3, 0:00:00 left"
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "many"])
+def test_what_is_counted_is_above_zero(number, capsys):
+    parser = command_parser("What it does.")
+    parser.add_argument("--rows", type=positive)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--rows", number])
+    assert f"{number!r} is no whole number above 0" in capsys.readouterr().err
+    assert parser.parse_args(["--rows", "12"]).rows == 12
 
 
 @pytest.mark.parametrize("name", COMMANDS)

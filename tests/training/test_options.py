@@ -137,8 +137,12 @@ def test_a_codec_is_not_trained_over(tmp_path, monkeypatch, capsys):
 
 
 def test_mel_codec_from_the_command_line(tmp_path, monkeypatch):
+    def learned(mels, path, steps):
+        path.touch()
+        return CODEC
+
     frames, out = write_frames(tmp_path), tmp_path / "mel.safetensors"
-    monkeypatch.setattr(mel_codec, "train_mel_codec", lambda mels, steps: CODEC)
+    monkeypatch.setattr(mel_codec, "train_mel_codec", learned)
     mel(monkeypatch, "train", "--frames", frames, "--out", out, "--steps", 1)
     monkeypatch.setattr(mel_codec, "encode_mels", lambda _, mels: np.zeros((len(mels) // 8, 32)))
     mel(monkeypatch, "encode", "--frames", frames, "--codec", out)

@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pytest
 
+from training.command_line import clock
 from training.data.card import data_card
 from training.data.streams import FrameStream
 from training.judging.recognition import Verdict
-from training.loop.log import TrainingLog, clock
+from training.loop.log import TrainingLog
 from training.loop.trainer import Schedule
 from training.plot import plot_logs, read_log
 
@@ -95,6 +96,15 @@ def test_data_card_counts_hours_and_admits_unknown_sources(tmp_path):
     card = data_card([FrameStream(tmp_path, "a")])
     assert "| **all** | | 2 | 1 | 0.01 |" in card
     assert "public domain" in card and "unknown: not documented" in card
+
+
+def test_data_card_of_own_recordings_names_no_teacher(tmp_path):
+    np.zeros(1920 * 10, np.int16).tofile(tmp_path / "a.pcm")
+    row = {"text": "Ah.", "source": "me", "held_out": False, "ends": None, "pieces": None}
+    line = json.dumps(row | {"first": 0, "frames": 10, "speech": 6})
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    card = data_card([FrameStream(tmp_path, "a")])
+    assert "| me | unknown" in card and "joe" not in card
 
 
 def test_schedule_rises_stays_and_ends_at_zero():

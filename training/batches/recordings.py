@@ -21,6 +21,7 @@ from pocket_tts_jax.weights.expected import under
 from training.batches.encoder import Encoder
 from training.batches.examples import Batch, Bucket, Example, collate
 from training.batches.mel_codec import encode_mels
+from training.command_line import with_progress
 from training.data.spectra import FRAME, log_mel
 from training.data.streams import LATENT_DIM
 from training.errors import TrainingError
@@ -81,7 +82,7 @@ def encode_recordings(
 ) -> Iterator[Example]:
     """One example per recording, in the order of their names, with normalised latents."""
     frame = config.mimi.frame_size
-    for path, transcript in find_recordings(folder):
+    for path, transcript in with_progress(find_recordings(folder), "encoded"):
         text, tokens = read_transcript(transcript, config, tokenizer)
         audio = read_speech(path, config.mimi.sample_rate)
         speech = -(-len(audio) // frame)

@@ -46,6 +46,8 @@ def data_card(streams: list[FrameStream]) -> str:
     total = sum(frames.values()) * FRAME / SAMPLE_RATE / 3600
     rows.append(f"| **all** | | {counts.total()} | {held.total()} | {total:.2f} |")
     table = "\n".join(rows)
+    if not counts.keys() & SOURCES.keys():  # own recordings
+        return f"# Data card\n\n{table}\n"
     return f"# Data card\n\n## Text\n\n{table}\n\n{FILTERS}\n\n## Speech\n\n{TEACHER}\n"
 
 

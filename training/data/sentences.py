@@ -15,6 +15,7 @@ from pathlib import Path
 
 from training.command_line import command_parser, run_command
 from training.data.everyday import everyday_sentences
+from training.errors import TrainingError
 
 SPOKEN = re.compile(r"^[A-Z][A-Za-z ,;:'\-]*[.?!]$")
 ABBREVIATION = re.compile(r"\b(Mr|Mrs|Dr|St|vs|etc|No|Jr|Sr|Gen|Co|Capt|U|S|D|C)\.")
@@ -35,6 +36,22 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(f"{len(rows)} sentences, {sum(row['held_out'] for row in rows)} held out -> {args.out}")
+
+
+def read_sentences(path: Path) -> list[dict]:
+    """The lines of a file that `main` wrote. TrainingError names the first that is none."""
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            rows.append({key: row[key] for key in ("text", "source", "held_out")})
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f'Line {number} of {path} is not of the form {{"text": "One two.", "source": '
+                f'"me", "held_out": false}} ({type(error).__name__}: {error}). Make the file with '
+                "python -m training.data.sentences, or one such line for each sentence."
+            ) from error
+    return rows
 
 
 def collect_sentences(stdlib: Path, word_list: Path | None, held_out: int, seed: int) -> list[dict]:

@@ -24,9 +24,11 @@ import soxr
 from jaxtyping import Float, Int
 
 from pocket_tts_jax.files.atomic import atomic_file
-from training.command_line import command_parser, run_command
+from training.command_line import clock, command_parser, positive, run_command
 from training.data.phonemes import IPA, WORD_START, teacher_symbols
+from training.data.sentences import read_sentences
 from training.data.spectra import FRAME, SAMPLE_RATE
+from training.data.tokenizer import open_tokenizer
 from training.errors import TrainingError
 
 FRAME_SECONDS = FRAME / SAMPLE_RATE
@@ -196,10 +198,15 @@ def write_shard(
             pcm.flush()
             log.write(json.dumps(entry) + "\n")
             log.flush()
-            if number % 200 == 0:
+            done_hours = total / SAMPLE_RATE / 3600
+            if number % 50 == 0:
                 speed = (total - first) / SAMPLE_RATE / (time.monotonic() - start)
-                print(f"{total / SAMPLE_RATE / 3600:.3f} h, {speed:.1f} x real time", flush=True)
-            if total / SAMPLE_RATE / 3600 > hours:
+                left = clock(max(0.0, hours - done_hours) * 3600 / speed)
+                print(
+                    f"{done_hours:.3f} of {hours:g} h, {speed:.1f} x real time, {left} left",
+                    flush=True,
+                )
+            if done_hours > hours:
                 break
 
 
@@ -208,16 +215,14 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, required=True, help="JSONL file")
     parser.add_argument("--out", type=Path, required=True, help="folder of shards, added to")
     parser.add_argument("--part", type=int, default=0, help="which of --parts this is")
-    parser.add_argument("--parts", type=int, default=1, help="processes side by side")
+    parser.add_argument("--parts", type=positive, default=1, help="processes side by side")
     parser.add_argument("--hours", type=float, default=20.0, help="of each part")
     parser.add_argument("--noise-scale", type=float, default=0.1, help="of the voice")
     parser.add_argument("--tokenizer", type=Path, required=True, help="its phonemes are spoken")
     args = parser.parse_args()
-    import sentencepiece
-
-    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
+    tokenizer = open_tokenizer(args.tokenizer)
     check_tokens(tokenizer)
-    rows = [json.loads(line) for line in args.sentences.read_text().splitlines()]
+    rows = read_sentences(args.sentences)
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"part{args.part}of{args.parts}"
     write_shard(

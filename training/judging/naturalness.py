@@ -18,6 +18,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
+from training.command_line import with_progress
 from training.data.spectra import SAMPLE_RATE
 
 RATE = 16_000
@@ -40,7 +41,7 @@ def naturalness(
     from speechmos import dnsmos  # pyright: ignore
 
     scores = []
-    for audio in audios:
+    for audio in with_progress(audios, "opinions"):
         wave = np.clip(soxr.resample(np.asarray(audio, np.float32), rate, RATE), -1, 1)
         opinions: list[Any] = [dnsmos.run(_filled(np.pad(wave, s)), RATE) for s in SILENCES]
         scores.append([(o["p808_mos"], o["ovrl_mos"]) for o in opinions])

@@ -12,6 +12,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
+from training.command_line import with_progress
 from training.data.spectra import SAMPLE_RATE
 
 CONTRACTIONS = {
@@ -96,7 +97,8 @@ class Judge:
         import jiwer
 
         references = [plain_words(text) for text in texts]
-        heard = [plain_words(self.hear(audio, rate)) or "-" for audio in audios]
+        listened = with_progress(audios, "recognised")
+        heard = [plain_words(self.hear(audio, rate)) or "-" for audio in listened]
         result = jiwer.process_words(references, heard)
         pairs = zip(references, heard, strict=True)
         errors = [jiwer.process_words(r, h) for r, h in pairs]

@@ -25,3 +25,14 @@ def fixed_sentences(name: str) -> list[str]:
     if hashlib.sha256(content).hexdigest() != LISTS[name]:
         raise TrainingError(f"{path} was changed: results would not compare. Restore it from git.")
     return content.decode().splitlines()
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a user's own list that are not empty. TrainingError if there are none."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise TrainingError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.") from error
+    if found := [line for line in lines if line.strip()]:
+        return found
+    raise TrainingError(f"{path} holds no sentence. Write one a line.")

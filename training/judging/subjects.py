@@ -12,8 +12,10 @@ from pocket_tts_jax.audio.read import resample
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.weights.checkpoint import load_checkpoint
 from pocket_tts_jax.weights.expected import parameter_shapes
+from training.command_line import with_progress
 from training.data.spectra import SAMPLE_RATE
 from training.data.streams import FrameStream, Utterance, open_streams
+from training.data.tokenizer import open_tokenizer
 from training.errors import TrainingError
 from training.loop.checkpoint import read_ema, read_statistics
 from training.loop.initialise import DECODER
@@ -115,7 +117,7 @@ def by_engine(args: argparse.Namespace, texts: list[str]) -> Spoken:
     print(f"{model.engine.name} engine, {model.engine.precision}")
     voice = model.get_state_for_audio_prompt(args.voice or model.default_voice())
     seed, chunks, audios = args.seed or 0, list[ChunkReport](), []
-    for text in texts:
+    for text in with_progress(texts, "spoken"):
         frames = model.generate_audio_stream(voice, text, seed=seed, on_chunk=chunks.append)
         audio = np.concatenate(list(frames))
         audios.append(resample(audio, model.sample_rate, SAMPLE_RATE))
@@ -124,14 +126,13 @@ def by_engine(args: argparse.Namespace, texts: list[str]) -> Spoken:
 
 def by_teacher(args: argparse.Namespace, texts: list[str]) -> Spoken:
     """The teacher reading now: `plain` as it was published, else as it reads for training."""
-    import sentencepiece
-
     from training.data.teacher import Teacher, check_tokens
 
-    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(args.tokenizer))
+    tokenizer = open_tokenizer(args.tokenizer)
     check_tokens(tokenizer)
     teacher = Teacher.plain() if args.what == "plain" else Teacher()
-    audios = [teacher.speak(tokenizer.encode(text, out_type=str))[0] for text in texts]
+    lines = with_progress(texts, "spoken")
+    audios = [teacher.speak(tokenizer.encode(text, out_type=str))[0] for text in lines]
     return Spoken(audios, {})
 
 
@@ -149,8 +150,6 @@ def load_tensors(args: argparse.Namespace) -> tuple[Config, dict[str, np.ndarray
 
 
 def _tokens(args: argparse.Namespace, texts: list[str]) -> list[list[int]]:
-    import sentencepiece
-
     path = args.tokenizer or Path(args.model) / "tokenizer.model"
-    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    tokenizer = open_tokenizer(path)
     return [tokenizer.encode(text) for text in texts]

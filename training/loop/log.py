@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from training.command_line import clock
+
 
 class TrainingLog:
     """Means of the terms over `every` steps, appended to `path` and printed. The first line comes
@@ -69,9 +71,3 @@ class TrainingLog:
                 if term is not None:
                     values.setdefault(name, []).append(np.asarray(term))
         return {name: float(np.mean(terms)) for name, terms in values.items()}
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds: 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

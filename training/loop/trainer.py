@@ -23,7 +23,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from training.errors import TrainingError
+from training.errors import Interrupted, TrainingError
 from training.loop.checkpoint import read_training, write_training
 from training.loop.log import TrainingLog
 
@@ -190,9 +190,9 @@ def run(
     log: TrainingLog,
     note: dict[str, Any],
     save_seconds: float = 180.0,
-) -> bool:
+) -> None:
     """Trains until the schedule's end; saves to `path` now and then, and at the end. SIGTERM or
-    Ctrl-C ends the run after the current step, saved too. Returns whether the end was reached."""
+    Ctrl-C ends the run after the current step, saved too: then it raises Interrupted."""
     steps = trainer.optimisation.schedule.steps
     if trainer.step >= steps:
         print(
@@ -200,11 +200,11 @@ def run(
             f"{steps}. Give more --steps to go on, or another --out to start anew.",
             flush=True,
         )
-        return True
+        return
     log.begin(trainer.step, steps)
     saved = time.monotonic()
-    with stop_signals() as asked_to_stop:
-        while trainer.step < steps and not asked_to_stop.is_set():
+    with stop_signals() as received:
+        while trainer.step < steps and not received:
             step = trainer.step
             loss, batch = next_batch(step)
             terms = trainer.advance(batch, loss)
@@ -216,26 +216,28 @@ def run(
         log.flush()
         trainer.save(path, note)
     print(f"saved at {trainer.step} of {steps}: {path}", flush=True)
-    return trainer.step >= steps
+    if trainer.step < steps:
+        print("the same command goes on from there", flush=True)
+        raise Interrupted(received[0])
 
 
 @contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set. A second Ctrl-C interrupts at once."""
-    asked = threading.Event()
+def stop_signals() -> Iterator[list[int]]:
+    """A list to which SIGTERM and Ctrl-C add their numbers. A second Ctrl-C interrupts at once."""
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread can handle signals
+        yield received  # only the main thread can handle signals
         return
 
     def ask(number: int, _: object) -> None:
-        asked.set()
+        received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # Not print: its buffer may be in use where the signal arrives.
         os.write(2, b"stopping after this step; Ctrl-C again stops at once, unsaved\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

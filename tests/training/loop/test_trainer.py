@@ -11,6 +11,7 @@ from jaxtyping import Array
 from safetensors.numpy import save_file
 
 from pocket_tts_jax.errors import CheckpointError
+from training.errors import Interrupted
 from training.loop.checkpoint import read_ema, read_statistics
 from training.loop.log import TrainingLog
 from training.loop.trainer import Optimisation, Schedule, Trainer, run
@@ -65,7 +66,9 @@ def test_a_signal_ends_a_run_after_the_step_with_everything_saved(tmp_path, numb
 
     before, trainer = signal.getsignal(number), make_trainer(8)
     log = TrainingLog(tmp_path / "log", every=2)
-    assert not run(trainer, interrupted, tmp_path / "run", log, {})
+    with pytest.raises(Interrupted) as ended:
+        run(trainer, interrupted, tmp_path / "run", log, {})
+    assert ended.value.signal == number
     assert signal.getsignal(number) == before
     assert "saved at 3 of 8" in capsys.readouterr().out
     resumed = make_trainer(8)
@@ -86,11 +89,11 @@ def test_a_second_ctrl_c_interrupts_at_once(tmp_path):
 
 def test_a_run_beyond_its_steps_says_so_and_leaves_the_file(tmp_path, capsys):
     trainer, path, log = make_trainer(2), tmp_path / "run", TrainingLog(tmp_path / "log")
-    assert run(trainer, next_batch, path, log, {})
+    run(trainer, next_batch, path, log, {})
     before = path.read_bytes()
     again = make_trainer(1)
     again.resume(path)
-    assert run(again, next_batch, path, log, {"other": 1})
+    run(again, next_batch, path, log, {"other": 1})
     said = capsys.readouterr().out
     assert "saved at 2 of 2" in said and "is at step 2 already" in said
     assert path.read_bytes() == before
