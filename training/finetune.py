@@ -93,8 +93,17 @@ def _cache(voice: VoiceState | None) -> KVCache | None:
     return None if voice is None else KVCache(voice.k, voice.v)  # pyright: ignore
 
 
+def objective_of(config: Config) -> LMObjective:
+    """What the model is tuned by. The embedded voice and others that speak at temperature 0 say
+    means: it goes on as `training.flow_lm` taught it, without alignments."""
+    head = config.flow_lm.flow
+    if config.default_temperature == 0:
+        return LMObjective(flow=0.25 if head.time_conditions else 0.0, align=0.0)
+    return OBJECTIVES[head.type]
+
+
 def make_loss(config: Config, merge: Merge) -> Callable:
-    objective = OBJECTIVES[config.flow_lm.flow.type]
+    objective = objective_of(config)
 
     def loss(trainable: dict[str, Array], batch: Any, key: Array) -> tuple[Array, Any]:
         params, voice = merge(trainable)

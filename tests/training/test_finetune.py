@@ -195,3 +195,10 @@ def test_recordings_are_held_out_evenly_and_never_all():
     assert hold_out(examples, 0) == (examples, [])
     with pytest.raises(TrainingError, match="leaves none to train on"):
         hold_out(examples[:1], None)
+
+
+def test_a_model_that_says_means_is_tuned_by_them():
+    config = load_config(ROOT / "pocket_tts_jax" / "embedded" / "config.yaml")
+    assert config.default_temperature == 0 and finetune.objective_of(config).map == 1
+    varied = finetune.objective_of(dataclasses.replace(config, default_temperature=0.3))
+    assert varied.map == 0 and varied.flow > 0
