@@ -18,7 +18,7 @@ from exporters.gate import report
 from exporters.gate.gate import Check, Part, validate
 from exporters.gate.vectors import write_vectors
 from exporters.graph.fold import decoder_weights, encoder_weights, flow_lm_weights
-from exporters.graph.signature import Signature
+from exporters.graph.signature import Signature, aligned
 from exporters.graph.signatures import (
     BATCHES,
     DECODER_FRAMES,
@@ -34,7 +34,7 @@ from pocket_tts_jax.jax_engine.engine import JaxEngine
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
 from pocket_tts_jax.litert_engine.folder import open_folder
 from pocket_tts_jax.voice.state import VoicePrompt, VoiceState, read_voice, write_voice
-from pocket_tts_jax.weights.checkpoint import fingerprint
+from pocket_tts_jax.weights.checkpoint import fingerprint, release_all
 from pocket_tts_jax.weights.source import ModelSource, is_published, open_source
 
 _log = logging.getLogger(__name__)
@@ -87,10 +87,11 @@ class Export:
         """Convert, copy, describe, validate."""
         precision = cast(Precision, self.options.precision)
         decoder = cast(Decoder, self.options.decoder)
-        self.flow_lm = flow_lm_weights(self.tensors, self.config)
+        self.flow_lm = aligned(flow_lm_weights(self.tensors, self.config))
         parts = make_parts(self.flow_lm, self.tensors, self.source, self.options)
         for part in parts:
             self._convert(part, recipe_of(part.file, precision, decoder))
+            release_all(self.tensors)  # their folded copies stay
         self._copy()
         write_manifest(
             self.folder,

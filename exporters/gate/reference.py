@@ -24,7 +24,7 @@ from pocket_tts_jax.model.attention import KVCache
 from pocket_tts_jax.model.flow_lm import FlowLM, FlowLMState
 from pocket_tts_jax.text.tokenizer import load_tokenizer
 from pocket_tts_jax.voice.state import VoiceState, read_voice
-from pocket_tts_jax.weights.checkpoint import parameter_tree
+from pocket_tts_jax.weights.checkpoint import parameter_tree, release_all
 from pocket_tts_jax.weights.expected import under
 from pocket_tts_jax.weights.source import ModelSource
 
@@ -88,7 +88,8 @@ class Model:
         self.config = source.config
         self.lm = FlowLM.of(source.config, alignment_heads=source.alignment.heads)
         tree = parameter_tree(under(tensors, "flow_lm."))
-        self.params: Any = jax.tree.map(jnp.asarray, {"params": tree})
+        self.params: Any = jax.block_until_ready(jax.tree.map(jnp.asarray, {"params": tree}))
+        release_all(tensors)
         self.steps = flow_steps(source.config)
         self.step = compiled(self._step)
         self.read = compiled(functools.partial(self.lm.apply, method="prefill"))

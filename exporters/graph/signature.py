@@ -25,9 +25,27 @@ class Tensor:
     dtype: str = FLOAT
 
 
+_ALIGNMENT = 64  # bytes; JAX's CPU uses such arrays as they are
+
+
+def aligned(tree: Tree) -> Tree:
+    """The tree with its large arrays where JAX need not copy them."""
+
+    def move(leaf: Any) -> Any:
+        if not isinstance(leaf, np.ndarray) or leaf.nbytes < 2**16:
+            return leaf
+        room = np.empty(leaf.nbytes + _ALIGNMENT, np.uint8)
+        start = -room.ctypes.data % _ALIGNMENT
+        moved = room[start : start + leaf.nbytes].view(leaf.dtype).reshape(leaf.shape)
+        moved[...] = leaf
+        return moved
+
+    return jax.tree.map(move, tree)
+
+
 @dataclass(frozen=True)
 class Weights:
-    """A tree of weights, copied to the device once for all functions."""
+    """A tree of weights, given to the device once for all functions. Nothing may change them."""
 
     tree: Tree
 
@@ -35,7 +53,9 @@ class Weights:
     def leaves(self) -> tuple[list, list, Any]:
         """All leaves, their arrays on the device (None for other leaves), and the structure."""
         leaves, structure = jax.tree.flatten(self.tree)
-        arrays = [jnp.asarray(x) if isinstance(x, np.ndarray) else None for x in leaves]
+        arrays = [
+            jax.device_put(x, may_alias=True) if isinstance(x, np.ndarray) else None for x in leaves
+        ]
         return leaves, arrays, structure
 
 

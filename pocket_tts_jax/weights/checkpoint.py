@@ -175,6 +175,12 @@ def release(tensor: np.ndarray) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
+def release_all(tensors: Mapping[str, np.ndarray]) -> None:
+    """`release` each of `tensors`."""
+    for tensor in tensors.values():
+        release(tensor)
+
+
 def _renamed(
     found: Mapping[str, MappedTensor], rename: Callable[[str], str | None], prefix: str
 ) -> Tensors:
