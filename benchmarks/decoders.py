@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from exporters.gate.difference import Difference
 from pocket_tts_jax.generation.ending import EndOfSpeech
 from pocket_tts_jax.generation.noise import chunk_key, noise
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
@@ -92,7 +93,7 @@ def decode(engine: LiteRTEngine, latents: Latents, call: int) -> Audio:
 def compare(first: list[Audio], second: list[Audio], rate: int) -> str:
     """In words, how far the second's samples are from the first's: means over sentences."""
     pairs = list(zip(first, second, strict=True))
-    ratios = [10 * np.log10(np.sum(a**2) / max(np.sum((a - b) ** 2), SILENCE)) for a, b in pairs]
+    ratios = [Difference.of(a, b).snr_db for a, b in pairs]
     above = np.mean([above_split(a, b, rate) for a, b in pairs], axis=0)
     return (
         f"SNR {np.mean(ratios):.1f} dB (least {np.min(ratios):.1f}); above {SPLIT_HZ} Hz a "

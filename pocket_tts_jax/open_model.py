@@ -155,10 +155,10 @@ def _find_export(options: ModelOptions, on_notice: Notice) -> Path | None:
     found = exported.find()
     if options.quantize:
         found = [path for path in found if open_folder(path).precision not in UNQUANTISED]
-    if not found and options.quantize:
-        on_notice(f"Making the int8 export of this model ({exported.option}), once.")
-        source = _source(options, on_notice)
-        return exported.make(with_encoder=source.has_voice_cloning, quiet=True)
+        if not found:
+            on_notice(f"Making the int8 export of this model ({exported.option}), once.")
+            source = _source(options, on_notice)
+            return exported.make(with_encoder=source.has_voice_cloning, quiet=True)
     return found[0] if found else None
 
 
