@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -19,6 +20,9 @@ _PATIENCE = 0.8
 """Seconds that a command has to end by itself."""
 _LONGER_PATIENCE = 10.0
 """Seconds for one that is writing at this moment."""
+_FRAGILE = {"_frozen_importlib", "importlib", "jax", "jaxlib", "flax", "litert_converter"}
+"""Packages whose C++ calls back into Python and ends the process at an unexpected exception there:
+that of an extension module that is being imported, and a compiler's."""
 _STACK = 64 << 20  # XLA's compiler recurses deeply; threads have 512 kB on macOS
 
 stopping = threading.Event()
@@ -70,7 +74,7 @@ def run_until_signal(command: Callable[[], None], clean_up: Callable[[], None]) 
                 # The interrupt may meet a callback that cannot raise, such as the garbage
                 # collector's: Python would print a traceback of it.
                 sys.unraisablehook = lambda _: None
-                _interrupt(thread)
+                _interrupt(thread, ended)
             if not ended.wait(_PATIENCE) and finish is not None:
                 _finish(ended)
         except _Received:
@@ -112,8 +116,25 @@ def _finish(ended: threading.Event) -> None:
         ended.wait(_LONGER_PATIENCE)
 
 
-def _interrupt(thread: threading.Thread) -> None:
-    """Raise KeyboardInterrupt in another thread, once it is back from what it calls in C."""
-    if thread.ident is not None:
-        identifier = ctypes.c_ulong(thread.ident)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(identifier, ctypes.py_object(KeyboardInterrupt))
+def _interrupt(thread: threading.Thread, ended: threading.Event) -> None:
+    """Raise KeyboardInterrupt in another thread, once it is back from what it calls in C.
+
+    A thread that does not come out of an import or a compilation in time is left alone.
+    """
+    if thread.ident is None:
+        return
+    limit = time.monotonic() + _PATIENCE
+    while _is_fragile(thread.ident):
+        if ended.wait(0.01) or time.monotonic() > limit:
+            return
+    identifier = ctypes.c_ulong(thread.ident)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(identifier, ctypes.py_object(KeyboardInterrupt))
+
+
+def _is_fragile(identifier: int) -> bool:
+    frame = sys._current_frames().get(identifier)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in _FRAGILE:
+            return True
+        frame = frame.f_back
+    return False

@@ -16,6 +16,7 @@ import pytest
 from pocket_tts_jax.cli import signals
 from tests.exported import tiny_export, tiny_model_folder
 from tests.folders import ROOT
+from tests.patience import PATIENCE
 from tests.signals import SIGNALS, signals_reach_children
 
 pytestmark = [
@@ -90,6 +91,49 @@ def test_a_signal_before_speech_leaves_nothing(tmp_path: Path, delay: float) -> 
     assert process.returncode == 130 and "Traceback" not in errors
     assert not unfinished(tmp_path)
     assert not path.exists() or path.stat().st_size > 44
+
+
+def test_an_import_is_not_interrupted(tmp_path: Path) -> None:
+    """Extension modules that are being created end the process at an exception."""
+    (tmp_path / "imported.py").write_text(
+        textwrap.dedent("""
+            import time
+            from pocket_tts_jax.cli import signals
+            print("importing", flush=True)
+            while not signals.stopping.is_set():
+                time.sleep(0.01)
+            for _ in range(20):
+                time.sleep(0.01)
+            print("imported", flush=True)
+        """)
+    )
+    code = f"""
+        import os, time
+        from pocket_tts_jax.cli import signals
+
+        def command():
+            try:
+                import imported
+                while True:
+                    time.sleep(0.01)
+            except KeyboardInterrupt:
+                print("interrupted", flush=True)
+
+        signals._PATIENCE = {PATIENCE}
+        os._exit(signals.run_until_signal(command, lambda: None))
+    """
+    with signals_reach_children():
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            env=environment(tmp_path),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    assert process.stdout is not None and process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate()
+    assert rest == "imported\ninterrupted\n" and process.returncode == 130
 
 
 def test_quiet_is_quiet(tmp_path: Path) -> None:
