@@ -99,8 +99,8 @@ def undelegated(path: Path) -> dict[str, tuple[int, list[str]]]:
 def _undelegated(path: Path) -> dict[str, tuple[int, list[str]]]:
     """`undelegated` in this process.
 
-    The interpreter shows the nodes of a file's first subgraph only, so each subgraph of a copy
-    comes first in turn.
+    The interpreter shows the nodes of a file's first subgraph only, and it packs the weights of
+    all, so each subgraph of a copy is its only one in turn.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -110,8 +110,11 @@ def _undelegated(path: Path) -> dict[str, tuple[int, list[str]]]:
         with open(copy, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
             model: Any = schema.Model.GetRootAs(data, 0)
             names = [model.Subgraphs(i).Name().decode() for i in range(model.SubgraphsLength())]
-            # Field 4 of the table `Model` is the vector of subgraphs.
-            start = model._tab.Vector(model._tab.Offset(8))
+            # Fields 2 and 7 of the table `Model` are the vectors of subgraphs and of signatures;
+            # the length stands before a vector.
+            start, signatures = (model._tab.Vector(model._tab.Offset(at)) for at in (8, 18))
+            struct.pack_into("<I", data, start - 4, 1)
+            struct.pack_into("<I", data, signatures - 4, 0)
             for index, name in enumerate(names):
                 _swap(data, start, index)
                 found[name] = _first_subgraph(copy)

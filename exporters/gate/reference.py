@@ -7,6 +7,7 @@ the caches is used up to its last slot.
 
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,12 @@ class Model:
         self.step = compiled(self._step)
         self.read = compiled(functools.partial(self.lm.apply, method="prefill"))
 
+    def drop_layers(self) -> None:
+        """Free the weights that embeddings do not need: most of them."""
+        layers = {"transformer", "flow_net"}
+        kept = {name: tree for name, tree in self.params["params"].items() if name not in layers}
+        self.params = {"params": kept}
+
     def embed_text(self, tokens: np.ndarray) -> np.ndarray:
         return np.asarray(self.lm.apply(self.params, tokens, method="embed_text"))
 
@@ -137,8 +144,11 @@ def make_reference(
     caches = {name: array[:1] for name, array in speech.caches.items()}
     text = Read(before, _centred(embeddings[0, : len(ids)]), caches)
     full = _filled(speech, capacities[-1])
-    prefixes = [read, *(_read_to_end(model, full, prefix, c) for c in capacities)]
-    ends = {c: _step_at_end(model, full, speech, c) for c in capacities}
+    with ThreadPoolExecutor() as pool:  # each compiles its functions, on one processor
+        reads = pool.map(lambda c: _read_to_end(model, full, prefix, c), capacities)
+        steps_at_end = pool.map(lambda c: _step_at_end(model, full, speech, c), capacities)
+        prefixes = [read, *reads]
+        ends = dict(zip(capacities, steps_at_end, strict=True))
     for steps in model.steps[1:]:
         speech.next_latents[steps] = model.latents(hidden, speech.noise, steps)
         # Other numbers of steps than the first exist for the largest caches only.
