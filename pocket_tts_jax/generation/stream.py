@@ -70,12 +70,14 @@ def stream(
     try:
         # A new decoder for each chunk; the first is made before its latents are ready.
         decoders = itertools.chain([engine.decoder()], iter(engine.decoder, None))
+        decoder = None  # kept here until `producer.close` returns
         while (item := producer.take()) is not None:
             if isinstance(item, Pause):
                 frames = _silent_frames(item.samples(mimi.sample_rate), mimi.frame_size, timer)
             else:  # a chunk begins with its job
                 assert isinstance(item, Job)
-                frames = _decode_chunk(item, next(decoders), mimi.sample_rate, producer, timer)
+                decoder = next(decoders)
+                frames = _decode_chunk(item, decoder, mimi.sample_rate, producer, timer)
             for frame in frames:
                 if producer.stopped:
                     return
@@ -144,7 +146,7 @@ class _Producer:
         stop: threading.Event | None,
     ):
         self.report: ChunkReport | None = None
-        self._ended = False
+        self._ended = self._process_ends = False
         self._engine, self._voice, self._sampling = engine, voice, sampling
         self._prompts, self._first_chunk = prompts, first_chunk
         self._asked = stop or threading.Event()
@@ -165,15 +167,22 @@ class _Producer:
 
     def close(self) -> None:
         """Stop, and wait for the thread to end its step. XLA cannot be stopped while it compiles;
-        then the thread ends by itself, or the process waits for it before it ends."""
+        then the thread ends by itself, or the process waits for it before it ends.
+
+        Does not return in a daemon thread while the process ends: Python ends such a thread where
+        it next waits for the interpreter, and the process aborts if JAX frees an array there.
+        """
         if not self._ended:  # a second time may be when the process takes its modules apart
             self._closed.set()
             self._thread.join(_LONGEST_STEP)
             if not self._thread.is_alive():
                 atexit.unregister(self._end)
                 self._ended = True
+        if self._process_ends and threading.current_thread().daemon:
+            threading.Event().wait()
 
     def _end(self) -> None:
+        self._process_ends = True
         self._closed.set()
         self._thread.join()
         self._ended = True
