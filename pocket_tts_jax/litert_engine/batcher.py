@@ -14,7 +14,8 @@ import numpy as np
 
 from pocket_tts_jax.generation.engine import Step
 from pocket_tts_jax.litert_engine.caches import CacheBlock, HostCache
-from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
+from pocket_tts_jax.litert_engine.grouped_model import GroupedModel
+from pocket_tts_jax.litert_engine.runtime import Call
 
 # How long a stream that is ready waits for one that has just been served, in seconds. A thread is
 # back with its next noise in a fifth of it.
@@ -44,7 +45,7 @@ class StepRequest:
 class Batcher:
     """Computes the steps of all streams of one model."""
 
-    def __init__(self, model: LiteRTModel) -> None:
+    def __init__(self, model: GroupedModel) -> None:
         self.whole_blocks = False  # every step in the largest batch, however many streams there are
         self._model = model
         self._changed = threading.Condition()

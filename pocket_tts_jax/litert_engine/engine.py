@@ -13,11 +13,12 @@ import numpy as np
 from pocket_tts_jax.errors import ConfigError, VoiceCloningUnavailable
 from pocket_tts_jax.generation.batch import speak_together
 from pocket_tts_jax.generation.engine import Audio, Job
-from pocket_tts_jax.litert_engine.flow_lm import LiteRTFlowLM, LiteRTLatents
+from pocket_tts_jax.litert_engine.flow_lm import LiteRTFlowLM, LiteRTLatents, group_of
 from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
-from pocket_tts_jax.litert_engine.mimi import LiteRTDecoder, encode
+from pocket_tts_jax.litert_engine.grouped_model import GroupedModel
+from pocket_tts_jax.litert_engine.mimi import LiteRTDecoder, encode, is_used
 from pocket_tts_jax.litert_engine.packed_weights import packed_weights
-from pocket_tts_jax.litert_engine.runtime import LiteRTModel
+from pocket_tts_jax.litert_engine.runtime import LiteRTModel, names_in
 from pocket_tts_jax.litert_engine.turns import Turns
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.text.prepare import Prompt
@@ -56,8 +57,8 @@ class LiteRTEngine:
         self.threads = threads
         self._cache_folder = None if cache_folder is None else Path(cache_folder)
         self._turns = Turns()
-        self.flow_lm = LiteRTFlowLM(self._load("flow_lm.tflite"), self.folder)
-        self.mimi = self._load("mimi_decoder.tflite")
+        self.flow_lm = LiteRTFlowLM(self._open_flow_lm(), self.folder)
+        self.mimi = self._open_mimi("mimi_decoder.tflite")
         self._encoder: LiteRTModel | None = None
         self._encoder_lock = threading.Lock()
 
@@ -160,10 +161,32 @@ class LiteRTEngine:
             )
         with self._encoder_lock:
             if self._encoder is None:
-                self._encoder = self._load("mimi_encoder.tflite")
+                self._encoder = self._open_mimi("mimi_encoder.tflite")
             return self._encoder
 
-    def _load(self, name: str) -> LiteRTModel:
+    def _open_flow_lm(self) -> GroupedModel:
+        path, cache = self._packed("flow_lm.tflite")
+        model = GroupedModel(
+            path,
+            group_of(self.folder.capacities),
+            threads=self.threads,
+            weight_cache=cache,
+            turns=self._turns,
+        )
+        model.open("embed_text")
+        return model
+
+    def _open_mimi(self, name: str) -> LiteRTModel:
+        path, cache = self._packed(name)
+        return LiteRTModel(
+            path,
+            threads=self.threads,
+            weight_cache=cache,
+            turns=self._turns,
+            signatures=[signature for signature in names_in(path) if is_used(signature)],
+        )
+
+    def _packed(self, name: str) -> tuple[Path, str]:
+        """A model file of the export, and where its packed weights are."""
         path = self.folder.intact(name)
-        cache = packed_weights(path, self.folder.sha256(name), self._cache_folder)
-        return LiteRTModel(path, threads=self.threads, weight_cache=cache, turns=self._turns)
+        return path, packed_weights(path, self.folder.sha256(name), self._cache_folder)

@@ -2,7 +2,7 @@
 
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -11,21 +11,34 @@ from pocket_tts_jax.generation.engine import Step
 from pocket_tts_jax.litert_engine.batcher import Batcher, StepRequest
 from pocket_tts_jax.litert_engine.caches import CachePool, HostCache, from_halves
 from pocket_tts_jax.litert_engine.folder import ExportFolder
-from pocket_tts_jax.litert_engine.runtime import Call, LiteRTModel
+from pocket_tts_jax.litert_engine.grouped_model import GroupedModel
+from pocket_tts_jax.litert_engine.runtime import Call
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voice.state import VoiceState
 
 _PREFILL = re.compile(r"prefill_(\d+)_c(\d+)")
 _DECODE = re.compile(r"decode_(\d+)_c(\d+)")
 _BATCHED = re.compile(r"decode_(\d+)_c(\d+)_b(\d+)")
+_SIZED = re.compile(r"_c(\d+)(_b\d+)?$")
 # {capacity of the caches: {number in the name: name of the signature}}
 Sizes = dict[int, dict[int, str]]
+
+
+def group_of(capacities: Sequence[int]) -> Callable[[str], Hashable]:
+    """What is opened together, by the names of signatures: each size of the caches, batched steps
+    apart; embeddings with the smallest, in which speech begins."""
+
+    def group(name: str) -> Hashable:
+        match = _SIZED.search(name)
+        return (min(capacities), False) if match is None else (int(match[1]), bool(match[2]))
+
+    return group
 
 
 class LiteRTFlowLM:
     """The signatures of `flow_lm.tflite`, and the constants that go with them."""
 
-    def __init__(self, model: LiteRTModel, folder: ExportFolder) -> None:
+    def __init__(self, model: GroupedModel, folder: ExportFolder) -> None:
         self.model, self.config = model, folder.config
         self.capacities = folder.capacities
         self.caches = CachePool(self.config, self.capacities, max(folder.batches, default=1))
@@ -35,7 +48,7 @@ class LiteRTFlowLM:
         self._prefills = _by_capacity(model, _PREFILL)
         self._decodes = _by_capacity(model, _DECODE)
         self._batched: dict[tuple[int, int], dict[int, str]] = {}
-        for name in model.signatures:
+        for name in model.names:
             if match := _BATCHED.fullmatch(name):
                 steps, capacity, rows = map(int, match.groups())
                 self._batched.setdefault((capacity, steps), {})[rows] = name
@@ -157,7 +170,7 @@ def _give_back(flow_lm: LiteRTFlowLM, cache: HostCache) -> None:
     flow_lm.caches.give(cache)
 
 
-def _run_prefill(model: LiteRTModel, name: str, cache: HostCache, piece: np.ndarray) -> None:
+def _run_prefill(model: GroupedModel, name: str, cache: HostCache, piece: np.ndarray) -> None:
     call = model.bind(name, cache.arrays)
     call.inputs["embeddings"][0, : len(piece)] = piece
     call.inputs["position"][0] = cache.position
@@ -165,10 +178,10 @@ def _run_prefill(model: LiteRTModel, name: str, cache: HostCache, piece: np.ndar
     cache.append(call.outputs, len(piece))
 
 
-def _by_capacity(model: LiteRTModel, pattern: re.Pattern[str]) -> Sizes:
+def _by_capacity(model: GroupedModel, pattern: re.Pattern[str]) -> Sizes:
     """{capacity: {number in the name: name}} of the signatures that match."""
     found: Sizes = {}
-    for name in model.signatures:
+    for name in model.names:
         if match := pattern.fullmatch(name):
             found.setdefault(int(match[2]), {})[int(match[1])] = name
     return found

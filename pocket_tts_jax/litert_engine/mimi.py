@@ -70,6 +70,12 @@ def encode(
     return np.concatenate(latents)[: -(-audio.size // config.mimi.frame_size)]
 
 
+def is_used(signature: str) -> bool:
+    """Whether this engine calls the decoder's signature of this name. Apps may call all."""
+    match = re.fullmatch(r"decode_(\d+)", signature)
+    return match is None or int(match[1]) <= AT_ONCE
+
+
 def frame_sizes(model: LiteRTModel) -> dict[int, str]:
     """{frames: name} of the signatures of one side of Mimi."""
     matches = ((_FRAMES.fullmatch(name), name) for name in model.signatures)

@@ -2,8 +2,9 @@
 
 import ctypes
 import mmap
+import struct
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.files.read import check_regular
 from pocket_tts_jax.generation.process import OwnProcess
 from pocket_tts_jax.litert_engine import c_api as litert_c
+from pocket_tts_jax.litert_engine import flatbuffer
 from pocket_tts_jax.litert_engine.greeting import without_greeting
 from pocket_tts_jax.litert_engine.turns import Turns
 
@@ -46,13 +48,21 @@ class LiteRTModel:
         weight_cache: file of packed weights, written when it is missing and memory-mapped
             afterwards, or `packed_weights.IN_MEMORY`. Without one of them every signature would
             pack its own copy.
+        signatures: names of the only signatures to open; None opens all. Each takes time and
+            memory, whether it runs or not.
 
     Raises:
         GenerationError: the file is not a model that LiteRT can run.
     """
 
     def __init__(
-        self, path: Path, *, threads: int, weight_cache: str, turns: Turns | None = None
+        self,
+        path: Path,
+        *,
+        threads: int,
+        weight_cache: str,
+        turns: Turns | None = None,
+        signatures: Collection[str] | None = None,
     ) -> None:
         if threads < 1:
             raise GenerationError(f"got threads={threads}, expected 1 or more")
@@ -60,7 +70,7 @@ class LiteRTModel:
         self._process = OwnProcess()
         self._turns = turns or Turns()
         self._compiled: ctypes.c_void_p | None = None
-        self._file = _map(path)
+        self._file, self._written = _map(path, signatures)
         model = litert_c.pointer(
             "LiteRtCreateModelFromBuffer",
             litert_c.environment(),
@@ -131,8 +141,15 @@ class LiteRTModel:
         """Release the pages of the file that were read: runs use the packed weights, and text
         embeddings are read again on demand. Saves 10 MB."""
         advice = getattr(mmap, "MADV_DONTNEED", None)  # not on every system
-        if advice is not None:
-            self._file._mmap.madvise(advice)  # pyright: ignore[reportAttributeAccessIssue]
+        if advice is None:
+            return
+        mapped = self._file._mmap  # pyright: ignore[reportAttributeAccessIssue]
+        begin = 0
+        for start, end in [*self._written, (len(mapped), len(mapped))]:
+            size = start // mmap.PAGESIZE * mmap.PAGESIZE - begin
+            if size > 0:
+                mapped.madvise(advice, begin, size)
+            begin = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
 
     def close(self) -> None:
         """Free the model. Using it afterwards raises GenerationError."""
@@ -172,12 +189,29 @@ class Call:
         self._model.run(self._index, self._input_handles, self._output_handles)
 
 
-def _map(path: Path) -> np.memmap:
+def _map(path: Path, signatures: Collection[str] | None) -> tuple[np.memmap, list[tuple[int, int]]]:
+    """A file with only these signatures, and the (start, end) of what differs from the file."""
     try:
         check_regular(path)
-        return np.memmap(path, np.uint8, "r")
-    except (OSError, ValueError) as error:
-        raise GenerationError(f"{path} cannot be read ({error}); export the model again") from error
+        if signatures is None:
+            return np.memmap(path, np.uint8, "r"), []
+        file = np.memmap(path, np.uint8, "c")  # what is written stays in memory
+        return file, sorted(flatbuffer.keep_signatures(file, signatures))
+    except (OSError, ValueError, struct.error) as error:
+        raise _unreadable(path, error) from error
+
+
+def names_in(path: Path) -> list[str]:
+    """The names of the signatures of a model file. Raises GenerationError if it is none."""
+    try:
+        check_regular(path)
+        return flatbuffer.signature_names(np.memmap(path, np.uint8, "r"))
+    except (OSError, ValueError, struct.error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> GenerationError:
+    return GenerationError(f"{path} cannot be read ({error}); export the model again")
 
 
 def _destroy(handles: list[tuple[str, ctypes.c_void_p]]) -> None:

@@ -13,6 +13,7 @@ from pocket_tts_jax.generation.stream import stream
 from pocket_tts_jax.litert_engine import batcher
 from pocket_tts_jax.litert_engine.batcher import cheapest_rows
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
+from pocket_tts_jax.litert_engine.runtime import LiteRTModel
 from pocket_tts_jax.testing.tiny_model import tiny_voice
 from pocket_tts_jax.text.prepare import Prompt
 from tests.exported import tiny_export
@@ -21,8 +22,8 @@ NAMES = {4: "decode_1_c256_b4", 8: "decode_1_c256_b8"}
 
 
 @pytest.fixture(scope="module")
-def engine() -> LiteRTEngine:
-    return LiteRTEngine(tiny_export(), threads=1)
+def engine(tmp_path_factory: pytest.TempPathFactory) -> LiteRTEngine:
+    return LiteRTEngine(tiny_export(), threads=1, cache_folder=tmp_path_factory.mktemp("packed"))
 
 
 def job(index: int, engine: LiteRTEngine, frames: int | None = None) -> Job:
@@ -67,28 +68,26 @@ def test_streams_join_and_leave_at_any_frame(engine: LiteRTEngine) -> None:
 def test_steps_are_shared(engine: LiteRTEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two streams at the same time are computed by one call."""
     monkeypatch.setattr(batcher, "PATIENCE", 0.3)  # a busy machine is slow to wake threads
-    calls: list[int] = []
-    run = engine.flow_lm.model.run
+    calls: list[tuple[LiteRTModel, int]] = []
+    run = LiteRTModel.run
 
-    def counted(index, inputs, outputs):
-        calls.append(index)
+    def counted(model, index, inputs, outputs):
+        calls.append((model, index))
         time.sleep(0.01)  # a step of this model is over before the other thread wakes
-        run(index, inputs, outputs)
+        run(model, index, inputs, outputs)
 
     sessions = [engine.start(j.voice, j.prompt, 1) for j in (job(0, engine), job(1, engine))]
     noise = np.zeros(engine.config.latent_dim, np.float32)
-    engine.flow_lm.model.run = counted  # type: ignore[method-assign]
-    try:
+    monkeypatch.setattr(LiteRTModel, "run", counted)
 
-        def steps(session) -> None:
-            for _ in range(10):
-                session.step(noise)
+    def steps(session) -> None:
+        for _ in range(10):
+            session.step(noise)
 
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(steps, sessions))
-    finally:
-        del engine.flow_lm.model.run
-    batched = {engine.flow_lm.model.signatures[name].index for name in NAMES.values()}
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(steps, sessions))
+    models = ((engine.flow_lm.model.open(name), name) for name in NAMES.values())
+    batched = {(model, model.signatures[name].index) for model, name in models}
     assert len(calls) < 20 and set(calls) & batched
 
 
