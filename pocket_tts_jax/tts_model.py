@@ -29,7 +29,6 @@ from pocket_tts_jax.generation.batch import Request, speak_requests
 from pocket_tts_jax.generation.engine import Audio, Engine
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import OnChunk, OnWord, stream
-from pocket_tts_jax.generation.threaded import speak_pieces
 from pocket_tts_jax.open_model import DEVICE_ALIASES, ModelOptions, open_model
 from pocket_tts_jax.text.pipeline import Cutter, Item, TextOptions, iter_prompts
 from pocket_tts_jax.text.stream import iter_pieces
@@ -377,6 +376,7 @@ class TTSModel:
         another model, and GenerationError during generation.
         """
         if isinstance(text_to_generate, AsyncIterable):
+            from pocket_tts_jax.generation.threaded import speak_pieces  # it imports asyncio
 
             def speak(pieces: Iterator[str], closing: threading.Event) -> Iterator[Audio]:
                 return self.generate_audio_stream(

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from pocket_tts_jax import __version__
 from pocket_tts_jax.config import packaged_config
 from pocket_tts_jax.errors import ConfigError
@@ -75,6 +73,8 @@ class ExportedModel:
         Raises ConfigError if the exporter is not installed or fails, or if there is no cache
         folder.
         """
+        from filelock import FileLock  # it imports asyncio, which takes 40 ms
+
         path = self.path(precision, decoder)
         if path is None:
             raise ConfigError("There is no home folder to keep an export in: set HOME.")
