@@ -58,11 +58,17 @@ class GroupedModel:
                 self._opened[group] = LiteRTModel(
                     self.path,
                     threads=self._threads,
-                    weight_cache=self._weight_cache,
+                    weight_cache=self._packed(),
                     turns=self._turns,
                     signatures=[name for name in self.names if self._groups[name] == group],
                 )
             return self._opened[group]
+
+    def _packed(self) -> str:
+        """The packed weights. Where the user has emptied the cache meanwhile, XNNPACK would begin a
+        file of this group alone: it packs in memory then."""
+        there = self._weight_cache == IN_MEMORY or Path(self._weight_cache).is_file()
+        return self._weight_cache if there else IN_MEMORY
 
     def release_pages(self) -> None:
         """`LiteRTModel.release_pages` of all."""

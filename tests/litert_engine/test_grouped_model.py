@@ -85,6 +85,18 @@ def test_groups_are_opened_when_speech_needs_them(tmp_path: Path) -> None:
     assert open_groups(engine) == {(smallest, False), (larger, False), (smallest, True)}
 
 
+def test_the_cache_may_be_emptied_meanwhile(tmp_path: Path) -> None:
+    engine = LiteRTEngine(tiny_export(), threads=1, cache_folder=tmp_path)
+    packed = list(tmp_path.glob("*.xnnpack"))
+    assert len(packed) == 2
+    for path in packed:
+        path.unlink()
+    long = job(1, engine, frames=engine.folder.capacities[0])
+    in_memory = LiteRTEngine(tiny_export(), threads=1)
+    assert_same([speak(engine, long)], [speak(in_memory, long)])
+    assert len(open_groups(engine)) == 2 and not list(tmp_path.glob("*.xnnpack"))
+
+
 def test_a_closed_model_opens_nothing_more(tmp_path: Path) -> None:
     engine = LiteRTEngine(tiny_export(), threads=1, cache_folder=tmp_path)
     engine.close()
@@ -94,7 +106,7 @@ def test_a_closed_model_opens_nothing_more(tmp_path: Path) -> None:
 
 
 def test_an_unknown_signature_and_a_file_that_is_no_model(tmp_path: Path) -> None:
-    how = {"threads": 1, "weight_cache": "", "turns": Turns()}
+    how = {"threads": 1, "weight_cache": IN_MEMORY, "turns": Turns()}
     model = GroupedModel(tiny_export() / FILE, group_of([256]), **how)
     with pytest.raises(GenerationError, match=r"has no signature 'dance'.*embed_text"):
         model.bind("dance")
