@@ -20,7 +20,7 @@ final class Engine: @unchecked Sendable {
         self.threads = threads
         self.cache = cache
         flowLM = try FlowLM(
-            load("flow_lm.tflite", folder, threads, cache, turns), folder.manifest)
+            loadGroups("flow_lm.tflite", folder, threads, cache, turns), folder.manifest)
         mimi = try load("mimi_decoder.tflite", folder, threads, cache, turns)
         decoders.give(try MimiDecoder(mimi, stepsPerFrame: manifest.audio.stepsPerFrame))
     }
@@ -64,12 +64,38 @@ final class Engine: @unchecked Sendable {
     }
 }
 
+/// FlowLM, with the signatures of the smallest caches opened.
+private func loadGroups(
+    _ name: String, _ folder: ModelFolder, _ threads: Int, _ cache: WeightCache, _ turns: Turns
+) throws -> GroupedModel {
+    let path = try folder.file(name)
+    let entry = folder.manifest.files[name]!
+    let smallest = "c\(folder.manifest.cache.capacities.min() ?? 0)"
+    return try GroupedModel(
+        path, sha256: entry.sha256, size: entry.size, cache: cache, first: "embed_text",
+        groupOf: { signature in
+            let parts = signature.split(separator: "_")  // decode_1_c256, decode_1_c256_b4
+            return parts.count < 3 ? smallest : parts[2...].joined(separator: "_")
+        },
+        compile: { names, packed in try compile(path, names, threads, packed, turns) })
+}
+
+/// One side of Mimi, without the signatures that are not called here.
 private func load(
     _ name: String, _ folder: ModelFolder, _ threads: Int, _ cache: WeightCache, _ turns: Turns
 ) throws -> CompiledModel {
     let path = try folder.file(name)
     let entry = folder.manifest.files[name]!
-    return try cache.model(sha256: entry.sha256, size: entry.size) { packed in
-        try CompiledModel(MappedFile(path), threads: threads, weightCache: packed, turns: turns)
+    let names = Set(try GraphFile(MappedFile(path)).signatureNames().filter(isUsed))
+    return try cache.model(sha256: entry.sha256, size: entry.size) { packed, whole in
+        try compile(path, whole ? nil : names, threads, packed, turns)
     }
+}
+
+private func compile(
+    _ path: String, _ names: Set<String>?, _ threads: Int, _ packed: String, _ turns: Turns
+) throws -> CompiledModel {
+    let file = try MappedFile(path, writable: names != nil)
+    if let names { try GraphFile(file).keep(names) }
+    return try CompiledModel(file, threads: threads, weightCache: packed, turns: turns)
 }

@@ -1,6 +1,6 @@
 /// FlowLM of an export: embeddings of text and voices, prefills, and the steps of a chunk.
 final class FlowLM: @unchecked Sendable {
-    let model: CompiledModel
+    let model: GroupedModel
     let shape: AttentionShape
     let capacities: [Int]
     let bos: [Float]
@@ -10,14 +10,14 @@ final class FlowLM: @unchecked Sendable {
     private let decodes: [Int: [Int: String]]  // capacity: flow steps: signature
     private let spare = Spare<Session>()
 
-    init(_ model: CompiledModel, _ manifest: Manifest) throws {
+    init(_ model: GroupedModel, _ manifest: Manifest) throws {
         self.model = model
         tokens = manifest.tokenizer.size
         capacities = manifest.cache.capacities.sorted()
         bos = manifest.constants.bos
         voiceStart = manifest.constants.voiceStart
-        prefills = byCapacity(model.signatures.keys, "prefill")
-        decodes = byCapacity(model.signatures.keys, "decode")
+        prefills = byCapacity(model.names, "prefill")
+        decodes = byCapacity(model.names, "decode")
         let cache = manifest.cache
         shape = AttentionShape(layers: cache.layers, heads: cache.kvHeads, width: cache.headDim)
         for capacity in [capacities[0], capacities.last!] {
@@ -25,13 +25,12 @@ final class FlowLM: @unchecked Sendable {
                 throw TTSError.folder("flow_lm.tflite has no step for \(capacity) positions.")
             }
         }
-        for (capacity, names) in decodes {
-            for name in names.values { try checkStep(model.signatures[name]!, capacity) }
-        }
+        for name in decodes[capacities[0]]!.values { try checkStep(name, capacities[0]) }
     }
 
     /// The manifest's sizes must be those of the graph: caches are made from them.
-    private func checkStep(_ step: Signature, _ capacity: Int) throws {
+    private func checkStep(_ name: String, _ capacity: Int) throws {
+        let step = try model.model(name).signatures[name]!
         let shapes = Dictionary(step.inputs.map { ($0.name, $0.shape) }, uniquingKeysWith: { a, _ in a })
         let cache = [1, shape.heads, capacity, shape.width]
         let layers = (0..<shapes.count).prefix { shapes["k_\($0)"] == cache && shapes["v_\($0)"] == cache }
@@ -126,6 +125,12 @@ final class FlowLM: @unchecked Sendable {
         return cache
     }
 
+    /// A step over a cache.
+    fileprivate func bindStep(_ name: String, _ cache: AttentionCache) throws -> Call {
+        try checkStep(name, cache.capacity)
+        return try model.bind(name, inputs: cache.tensors)
+    }
+
     /// The name of the step over a cache of this capacity, if there is one.
     fileprivate func decode(_ capacity: Int, _ flowSteps: Int) -> String? {
         decodes[capacity]?[flowSteps]
@@ -167,9 +172,9 @@ final class Session {
         use(try cache.grown(positions, capacities))
     }
 
-    func call(_ model: CompiledModel, _ name: String) throws -> Call {
+    func call(_ flowLM: FlowLM, _ name: String) throws -> Call {
         if let call = calls[name] { return call }
-        let call = try model.bind(name, inputs: cache.tensors)
+        let call = try flowLM.bindStep(name, cache)
         calls[name] = call
         return call
     }
@@ -199,7 +204,7 @@ final class Latents {
             try session.grow(session.cache.capacity + 1, flowLM.capacities)
             name = flowLM.decode(session.cache.capacity, flowSteps)
         }
-        let call = try session.call(flowLM.model, name!)
+        let call = try session.call(flowLM, name!)
         try write(latent[...], to: call.input("latent"))
         try write(noise, to: call.input("noise"))
         try call.input("position").floats[0] = Float(session.cache.position)

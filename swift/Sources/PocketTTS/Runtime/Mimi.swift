@@ -62,6 +62,13 @@ final class MimiDecoder {
 /// Eight frames in one call take as long as in two, and more memory.
 private let atOnce = 4
 
+/// Whether a signature of Mimi is called here, by its name. Other apps may call all.
+func isUsed(_ signature: String) -> Bool {
+    let parts = signature.split(separator: "_")
+    guard parts.count == 2, parts[0] == "decode", let frames = Int(parts[1]) else { return true }
+    return frames <= atOnce
+}
+
 /// Latents [frames, width] of a recording at the model's rate; a last frame that is not full ends
 /// in zeros.
 func encode(_ model: CompiledModel, _ rules: Manifest.Audio, _ audio: [Float]) throws -> [Float] {

@@ -13,38 +13,41 @@ struct WeightCache: Sendable {
     /// Where files are kept; nil packs into memory.
     let folder: String?
 
-    /// Load a model with its packed weights. `load` gets the path of the cache.
+    /// Load a model with its packed weights. `load` gets the path of the cache, and whether all
+    /// signatures must be opened, because the weights of all are packed.
     ///
     /// Where the folder cannot be written or has no room, or another process is building the same
     /// file at this moment, the weights are packed into memory.
     func model(
-        sha256: String, size: Int, _ load: (String) throws -> CompiledModel
+        sha256: String, size: Int, _ load: (_ packed: String, _ whole: Bool) throws -> CompiledModel
     ) throws -> CompiledModel {
-        guard let folder else { return try load(WeightCache.inMemory) }
+        guard let folder else { return try load(WeightCache.inMemory, true) }
         let key = cacheKey(sha256)
         let path = "\(folder)/\(key).xnnpack"
         if isIntact(path) {
-            if let model = try? load(path) { return model }
+            if let model = try? load(path, false) { return model }
             unlink(stampPath(path))
             unlink(path)
         }
         try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let lock = open("\(folder)/\(key).lock", O_CREAT | O_RDWR | O_CLOEXEC, 0o644)
-        guard lock >= 0 else { return try load(WeightCache.inMemory) }
+        guard lock >= 0 else { return try load(WeightCache.inMemory, true) }
         defer { close(lock) }  // releases the lock
         guard flock(lock, LOCK_EX | LOCK_NB) == 0, isIntact(path) || build(path, size, load) else {
-            return try load(WeightCache.inMemory)
+            return try load(WeightCache.inMemory, true)
         }
-        return try load(path)
+        return try load(path, false)
     }
 
     /// Pack into a new file beside `path` and rename it; false where that is not possible.
-    private func build(_ path: String, _ size: Int, _ load: (String) throws -> CompiledModel) -> Bool {
+    private func build(
+        _ path: String, _ size: Int, _ load: (String, Bool) throws -> CompiledModel
+    ) -> Bool {
         guard freeBytes(folder!) > 2 * size else { return false }  // packed weights take about one
         let part = "\(path).part"  // ours alone: the caller holds the lock
         unlink(part)
         defer { unlink(part) }
-        guard let model = try? load(part) else { return false }
+        guard let model = try? load(part, true) else { return false }
         model.close()
         guard rename(part, path) == 0, let stamp = stamp(path) else { return false }
         return (try? stamp.write(toFile: stampPath(path), atomically: true, encoding: .utf8)) != nil
