@@ -115,22 +115,13 @@ def _undelegated(path: Path) -> dict[str, tuple[int, list[str]]]:
             start, signatures = (model._tab.Vector(model._tab.Offset(at)) for at in (8, 18))
             struct.pack_into("<I", data, start - 4, 1)
             struct.pack_into("<I", data, signatures - 4, 0)
+            offsets = struct.unpack_from(f"<{len(names)}I", data, start)  # each from its own place
             for index, name in enumerate(names):
-                _swap(data, start, index)
+                struct.pack_into("<I", data, start, 4 * index + offsets[index])
+                data.flush()
                 found[name] = _first_subgraph(copy)
-                _swap(data, start, index)
             del model
     return found
-
-
-def _swap(data: mmap.mmap, start: int, index: int) -> None:
-    """Exchange entries 0 and `index` of a vector of offsets, each relative to its own position."""
-    at = start + 4 * index
-    (first,), (other,) = struct.unpack_from("<I", data, start), struct.unpack_from("<I", data, at)
-    struct.pack_into("<I", data, start, other + at - start)
-    if index:
-        struct.pack_into("<I", data, at, first + start - at)
-    data.flush()
 
 
 def _first_subgraph(path: Path) -> tuple[int, list[str]]:

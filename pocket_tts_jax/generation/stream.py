@@ -70,13 +70,12 @@ def stream(
     try:
         # A new decoder for each chunk; the first is made before its latents are ready.
         decoders = itertools.chain([engine.decoder()], iter(engine.decoder, None))
-        decoder = None  # kept here until `producer.close` returns
         while (item := producer.take()) is not None:
             if isinstance(item, Pause):
                 frames = _silent_frames(item.samples(mimi.sample_rate), mimi.frame_size, timer)
             else:  # a chunk begins with its job
                 assert isinstance(item, Job)
-                decoder = next(decoders)
+                decoder = next(decoders)  # kept until `producer.close` returns
                 frames = _decode_chunk(item, decoder, mimi.sample_rate, producer, timer)
             for frame in frames:
                 if producer.stopped:

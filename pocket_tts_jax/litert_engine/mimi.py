@@ -30,7 +30,7 @@ class LiteRTDecoder:
         pieces, begin = [], 0
         while begin < len(latents):
             left = len(latents) - begin
-            size = max(n for n in self._sizes if n <= min(left, AT_ONCE))
+            size = max(n for n in self._sizes if n <= left)
             pieces.append(self._decode(latents[begin : begin + size]))
             begin += size
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

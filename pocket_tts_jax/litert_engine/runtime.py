@@ -4,7 +4,8 @@ import ctypes
 import mmap
 import struct
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,29 +190,29 @@ class Call:
         self._model.run(self._index, self._input_handles, self._output_handles)
 
 
+def names_in(path: Path) -> list[str]:
+    """The names of the signatures of a model file. Raises GenerationError if it is none."""
+    with _readable(path):
+        return flatbuffer.signature_names(np.memmap(path, np.uint8, "r"))
+
+
 def _map(path: Path, signatures: Collection[str] | None) -> tuple[np.memmap, list[tuple[int, int]]]:
     """A file with only these signatures, and the (start, end) of what differs from the file."""
-    try:
-        check_regular(path)
+    with _readable(path):
         if signatures is None:
             return np.memmap(path, np.uint8, "r"), []
         file = np.memmap(path, np.uint8, "c")  # what is written stays in memory
         return file, sorted(flatbuffer.keep_signatures(file, signatures))
-    except (OSError, ValueError, struct.error) as error:
-        raise _unreadable(path, error) from error
 
 
-def names_in(path: Path) -> list[str]:
-    """The names of the signatures of a model file. Raises GenerationError if it is none."""
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise GenerationError for a file that cannot be read, or is no model."""
     try:
         check_regular(path)
-        return flatbuffer.signature_names(np.memmap(path, np.uint8, "r"))
+        yield
     except (OSError, ValueError, struct.error) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> GenerationError:
-    return GenerationError(f"{path} cannot be read ({error}); export the model again")
+        raise GenerationError(f"{path} cannot be read ({error}); export the model again") from error
 
 
 def _destroy(handles: list[tuple[str, ctypes.c_void_p]]) -> None:
