@@ -5,7 +5,6 @@ texts form one list of jobs, which the engine speaks together.
 """
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +50,7 @@ def speak_requests(engine: Engine, requests: Sequence[Request]) -> list[Audio]:
 
 def speak_together(engine: Engine, jobs: Sequence[Job], streams: int) -> list[Audio]:
     """The samples of each job, `streams` of them at the same time."""
+    from concurrent.futures import ThreadPoolExecutor  # here: one stream starts without it
 
     def speak(job: Job) -> Audio:
         frames = stream(engine, job.voice, [job.prompt], job.sampling, first_chunk=job.chunk)

@@ -12,7 +12,6 @@ in the tests.
 """
 
 import atexit
-import itertools
 import math
 import queue
 import threading
@@ -69,13 +68,14 @@ def stream(
     timer = None if on_word is None else WordTimer(mimi.sample_rate, on_word)
     try:
         # A new decoder for each chunk; the first is made before its latents are ready.
-        decoders = itertools.chain([engine.decoder()], iter(engine.decoder, None))
+        first: list[Decoder] = [engine.decoder()]
         while (item := producer.take()) is not None:
             if isinstance(item, Pause):
                 frames = _silent_frames(item.samples(mimi.sample_rate), mimi.frame_size, timer)
             else:  # a chunk begins with its job
                 assert isinstance(item, Job)
-                decoder = next(decoders)  # kept until `producer.close` returns
+                frames = decoder = None  # the next decoder can have the memory of the last one
+                decoder = first.pop() if first else engine.decoder()  # kept until the close below
                 frames = _decode_chunk(item, decoder, mimi.sample_rate, producer, timer)
             for frame in frames:
                 if producer.stopped:

@@ -9,6 +9,7 @@ order.
 import ctypes
 import functools
 import importlib.util
+import mmap
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from pocket_tts_jax.errors import GenerationError
 
 ALIGNMENT = 64  # bytes; LiteRT refuses host buffers that start elsewhere
 MAX_RANK = 8
+_HUGE = 1 << 22  # bytes; NumPy asks for huge pages for arrays of this size and more
 
 _CPU = 1  # kLiteRtHwAcceleratorCpu
 _TAG_ACCELERATORS = 24  # kLiteRtEnvOptionTagAutoRegisterAccelerators
@@ -109,7 +111,11 @@ def aligned_zeros(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """A zeroed C-contiguous array whose memory LiteRT accepts without a copy."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     # XNNPACK may read a little past the end (it documents 16 bytes), so the buffer is longer.
-    raw = np.zeros(size + 2 * ALIGNMENT, np.uint8)
+    length = size + 2 * ALIGNMENT
+    if size < _HUGE:
+        raw = np.zeros(length, np.uint8)
+    else:  # without NumPy's huge pages: pages of a cache that are never written take no memory
+        raw = np.frombuffer(mmap.mmap(-1, length, access=mmap.ACCESS_COPY), np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)
 

@@ -16,7 +16,7 @@ from pocket_tts_jax.generation.engine import Audio, Job
 from pocket_tts_jax.litert_engine.flow_lm import LiteRTFlowLM, LiteRTLatents, group_of
 from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
 from pocket_tts_jax.litert_engine.grouped_model import GroupedModel
-from pocket_tts_jax.litert_engine.mimi import LiteRTDecoder, encode, is_used
+from pocket_tts_jax.litert_engine.mimi import DecoderBuffers, LiteRTDecoder, encode, is_used
 from pocket_tts_jax.litert_engine.packed_weights import packed_weights
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel, names_in
 from pocket_tts_jax.litert_engine.turns import Turns
@@ -59,6 +59,7 @@ class LiteRTEngine:
         self._turns = Turns()
         self.flow_lm = LiteRTFlowLM(self._open_flow_lm(), self.folder)
         self.mimi = self._open_mimi("mimi_decoder.tflite")
+        self._decoder_buffers: list[DecoderBuffers] = []
         self._encoder: LiteRTModel | None = None
         self._encoder_lock = threading.Lock()
 
@@ -103,7 +104,7 @@ class LiteRTEngine:
             )
 
     def decoder(self) -> LiteRTDecoder:
-        return LiteRTDecoder(self.mimi, self.config)
+        return LiteRTDecoder(self.mimi, self.config, self._decoder_buffers)
 
     @property
     def batches(self) -> bool:

@@ -7,7 +7,6 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -121,6 +120,8 @@ class ExportedModel:
     def _run_exporter(
         self, path: Path, precision: str, decoder: str, with_encoder: bool, quiet: bool
     ) -> None:
+        import subprocess
+
         model = self.language or str(self.folder)
         command = [sys.executable, "-m", "exporters.tflite", "--model", model, "--out", str(path)]
         command += ["--precision", precision, "--decoder", decoder]

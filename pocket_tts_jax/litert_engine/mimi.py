@@ -1,6 +1,7 @@
 """Mimi of an export: its decoder as a stream, its encoder for whole recordings."""
 
 import re
+import weakref
 
 import numpy as np
 
@@ -13,40 +14,61 @@ _FRAMES = re.compile(r"(?:decode|encode)_(\d+)")
 AT_ONCE = 4
 
 
+class DecoderBuffers:
+    """Two sets of the decoder's state, and its calls: a call reads one set and writes the other."""
+
+    def __init__(self, model: LiteRTModel) -> None:
+        self._model = model
+        self.sizes = frame_sizes(model)
+        self._states = (model.states(), model.states())
+        self._calls: dict[tuple[int, int], Call] = {}
+
+    def clear(self) -> None:
+        """Zeros, from which speech begins, where the first call reads."""
+        for array in self._states[0].values():
+            array[...] = 0
+
+    def call(self, frames: int, turn: int) -> Call:
+        """The call that decodes so many frames from set `turn`."""
+        if (frames, turn) not in self._calls:
+            before, after = self._states[turn], self._states[1 - turn]
+            self._calls[frames, turn] = self._model.bind(self.sizes[frames], before, after)
+        return self._calls[frames, turn]
+
+
 class LiteRTDecoder:
     """Mimi's decoder within one chunk (`generation.engine.Decoder`).
 
-    Its state alternates between two sets of buffers: a call reads one and writes the other.
+    `free` has the buffers of earlier chunks. The decoder takes some of these, or makes new ones,
+    and gives them back when it is no longer used.
     """
 
-    def __init__(self, model: LiteRTModel, config: Config) -> None:
-        self._model, self._config = model, config
-        self._sizes = frame_sizes(model)
-        self._calls: dict[tuple[int, int], Call] = {}
+    def __init__(self, model: LiteRTModel, config: Config, free: list[DecoderBuffers]) -> None:
+        self._steps_per_frame = config.mimi.steps_per_frame
+        try:
+            self._buffers = free.pop()
+            self._buffers.clear()
+        except IndexError:
+            self._buffers = DecoderBuffers(model)
         self._position, self._turn = 0, 0
-        self._states = (model.states(), model.states())
+        weakref.finalize(self, free.append, self._buffers)
 
     def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
         pieces, begin = [], 0
         while begin < len(latents):
             left = len(latents) - begin
-            size = max(n for n in self._sizes if n <= left)
+            size = max(n for n in self._buffers.sizes if n <= left)
             pieces.append(self._decode(latents[begin : begin + size]))
             begin += size
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def _decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
-        key = len(latents), self._turn
-        if key not in self._calls:
-            before, after = self._states[self._turn], self._states[1 - self._turn]
-            name = self._sizes[len(latents)]
-            self._calls[key] = self._model.bind(name, before, after)
-        call = self._calls[key]
+        call = self._buffers.call(len(latents), self._turn)
         call.inputs["latents"][0] = latents
         call.inputs["position"][0] = self._position
         call()
         self._turn = 1 - self._turn
-        self._position += len(latents) * self._config.mimi.steps_per_frame
+        self._position += len(latents) * self._steps_per_frame
         return call.outputs["audio"][0].copy()
 
 

@@ -5,9 +5,7 @@ written (a full disk, a quota, a limit of file sizes). That must not happen in t
 """
 
 import logging
-import multiprocessing.spawn
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +21,8 @@ def survives(model: Path, weight_cache: str) -> bool | None:
     every signature once. None if it gave no answer: this program has no interpreter to start, or
     an error was raised, which opening the file here raises too.
     """
+    import multiprocessing.spawn  # here, because every program imports this module
+
     executable = multiprocessing.spawn.get_executable()
     if not executable or getattr(sys, "frozen", False):
         _log.info("%s is opened without a trial: there is no Python to start", model)
@@ -41,6 +41,8 @@ def survives(model: Path, weight_cache: str) -> bool | None:
 
 def _wait(command: list[str], environment: dict[str, str]) -> int:
     """The exit code of a process, which does not outlive an interruption here."""
+    import subprocess
+
     quiet = subprocess.DEVNULL
     with subprocess.Popen(
         command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet

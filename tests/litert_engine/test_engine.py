@@ -150,6 +150,18 @@ def test_streams_of_any_cut_are_one_stream(engine: LiteRTEngine) -> None:
         np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
 
 
+def test_a_decoder_keeps_nothing_of_the_one_before_it() -> None:
+    engine = LiteRTEngine(tiny_export(), threads=1)
+    latents = np.ones((3, engine.config.latent_dim), np.float32)
+    expected = engine.decoder().decode(latents)
+    for count in (1, 2):  # ends in either set of buffers
+        decoder = engine.decoder()
+        for _ in range(count):
+            decoder.decode(np.full_like(latents[:1], np.nan))
+        del decoder
+        np.testing.assert_array_equal(engine.decoder().decode(latents), expected)
+
+
 def test_closed_engines_say_so() -> None:
     engine = LiteRTEngine(tiny_export(), threads=1)
     decoder = engine.decoder()

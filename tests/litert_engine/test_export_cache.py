@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from pocket_tts_jax.files.verify import SUMS
-from pocket_tts_jax.litert_engine import export_cache
 from pocket_tts_jax.litert_engine.export_cache import ExportedModel
 from pocket_tts_jax.litert_engine.folder import MANIFEST
 from pocket_tts_jax.open_model import ModelOptions, open_model
@@ -33,7 +32,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
         (target / MANIFEST).write_text(json.dumps(manifest))
         return subprocess.CompletedProcess(command, 0, b"")
 
-    monkeypatch.setattr(export_cache.subprocess, "run", copy)
+    monkeypatch.setattr(subprocess, "run", copy)
     return run
 
 
