@@ -21,7 +21,7 @@ from pocket_tts_jax.errors import GenerationError
 
 ALIGNMENT = 64  # bytes; LiteRT refuses host buffers that start elsewhere
 MAX_RANK = 8
-_HUGE = 1 << 22  # bytes; NumPy asks for huge pages for arrays of this size and more
+_HUGE = 1 << 22  # bytes; NumPy asks Linux for huge pages for arrays of this size and more
 
 _CPU = 1  # kLiteRtHwAcceleratorCpu
 _TAG_ACCELERATORS = 24  # kLiteRtEnvOptionTagAutoRegisterAccelerators
@@ -112,9 +112,9 @@ def aligned_zeros(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     # XNNPACK may read a little past the end (it documents 16 bytes), so the buffer is longer.
     length = size + 2 * ALIGNMENT
-    if size < _HUGE:
+    if sys.platform != "linux" or size < _HUGE:
         raw = np.zeros(length, np.uint8)
-    else:  # without NumPy's huge pages: pages of a cache that are never written take no memory
+    else:  # not in huge pages, so that rows of a cache that are never written take no memory
         raw = np.frombuffer(mmap.mmap(-1, length, access=mmap.ACCESS_COPY), np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)
