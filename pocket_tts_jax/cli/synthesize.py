@@ -100,9 +100,10 @@ def synthesize(
         offline=offline,
         format=encoding,
     )
+    rows = list(read_rows(corpus, voice, speed))  # a corpus without rows leaves the folder alone
     settings = _model_settings(how, voice) | _text_settings(how.text, lexicon)
     with CorpusFolder(out.expanduser(), format, settings) as folder:
-        todo = folder.missing(read_rows(corpus, voice, speed))
+        todo = folder.missing(rows)
         with _Bar(todo, folder.tally, quiet) as bar:
             folder.speak(todo, partial(_speak, how, workers, ray), bar.advance)
     tally, minutes = folder.tally, folder.tally.seconds / 60

@@ -142,6 +142,17 @@ def test_wrong_options(rows: Path, tmp_path: Path, more: list[str], said: str) -
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("none.jsonl", "no corpus"), ("a.txt", ".jsonl"), ("a.csv", "no column id")]
+)
+def test_a_wrong_corpus_leaves_the_folder_alone(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "a.txt").write_text("Hello.")
+    (tmp_path / "a.csv").write_text("text\nHello.\n")
+    result = run_cli(*arguments(tmp_path / name, tmp_path / "out"))
+    assert result.exit_code == 1 and said in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def spoken(rows: Path, out: Path, *more: object) -> dict[str, str]:
     """The hashes of an undisturbed run of the command in a process of its own."""
     command = [sys.executable, "-m", "pocket_tts_jax", *arguments(rows, out, *more)]
