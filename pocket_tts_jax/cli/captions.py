@@ -30,6 +30,8 @@ class Captions:
         elif self.karaoke:
             raise ConfigError("--karaoke is for subtitles: name them with --subtitles FILE.vtt.")
         if self.words is not None:
+            if self.words.suffix.lower() in (".srt", ".vtt"):
+                raise ConfigError(f"--words writes JSON: ask for {self.words} with --subtitles.")
             check_place("words", self.words)
 
     def write(self, text: str, words: Sequence[SpokenWord], pauses: bool) -> None:

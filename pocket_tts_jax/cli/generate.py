@@ -127,8 +127,10 @@ def _text(words: str | None, text: str | None, file: Path | None) -> str | None:
     if file is not None:
         try:
             return file.expanduser().read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TextError(f"{file} cannot be read as UTF-8 text: {error}") from error
+        except OSError as error:
+            raise TextError(f"{file} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise TextError(f"{file} is not UTF-8 text: {error}") from error
     said = text if words is None else words
     return _piped() if said == "-" else said
 

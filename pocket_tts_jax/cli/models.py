@@ -10,7 +10,7 @@ import typer
 
 from pocket_tts_jax.cli import options
 from pocket_tts_jax.cli.console import command, say, set_logging
-from pocket_tts_jax.errors import CheckpointError, ConfigError
+from pocket_tts_jax.errors import CheckpointError, ConfigError, ConfigNotFound
 
 KYUTAI_LICENCE = "CC BY 4.0"
 
@@ -171,10 +171,15 @@ def export(
 
     The model speaks with the export that was asked for last."""
     from pocket_tts_jax.open_model import ModelOptions
-    from pocket_tts_jax.weights.source import open_source
+    from pocket_tts_jax.weights.source import WEIGHTS, open_source
 
     set_logging(quiet)
     wanted = ModelOptions(language=language, model=model).exported
+    if wanted is None and model is not None:
+        raise ConfigNotFound(
+            f"There is no {WEIGHTS} in {model}: give the path of a model's folder. What was "
+            "exported already needs no other export."
+        )
     if wanted is None:
         raise ConfigError(
             "Name a model to export: --language for one of Kyutai's, or --model FOLDER with "

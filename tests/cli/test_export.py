@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pocket_tts_jax.testing.tiny_model import write_model
+from tests.cli_stub import run_cli
 from tests.folders import ROOT
 
 QUANTIZED = """
@@ -27,6 +28,12 @@ def run(*arguments: object, cache: Path) -> subprocess.CompletedProcess[str]:
     }
     command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=cache)
+
+
+def test_a_folder_without_weights(tmp_path: Path):
+    result = run_cli("export", "--model", str(tmp_path))
+    assert result.exit_code == 1
+    assert f"There is no model.safetensors in {tmp_path}" in result.stderr
 
 
 @pytest.mark.slow

@@ -237,6 +237,7 @@ def test_subtitles_that_cannot_be_written_are_refused_first(stub: StubModel) -> 
         (("--subtitles", "a.txt"), "end in .srt"),
         (("--subtitles", "no/a.srt"), "in a folder that exists"),
         (("--words", "."), "in a folder that exists"),
+        (("--words", "a.srt"), "with --subtitles"),
         (("--subtitles", "a.srt", "--karaoke"), "only .vtt"),
         (("--karaoke",), "name them with --subtitles"),
     ):
