@@ -33,7 +33,7 @@ LexiconFile = Annotated[
     Path | None,
     typer.Option(
         "--lexicon",
-        help="Your readings of words (.toml, .json, .yaml, .tsv).",
+        help="Your readings of words: a .json or .tsv file.",
         rich_help_panel=_TEXT,
     ),
 ]

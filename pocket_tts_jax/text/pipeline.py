@@ -152,8 +152,10 @@ class Cutter:
                 yield segment
                 continue
             spoken = self.rewrite(segment)
-            if len(segments) > 1 and not spoken.strip():
+            if not spoken.strip() and len(segments) > 1:
                 continue  # no text between two pauses
+            if not spoken.strip(SILENT) and segment.strip(SILENT):
+                raise nothing_to_speak()
             end = first_clause(spoken) if early else None
             early = False
             for part in [spoken] if end is None else [spoken[:end], spoken[end:]]:

@@ -285,14 +285,15 @@ def test_folders_that_cannot_be_opened(tmp_path: Path) -> None:
 
 def test_phone_folders_are_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[list[str]] = []
+    finished = tiny_export()  # while `subprocess.run` is what it is
 
     def run(command: list[str], **options: object) -> subprocess.CompletedProcess:
         """In place of the exporter's process: copies an export to where it was asked for."""
         made.append(command)
-        shutil.copytree(tiny_export(), command[command.index("--out") + 1])
+        shutil.copytree(finished, command[command.index("--out") + 1])
         return subprocess.CompletedProcess(command, 0, b"")
 
-    monkeypatch.setattr(export_cache.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     for _ in range(2):
         assert PocketTTSEngine(tiny_model_folder(), threads=1).is_ready()
     ((*_, last),) = made

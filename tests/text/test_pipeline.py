@@ -193,6 +193,21 @@ def test_punctuation_alone_is_nothing_to_speak(source, tokenizer, text):
         iter_prompts(text, tokenizer, source)
 
 
+@pytest.mark.parametrize("text", ["日本語のテキスト", "😀", "Да!"])
+def test_a_text_without_sounds_is_nothing_to_speak(embedded, text):
+    source, tokenizer = embedded
+    with pytest.raises(TextError, match="no sound for any character"):
+        iter_prompts(text, tokenizer, source)
+
+
+def test_words_that_are_left_out_are_named_once(embedded, caplog):
+    source, tokenizer = embedded
+    for _ in range(2):
+        iter_prompts("Спасибо, naïve µ and 😀 world", tokenizer, source)
+    (record,) = caplog.records
+    assert record.getMessage().endswith("English letters only: Спасибо")
+
+
 def test_marks_that_are_read_aloud_are_hinted_at(source, tokenizer, caplog):
     iter_prompts("One. [pause:0.5] Two.", tokenizer, source)
     assert "TextOptions(pauses=True)" in caplog.text

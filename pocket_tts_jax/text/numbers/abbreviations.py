@@ -1,5 +1,7 @@
 """English readings of abbreviations, web addresses and symbols between words."""
 
+import functools
+import logging
 import re
 import unicodedata
 
@@ -13,6 +15,8 @@ from pocket_tts_jax.text.numbers.english_tables import (
 )
 from pocket_tts_jax.text.traced import map_characters, sub
 from pocket_tts_jax.text.typography import fold_typography
+
+_log = logging.getLogger(__name__)
 
 _IN_LINKS = {
     ".": "dot",
@@ -134,6 +138,8 @@ _LATIN = str.maketrans(
 )
 
 
+_OTHER_SCRIPTS = re.compile(r"[^\W\d_A-Za-z]+")
+_NAMED = 5
 _PLAIN = [
     (re.compile(r"[()\[\]{}|•·]|\s-+\s|--+"), ","),
     (re.compile(r"[^A-Za-z\s.,;:!?'-]"), " "),
@@ -147,12 +153,20 @@ _PLAIN = [
 def to_ascii(text: str) -> str:
     """Keep only the letters A to z, single spaces and `. , ; : ! ? ' -`.
 
-    Accents are dropped, brackets and dashes become commas, other scripts and emoji are dropped.
+    Accents are dropped, brackets and dashes become commas, emoji are dropped, and with a warning
+    other scripts are.
     """
     text = map_characters(fold_typography(text).translate(_LATIN), _without_accents)
+    if others := _OTHER_SCRIPTS.findall(text):
+        _warn_of_other_scripts(", ".join(others[:_NAMED]) + (", ..." if others[_NAMED:] else ""))
     for pattern, plain in _PLAIN:
         text = sub(pattern, plain, text)
     return text.strip(" ,-")
+
+
+@functools.lru_cache(maxsize=100)  # once: a text in pieces is read again with each piece
+def _warn_of_other_scripts(words: str) -> None:
+    _log.warning("Left out, because this model reads English letters only: %s", words)
 
 
 def _without_accents(character: str) -> str:
