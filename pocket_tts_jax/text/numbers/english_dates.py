@@ -7,7 +7,7 @@ from pocket_tts_jax.text.numbers.english_tables import MONTHS, ends_sentence
 from pocket_tts_jax.text.numbers.words import cardinal, ordinal, year
 
 _BY_START = {name[:3]: name for name in MONTHS}
-_MONTH = r"(?P<month>(?:" + "|".join(f"{m}|{m[:3]}\\b\\.?" for m in MONTHS) + r"|Sept\b\.?))"
+_MONTH = rf"(?P<month>{'|'.join(MONTHS)}|(?:{'|'.join(_BY_START)}|Sept)\b\.?)"
 _DAY = r"(?P<day>[12]\d|3[01]|0?[1-9])(?:st|nd|rd|th)?(?![\w:/%]|[.,]\d)"
 _YEAR = r"(?P<year>1[0-9]\d\d|20\d\d)(?![\w:/%]|[.,]\d)"
 _HALF = r"(?P<half>[ap])(?:\.\s?m\.|m\b)"

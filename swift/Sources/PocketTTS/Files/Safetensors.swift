@@ -32,6 +32,9 @@ struct Safetensors {
         try checkCRC(path)
     }
 
+    /// Give back the memory of what was read from the file.
+    func releasePages() { file.releasePages() }
+
     /// The checksum that this project's voices are written with: names and values, in their order.
     private func checkCRC(_ path: String) throws {
         guard let expected = metadata["crc32"] else { return }

@@ -83,6 +83,7 @@ final class AttentionCache {
             }
         }
         position += voice.length
+        voice.releasePages()
     }
 
     /// Keys and values written so far, as a voice has them: each layer [length, heads, width].

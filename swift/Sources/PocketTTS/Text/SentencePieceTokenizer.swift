@@ -72,6 +72,7 @@ struct SentencePieceTokenizer: Tokenizer {
     /// Ids with the bytes of the text that they stand for.
     private func tokens(_ utf8: [UInt8]) -> [(id: Int, range: Range<Int>)] {
         let (normalized, origins) = utf8.withUnsafeBufferPointer(normalize)
+        file.releasePages()  // a look into the map brings the pages around it
         return normalized.withUnsafeBufferPointer { bytes in
             tokens(algorithm == .unigram ? unigram.pieces(bytes) : characterPieces(bytes), bytes, origins)
         }

@@ -56,9 +56,13 @@ public final class Voice: @unchecked Sendable {
             let used = UnsafeBufferPointer(start: pointer, count: length * shape.heads * shape.width)
             guard used.allSatisfy(\.isFinite) else { throw damaged(path, "it holds NaN or infinity") }
         }
+        releasePages()
     }
 
     deinit { for copy in owned { copy.deallocate() } }
+
+    /// Give back the memory of what was read from the voice's file.
+    func releasePages() { file?.releasePages() }
 
     func rows(_ layer: Int) -> (keys: UnsafePointer<Float>, values: UnsafePointer<Float>) {
         (keys[layer], values[layer])

@@ -2,7 +2,8 @@
 enum EnglishDates {
     private static let months = EnglishTables.months
     private static let month =
-        "(?<month>(?:" + months.map { #"\#($0)|\#($0.prefix(3))\b\.?"# }.joined(separator: "|") + #"|Sept\b\.?))"#
+        "(?<month>" + months.joined(separator: "|")
+        + "|(?:" + months.map { $0.prefix(3) }.joined(separator: "|") + #"|Sept)\b\.?)"#
     private static let day = #"(?<day>[12]\d|3[01]|0?[1-9])(?:st|nd|rd|th)?(?![\w:/%]|[.,]\d)"#
     private static let yearPattern = #"(?<year>1[0-9]\d\d|20\d\d)(?![\w:/%]|[.,]\d)"#
     private static let half = #"(?<half>[ap])(?:\.\s?m\.|m\b)"#

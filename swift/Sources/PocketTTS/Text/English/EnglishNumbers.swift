@@ -63,7 +63,7 @@ enum EnglishNumbers {
         Rule(#"\d+"#) { m in NumberWords.cardinal(m.text) },
     ]
 
-    /// All that has decimal digits written out.
+    /// All that has digits, superscripts and fractions among them, written out.
     static let rules: [Rule] =
         [
             Rule(#"(?:(\d)\s?)?([\#(Table.fractions.map(\.sign).joined())])"#) { m in
@@ -78,13 +78,15 @@ enum EnglishNumbers {
             // A number that touches a letter is a word of its own: B2B, MP3, 1080p.
             Rule(#"(?<=[\p{L}\p{Nl}\p{No}])(?=\d)|(?<=\d)(?=[\p{L}\p{Nl}\p{No}])"#) { _ in " " }
         ] + plain
-        + [
-            Rule(
-                #"\b(?:(?<part>\#(Table.parts.joined(separator: "|")))"#
-                    + #"|(?<king>\#(Table.kings.joined(separator: "|")))(?= [IVXL]{2}| V\b)) "#
-                    + #"(?<roman>[IVXL]+)\b"#,
-                roman)
-        ]
+
+    /// Chapter IV, Henry VIII.
+    static let romans = [
+        Rule(
+            #"\b(?:(?<part>\#(Table.parts.joined(separator: "|")))"#
+                + #"|(?<king>\#(Table.kings.joined(separator: "|")))(?= [IVXL]{2}| V\b)) "#
+                + #"(?<roman>[IVXL]+)\b"#,
+            roman)
+    ]
 
     /// 1,984 or 3.14 or .5 in words.
     private static func number(_ digits: String) -> String {
