@@ -72,7 +72,6 @@ struct SentencePieceTokenizer: Tokenizer {
     /// Ids with the bytes of the text that they stand for.
     private func tokens(_ utf8: [UInt8]) -> [(id: Int, range: Range<Int>)] {
         let (normalized, origins) = utf8.withUnsafeBufferPointer(normalize)
-        file.releasePages()  // a look into the map brings the pages around it
         return normalized.withUnsafeBufferPointer { bytes in
             tokens(algorithm == .unigram ? unigram.pieces(bytes) : characterPieces(bytes), bytes, origins)
         }
@@ -136,6 +135,8 @@ struct SentencePieceTokenizer: Tokenizer {
             for byte in rest { if byte == 0x20 { result += space } else { result.append(byte) } }
             keepUp(position)
             position += length
+            // A look into the map brings the pages around it: megabytes in the course of a text.
+            if position % 64 < length || position == text.count { file.releasePages() }
             if let last = rest.last { afterSpace = last == 0x20 }
             if !settings.removeExtraSpaces { afterSpace = false }
         }
