@@ -14,8 +14,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from training.command_line import command_parser, positive, run_command
 from training.loop.devices import split_host
 from training.loop.initialise import DECODER, ENCODER
@@ -34,7 +32,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
     parser.add_argument("--rows", type=positive, default=4, help="stretches of speech in a step")
     parser.add_argument("--noise", type=float, help="std on normalised latents (default: 0.15)")
-    parser.add_argument("--start", type=Path, help="begin with the tensors of another run")
+    parser.add_argument("--start", type=Path, help="begin with another run, or a model file")
     parser.add_argument("--adversarial", action="store_true", help="train a discriminator along")
     parser.add_argument(
         "--reload", type=positive, default=1000, help="steps between looks at the data"
@@ -50,24 +48,6 @@ def main() -> None:
     train(args)
 
 
-def started(
-    tensors: dict[str, np.ndarray], start: dict[str, np.ndarray], where: Path
-) -> dict[str, np.ndarray]:
-    """`tensors` with the values of another run; only a discriminator may be new."""
-    from pocket_tts_jax.errors import CheckpointError
-    from training.loop.initialise import DISCRIMINATOR
-
-    found = {n: start[n] for n in tensors if n in start}
-    wrong = [n for n in tensors if n not in found and not n.startswith(DISCRIMINATOR)]
-    wrong += [n for n, tensor in found.items() if tensor.shape != tensors[n].shape]
-    if wrong:
-        raise CheckpointError(
-            f"{len(wrong)} tensors are missing in {where} or of another shape, among them "
-            f"{', '.join(wrong[:5])}. Give --start a run of the same --part and --config."
-        )
-    return tensors | found
-
-
 def train(args: argparse.Namespace) -> None:
     import jax
 
@@ -75,8 +55,8 @@ def train(args: argparse.Namespace) -> None:
     from pocket_tts_jax.weights.expected import under
     from training.batches.crops import Crops
     from training.batches.encoder import check_encoder
-    from training.loop.checkpoint import read_ema
-    from training.loop.initialise import initial_tensors
+    from training.loop.checkpoint import read_start, started
+    from training.loop.initialise import DISCRIMINATOR, initial_tensors
     from training.loop.log import TrainingLog
     from training.loop.trainer import Optimisation, Schedule, Trainer, run
     from training.losses.codec import discriminator_tensors, part_loss
@@ -90,7 +70,8 @@ def train(args: argparse.Namespace) -> None:
     if args.adversarial:
         tensors |= discriminator_tensors(args.seed)
     if args.start:
-        tensors = started(tensors, read_ema(args.start), args.start)
+        start = read_start(args.start, "mimi.")
+        tensors = started(tensors, start, args.start, new=DISCRIMINATOR)
     schedule = Schedule(args.steps, args.rate, decay=args.decay)
     trainer = Trainer(
         {"codec": part_loss(args.part, config.mimi, args.noise)},

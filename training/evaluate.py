@@ -30,6 +30,7 @@ import numpy as np
 
 from pocket_tts_jax.open_model import ENGINES
 from training.command_line import command_parser, positive, run_command
+from training.data.speakers import SPEAKERS
 from training.data.spectra import SAMPLE_RATE
 from training.judging import subjects
 from training.judging.figures import (
@@ -51,15 +52,15 @@ PARTS = {"config", "flow_lm", "mimi", "codec", "tokenizer"}
 OPTIONS = {
     ("model", True): (set(), {"tokenizer", "temperature", "eos_threshold", "seed"}),
     ("model", False): (PARTS, {"last", "temperature", "eos_threshold", "seed"}),
-    ("codec", True): (set(), set()),
-    ("codec", False): ({"config", "mimi"}, set()),
-    ("teacher", False): (set(), set()),
-    ("reading", False): ({"tokenizer"}, set()),
+    ("codec", True): (set(), {"speaker"}),
+    ("codec", False): ({"config", "mimi"}, {"speaker"}),
+    ("teacher", False): (set(), {"speaker"}),
+    ("reading", False): ({"tokenizer"}, {"speaker"}),
     ("plain", False): ({"tokenizer"}, set()),
     ("forced", True): ({"codec"}, {"tokenizer", "history_noise", "seed"}),
     ("forced", False): (PARTS, {"last", "history_noise", "seed"}),
-    ("engine", True): (set(), {"voice", "engine", "seed"}),
-    ("engine", False): (set(), {"voice", "engine", "seed"}),
+    ("engine", True): (set(), {"voice", "engine", "seed", "speaker"}),
+    ("engine", False): (set(), {"voice", "engine", "seed", "speaker"}),
 }
 # These need recordings; the others speak any text.
 OF_RECORDINGS = {"codec", "forced", "teacher"}
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", help="folder of a model; with --what engine also an export, address or name")
     add("--engine", choices=ENGINES, help="for --what engine (default: auto)")
     add("--voice", help="for --what engine: a voice other than the model's own")
+    add("--speaker", choices=SPEAKERS, help="whose recordings or reading (default: the teacher's)")
     add("--seed", type=int, help="of what is random in model, forced and engine (default: 0)")
     add("--config", type=Path, help="configuration of an unfinished model")
     add("--flow-lm", type=Path, help="its run of training.flow_lm")
@@ -148,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
 def sentences(args: argparse.Namespace) -> tuple[list[str], list[Recording]]:
     """What is to be spoken, and the recordings of it where there are any."""
     if args.frames:
-        rows = subjects.held_out(args.frames, args.count)
+        rows = subjects.held_out(args.frames, args.count, args.speaker)
         return [u.text for _, u in rows], rows
     if args.list:
         return fixed_sentences(args.list)[: args.count], []

@@ -5,9 +5,10 @@
         --tokenizer tokenizer.model --voice joe --out folder/ --half --frames frames/ --variance 1
 
 The folder holds `config.yaml`, `model.safetensors`, `tokenizer.model`, `voice.json` and
-`voices/NAME.safetensors` (the attention cache of the start token: a model of one voice needs no
-more). The reference loads it too, with paths made absolute in the config. The Mimi encoder is there
-because the format demands it, trained or not; a model that learned one voice offers no cloning.
+`voices/NAME.safetensors` (the attention cache of the start token, and for each other speaker that
+of the vector which leads it). The reference loads it too, with paths made absolute in the config.
+The Mimi encoder is there because the format demands it, trained or not; a model that learned a few
+voices offers no cloning.
 """
 
 import shutil
@@ -18,11 +19,13 @@ import numpy as np
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.files.verify import sums_of, write_sums
 from pocket_tts_jax.voice.state import write_voice
+from pocket_tts_jax.weights.expected import under
 from pocket_tts_jax.weights.settings import ModelSettings
 from training.command_line import command_parser, run_command
 from training.data.tokenizer import open_tokenizer
 from training.judging.variance import lacking_spread
 from training.loop.checkpoint import read_ema, read_statistics
+from training.loop.initialise import VOICES
 from training.loop.published import (
     as_stored,
     gather_tensors,
@@ -54,7 +57,7 @@ def main() -> None:
     parser.add_argument("--mimi", type=Path, required=True, help="run of training.codec")
     parser.add_argument("--codec", type=Path, required=True, help="what defined the latents")
     parser.add_argument("--tokenizer", type=Path, required=True, help="the model's tokenizer")
-    parser.add_argument("--voice", default="joe", help="name of the voice")
+    parser.add_argument("--voice", default="joe", help="who has no name in the frames")
     parser.add_argument("--out", type=Path, required=True, help="new model folder")
     parser.add_argument("--last", action="store_true", help="last tensors instead of averages")
     parser.add_argument("--half", action="store_true", help="store matrices as float16")
@@ -84,9 +87,11 @@ def main() -> None:
     write_model(args.out / "model.safetensors", tensors, args.half)
     shutil.copyfile(args.config, args.out / "config.yaml")
     shutil.copyfile(args.tokenizer, args.out / "tokenizer.model")
-    about = {"source": "start token only", "licence": "CC0-1.0"}
-    voice = start_voice(config, as_stored(tensors, args.half), about)
-    write_voice(args.out / "voices" / f"{args.voice}.safetensors", voice)
+    stored = as_stored(tensors, args.half)
+    for name, start in {args.voice: None, **under(flow_lm, VOICES)}.items():
+        about = {"source": "start vector" if name != args.voice else "start token only"}
+        voice = start_voice(config, stored, about | {"licence": "CC0-1.0"}, start)
+        write_voice(args.out / "voices" / f"{name}.safetensors", voice)
     write_about(args.out, settings_of(config, args.voice))
     write_sums(args.out, sums_of(args.out))
     size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())

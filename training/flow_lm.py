@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tokenizer", type=Path, required=True, help="what the teacher read by")
     parser.add_argument("--codec", type=Path, required=True, help="mel codec, for its statistics")
     parser.add_argument("--out", type=Path, required=True, help="the run: resumed if it is there")
+    parser.add_argument("--start", type=Path, help="begin with another run, or a model file")
     parser.add_argument("--steps", type=positive, default=20_000, help="in all, earlier runs too")
     parser.add_argument("--decay", type=int, default=1500, help="last steps, with a falling rate")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
@@ -76,8 +77,8 @@ def train(args: argparse.Namespace) -> None:
     from pocket_tts_jax.weights.expected import under
     from training.batches.examples import Examples
     from training.data.tokenizer import open_tokenizer
-    from training.loop.checkpoint import read_statistics
-    from training.loop.initialise import initial_tensors
+    from training.loop.checkpoint import read_start, read_statistics, started
+    from training.loop.initialise import VOICES, initial_tensors, initial_voices
     from training.loop.log import TrainingLog
     from training.loop.trainer import Optimisation, Schedule, Trainer, run
     from training.losses.flow_lm import LMObjective, lm_loss
@@ -87,6 +88,12 @@ def train(args: argparse.Namespace) -> None:
     tokenizer = open_tokenizer(args.tokenizer)
     examples = Examples(args.frames, tokenizer, mean, std)
     tensors = under(initial_tensors(config, args.seed), "flow_lm.")
+    start = read_start(args.start, "flow_lm.") if args.start else {}
+    if examples.speakers and config.flow_lm.insert_bos_before_voice:
+        token = (start or tensors)["bos_before_voice"]
+        tensors |= initial_voices(token, examples.speakers, args.seed)
+    if args.start:
+        tensors = started(tensors, start, args.start, new=VOICES)
     fixed = {"emb_mean": mean, "emb_std": std}
     fixed |= {n: t for n, t in tensors.items() if n.endswith("freqs") or n.startswith("speaker")}
     flow = args.flow

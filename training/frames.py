@@ -4,9 +4,9 @@
 
 Takes the teacher's shards (or any folder in their form) and appends what is new: `NAME.pcm`
 (int16, 1920 samples a frame) and `NAME.jsonl` (text, source, held_out, first, frames, speech,
-ends, pieces). Each utterance is followed by `TAIL` silent frames, so that a model learns what to
-say when nothing is left. Latents, once there is a codec, lie beside in `NAME.latents`, and the
-fingerprint of that codec in `latents.codec`.
+ends, pieces, speaker). Each utterance is followed by `TAIL` silent frames, so that a model learns
+what to say when nothing is left. Latents, once there is a codec, lie beside in `NAME.latents`, and
+the fingerprint of that codec in `latents.codec`.
 """
 
 import json
@@ -47,8 +47,8 @@ def append_shard(shard: Path, out: Path) -> int:
             audio = audio[: speech * FRAME]
             audio_file.write(np.pad(audio, (0, frames * FRAME - len(audio))).tobytes())
             entry = {k: row[k] for k in ("text", "source", "held_out")}
-            # Recordings that were not synthesised have no alignment.
-            entry |= {"ends": row.get("ends"), "pieces": row.get("pieces")}
+            # Recordings that were not synthesised have no alignment; one speaker needs no name.
+            entry |= {key: row.get(key) for key in ("ends", "pieces", "speaker")}
             entry |= {"first": first, "frames": frames, "speech": speech}
             audio_file.flush()
             index_file.write(json.dumps(entry).encode() + b"\n")

@@ -13,11 +13,11 @@ from tests.training.setup import tiny_config
 from training.batches.crops import Batch, Crops
 from training.batches.encoder import Encoder
 from training.batches.mel_codec import encode_mels
-from training.codec import started
 from training.data.spectra import FRAME, log_mel, magnitudes, mel_filters
 from training.data.streams import LATENT_DIM, claim_latents, open_streams
 from training.encode import encode_stream as encode_stream_by_mimi
 from training.encode import latent_statistics
+from training.loop.checkpoint import started
 from training.loop.initialise import DECODER, DISCRIMINATOR, ENCODER, initial_tensors
 from training.loop.trainer import Optimisation, Schedule, Trainer
 from training.losses.codec import codec_loss, discriminator_tensors, part_loss, spectral_terms
@@ -128,12 +128,13 @@ def test_latents_belong_to_one_codec(frames_folder):
 def test_another_run_must_have_every_tensor_but_the_discriminator(tmp_path):
     judge = DISCRIMINATOR + "w"
     tensors = {"decoder.w": np.zeros(3), judge: np.zeros(2)}
-    begun = started(tensors, {"decoder.w": np.ones(3)}, tmp_path)
+    begun = started(tensors, {"decoder.w": np.ones(3)}, tmp_path, DISCRIMINATOR)
     assert begun["decoder.w"].all() and not begun[judge].any()
-    assert started(tensors, {"decoder.w": np.ones(3), judge: np.ones(2)}, tmp_path)[judge].all()
+    whole = {"decoder.w": np.ones(3), judge: np.ones(2)}
+    assert started(tensors, whole, tmp_path, DISCRIMINATOR)[judge].all()
     for start in ({}, {"decoder.w": np.ones(4)}):
         with pytest.raises(CheckpointError, match="decoder.w"):
-            started(tensors, start, tmp_path)
+            started(tensors, start, tmp_path, DISCRIMINATOR)
 
 
 def test_crops_are_reproducible_and_match_the_sound(frames_folder):

@@ -12,8 +12,9 @@ from pocket_tts_jax.weights.checkpoint import load_checkpoint
 from pocket_tts_jax.weights.expected import parameter_shapes, under
 from pocket_tts_jax.weights.settings import ModelSettings
 from training import export
-from training.loop.checkpoint import write_training
-from training.loop.initialise import DECODER, ENCODER, initial_tensors
+from training.loop.checkpoint import read_start, write_training
+from training.loop.initialise import DECODER, ENCODER, VOICES, initial_tensors
+from training.loop.published import start_voice
 
 TEXT = "One two three."
 
@@ -73,6 +74,34 @@ def test_our_engine_speaks_it(exported):
     assert voice.length == 1
     audio = model.generate_audio(voice, TEXT, seed=0)
     assert len(audio) >= 1920 and np.isfinite(audio).all()
+
+
+def test_each_speaker_becomes_a_voice(exported, tmp_path, monkeypatch):
+    from pocket_tts_jax.tts_model import TTSModel
+
+    folder, tensors, _ = exported
+    flow_lm = under(tensors, "flow_lm.")
+    vector = flow_lm["bos_before_voice"].ravel()[::-1].copy()
+    state = {"ema": flow_lm | {VOICES + "abe": vector}, "step": np.zeros(())}
+    write_training(tmp_path / "flow_lm.safetensors", state, {})
+    export.main()
+    model = TTSModel.load_model(model=folder, temp=0.0, compilation_cache=False)
+    own, abe = (model.get_state_for_audio_prompt(name) for name in ("own", "abe"))
+    assert own.length == abe.length == 1
+    # The vector in place of the start token gives what that voice has.
+    moved = tensors | {"flow_lm.bos_before_voice": vector[None, None]}
+    config = load_config(folder / "config.yaml")
+    np.testing.assert_allclose(abe.k, start_voice(config, moved, {}).k, rtol=1e-5, atol=1e-6)
+    assert np.abs(abe.k - own.k).max() > 1e-3
+
+
+def test_a_run_begins_with_a_model_file_or_another_run(exported, tmp_path):
+    folder, tensors, _ = exported
+    for path in (folder / "model.safetensors", tmp_path / "flow_lm.safetensors"):
+        start = read_start(path, "flow_lm.")
+        name = "input_linear.weight"
+        np.testing.assert_array_equal(start[name], tensors[f"flow_lm.{name}"])
+        assert not [n for n in start if n.startswith(("flow_lm.", "mimi.", "decoder."))]
 
 
 def test_spread_and_a_trained_encoder_go_into_the_file(exported, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from tests.training.setup import synthetic_batch, tiny_config
 from training.flow_lm import is_hidden
 from training.judging.speak import speak_latents
 from training.loop.adapters import UP, merge_adapters, new_adapters
-from training.loop.initialise import ENCODER, initial_tensors
+from training.loop.initialise import ENCODER, VOICES, initial_tensors, initial_voices
 from training.loop.log import TrainingLog
 from training.loop.published import gather_tensors, start_voice
 from training.loop.trainer import Optimisation, Schedule, Trainer, run
@@ -137,6 +137,34 @@ def test_voice_in_place_of_the_start_token_gives_the_same_loss():
     cached = compiled_terms(params, batch, plain, key=1, voice=state)
     for a, b in zip(jax.tree.leaves(token), jax.tree.leaves(cached), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_each_speaker_is_led_by_a_vector_of_its_own():
+    params = under(initial_tensors(CONFIG), "flow_lm.")
+    token = params["bos_before_voice"]
+    voices = initial_voices(token, ["abe", "zoe"])
+    voices[VOICES + "zoe"] = token.ravel()
+    batch, plain = synthetic_batch(0), LMObjective(align=0.0)
+    said = {}
+    for speaker in range(3):
+        rows = np.full(len(batch.speaker), speaker, np.int32)
+        said[speaker] = compiled_terms(params | voices, batch._replace(speaker=rows), plain)
+    np.testing.assert_allclose(said[2].map, said[0].map, rtol=1e-5)  # zoe's is the start token
+    assert abs(float(said[1].map - said[0].map)) > 1e-4
+
+
+def test_a_voice_learns_from_its_own_rows_alone():
+    params = under(initial_tensors(CONFIG), "flow_lm.")
+    params = params | initial_voices(params["bos_before_voice"], ["abe", "zoe"])
+    batch = synthetic_batch(0)
+    batch = batch._replace(speaker=np.arange(len(batch.speaker), dtype=np.int32) % 2)
+
+    def loss(params):
+        return lm_loss(params, batch, jax.random.key(0), CONFIG, LMObjective(align=0.0))[0]
+
+    slopes = jax.jit(jax.grad(loss))({n: jnp.asarray(t) for n, t in params.items()})
+    assert np.abs(slopes[VOICES + "abe"]).max() > 0
+    assert not np.asarray(slopes[VOICES + "zoe"]).any()
 
 
 def test_adapters_start_as_the_base_and_are_all_that_moves():

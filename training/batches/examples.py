@@ -1,8 +1,9 @@
 """Batches for FlowLM: packed rows of [start, text, latents] in a few lengths.
 
-A row holds one utterance exactly as the model meets it at run time: `bos_before_voice`, the
-text, then `bos_emb` and the latents, with no gap; padding stands behind, where a causal model
-cannot see it. Utterances are grouped by length (`Bucket`), so that little is padding.
+A row holds one utterance exactly as the model meets it at run time: `bos_before_voice` (or the
+vector that leads its speaker), the text, then `bos_emb` and the latents, with no gap; padding
+stands behind, where a causal model cannot see it. Utterances are grouped by length (`Bucket`), so
+that little is padding.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from sentencepiece import SentencePieceProcessor
 
 from training.data.phonemes import word_spans
 from training.data.spectra import FRAME, SAMPLE_RATE
-from training.data.streams import LATENT_DIM, Utterance, open_streams
+from training.data.streams import LATENT_DIM, FrameStream, Utterance, open_streams
 from training.errors import TrainingError
 
 # Speech ends in about 0.2 s of silence; the end is declared this many frames before its last.
@@ -44,6 +45,7 @@ BUCKETS = (
 class Batch(NamedTuple):
     """b rows of t positions, of which a are audio. Positions are absolute within the row."""
 
+    speaker: Int[np.ndarray, " b"]  # 0 is led by the start token, n by the n-th voice
     tokens: Int[np.ndarray, "b t"]  # 0 where there is no text
     text_length: Int[np.ndarray, " b"]
     latents: Float[np.ndarray, "b a z"]  # normalised targets
@@ -65,6 +67,7 @@ class Example:
     latents: Float[np.ndarray, "a z"]  # normalised
     end: int
     words: Int[np.ndarray, "a 4"] | None
+    speaker: int = 0
 
 
 def frame_tokens(
@@ -103,10 +106,15 @@ def spoken_tokens(
     return pieces, tokens
 
 
+def named_speakers(streams: Sequence[FrameStream]) -> tuple[str, ...]:
+    return tuple(sorted({u.speaker for s in streams for u in s.utterances if u.speaker}))
+
+
 class Examples:
     """The training utterances of a folder that have latents, by bucket; `reload` finds new ones.
 
-    The order depends on the data alone, not on when it was found: a batch is the same for the same
+    `speakers` are the named ones, in the order of their names; others take no part in them. The
+    order depends on the data alone, not on when it was found: a batch is the same for the same
     (seed, step) and data.
     """
 
@@ -119,6 +127,7 @@ class Examples:
     ) -> None:
         self.folder, self.tokenizer = folder, tokenizer
         self.mean, self.std = mean, std
+        self.speakers = named_speakers(open_streams(folder))
         self._read: dict[str, list[Example | None]] = {}  # by stream; None where held out
         self.reload()
 
@@ -146,13 +155,23 @@ class Examples:
         words = frame_tokens(u.ends, word_spans(pieces), u.frames)
         normal = (latents[u.first : u.first + u.frames] - self.mean) / self.std
         end = max(0, u.speech - END_LEAD)
-        return Example(u.text, tokens, normal.astype(np.float32), end, words)
+        speaker = self._number(u.speaker)
+        return Example(u.text, tokens, normal.astype(np.float32), end, words, speaker)
+
+    def _number(self, speaker: str | None) -> int:
+        if speaker is not None and speaker not in self.speakers:
+            raise TrainingError(
+                f"{self.folder} has got a new speaker, {speaker}, whom this run has no voice for. "
+                "Begin another run, with --start for what this one has learned."
+            )
+        return 0 if speaker is None else 1 + self.speakers.index(speaker)
 
     def _shelve(self, examples: list[Example]) -> None:
         """Each in the smallest bucket that holds it, and so the short ones two by two."""
         short = [example for example in examples if len(example.tokens) <= SHORT_TEXT]
-        pairs = [join(*pair) for pair in zip(short[::2], short[1::2], strict=False)]
-        for example in examples + pairs:
+        pairs = zip(short[::2], short[1::2], strict=False)
+        joined = [join(a, b) for a, b in pairs if a.speaker == b.speaker]
+        for example in examples + joined:
             bucket = smallest_bucket(example)
             if bucket is not None:
                 self.train[bucket].append(example)
@@ -169,8 +188,8 @@ class Examples:
 
 
 def join(first: Example, second: Example) -> Example:
-    """Two utterances in one row, a short pause between: the front end puts several short
-    sentences into one chunk."""
+    """Two utterances of one speaker in one row, a short pause between: the front end puts several
+    short sentences into one chunk."""
     cut = first.end + END_LEAD + PAUSE
     shift = len(first.tokens)
     words = None
@@ -182,6 +201,7 @@ def join(first: Example, second: Example) -> Example:
         np.concatenate([first.latents[:cut], second.latents]),
         cut + second.end,
         words,
+        first.speaker,
     )
 
 
@@ -196,6 +216,7 @@ def smallest_bucket(example: Example) -> Bucket | None:
 def collate(examples: Sequence[Example], bucket: Bucket) -> Batch:
     b, t, a = len(examples), bucket.positions, bucket.frames
     batch = Batch(
+        speaker=np.array([e.speaker for e in examples], np.int32),
         tokens=np.zeros((b, t), np.int32),
         text_length=np.array([len(e.tokens) for e in examples], np.int32),
         latents=np.zeros((b, a, LATENT_DIM), np.float32),

@@ -31,6 +31,7 @@ class Utterance:
     speech: int  # without it
     ends: tuple[float, ...] | None  # seconds at which the spoken tokens end
     pieces: tuple[str, ...] | None  # the tokens that were spoken
+    speaker: str | None = None  # None is the one whom the start token leads
 
 
 def whole_lines(index: Path) -> list[bytes]:

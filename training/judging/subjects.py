@@ -35,15 +35,20 @@ class Spoken(NamedTuple):
     facts: dict[str, float]
 
 
-def held_out(folder: Path, count: int | None) -> list[Recording]:
-    """The first `count` held-out utterances (all by default), taken from the streams in turn."""
-    by_stream = [[(s, u) for u in s.utterances if u.held_out] for s in open_streams(folder)]
+def held_out(folder: Path, count: int | None, speaker: str | None = None) -> list[Recording]:
+    """The first `count` held-out utterances (all by default) of a speaker, taken from the streams
+    in turn; None is the one without a name."""
+    by_stream = [
+        [(s, u) for u in s.utterances if u.held_out and u.speaker == speaker]
+        for s in open_streams(folder)
+    ]
     longest = max(map(len, by_stream))
     mixed = [rows[i] for i in range(longest) for rows in by_stream if i < len(rows)]
     if not mixed:
         raise TrainingError(
-            f"{folder} holds no sentence out. Make the sentences with python -m "
-            "training.data.sentences --held-out N, or judge with --what engine --list held_out."
+            f"{folder} holds no sentence out{f' of {speaker}' if speaker else ''}. Make the "
+            "sentences with python -m training.data.sentences --held-out N, or judge with --what "
+            "engine --list held_out."
         )
     return mixed[:count]
 
@@ -126,11 +131,13 @@ def by_engine(args: argparse.Namespace, texts: list[str]) -> Spoken:
 
 def by_teacher(args: argparse.Namespace, texts: list[str]) -> Spoken:
     """The teacher reading now: `plain` as it was published, else as it reads for training."""
+    from training.data.speakers import SPEAKERS
     from training.data.teacher import Teacher, check_tokens
 
     tokenizer = open_tokenizer(args.tokenizer)
     check_tokens(tokenizer)
-    teacher = Teacher.plain() if args.what == "plain" else Teacher()
+    speaker = SPEAKERS[args.speaker] if args.speaker else None
+    teacher = Teacher.plain() if args.what == "plain" else Teacher(speaker=speaker)
     lines = with_progress(texts, "spoken")
     audios = [teacher.speak(tokenizer.encode(text, out_type=str))[0] for text in lines]
     return Spoken(audios, {})

@@ -28,9 +28,11 @@ def lacking_spread(
     tokenizer: SentencePieceProcessor,
     count: int = 64,
 ) -> Float[np.ndarray, " z"]:
-    """By what factor real latents spread more than spoken ones, in `count` training sentences."""
+    """By what factor real latents spread more than spoken ones, in `count` training sentences of
+    the speaker whom the start token leads: one factor serves all."""
     streams = open_streams(frames)
     known = [(s, u) for s in streams for u in s.training_utterances(len(s.latents))]
+    known = [(s, u) for s, u in known if u.speaker is None]
     if not known:
         raise FileNotFoundError(
             f"No training sentence in {frames} has latents to compare with. Run "

@@ -63,6 +63,32 @@ def read_ema(path: Path, last: bool = False) -> dict[str, np.ndarray]:
         return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
 
+def read_start(path: Path, part: str) -> dict[str, np.ndarray]:
+    """What a run begins with: the averages of another, or `part` ("flow_lm." or "mimi.") of the
+    model file `path`."""
+    with _opened(path) as file:
+        names = [name for name in file.keys() if name.startswith(part)]
+        if not names:
+            return read_ema(path)
+        return {n.removeprefix(part): file.get_tensor(n).astype(np.float32) for n in names}
+
+
+def started(
+    tensors: dict[str, np.ndarray], start: dict[str, np.ndarray], where: Path, new: str
+) -> dict[str, np.ndarray]:
+    """`tensors` with the values of `start`, which `where` holds; only those whose names begin with
+    `new` may be missing there."""
+    found = {n: start[n] for n in tensors if n in start}
+    wrong = [n for n in tensors if n not in found and not n.startswith(new)]
+    wrong += [n for n, tensor in found.items() if tensor.shape != tensors[n].shape]
+    if wrong:
+        raise CheckpointError(
+            f"{len(wrong)} tensors are missing in {where} or of another shape, among them "
+            f"{', '.join(wrong[:5])}. Give --start a run of the same --part and --config."
+        )
+    return tensors | found
+
+
 def read_statistics(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the latents, from what `--codec` names."""
     with _opened(path) as file:

@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,15 +14,27 @@ DECODER = ("decoder.", "decoder_transformer.", "upsample.", "quantizer.")
 ENCODER = ("encoder.", "encoder_transformer.", "downsample.")
 # Names of the discriminator's tensors start so; they are trained along and never exported.
 DISCRIMINATOR = "discriminator/"
+# So do those of the vectors that lead each speaker; they are exported as voices.
+VOICES = "voices."
 # Depth-scaled residual outputs and nearly-zero modulations start every block near the identity.
 RESIDUAL_GAIN = 0.5
 MODULATION_GAIN = 0.1
 LAYER_SCALE = 0.1
+VOICE_SPREAD = 0.2
 
 
 def initial_tensors(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
     """Every tensor of the published file; each depends only on its name, shape and the seed."""
     return {name: _tensor(name, shape, seed) for name, shape in parameter_shapes(config).items()}
+
+
+def initial_voices(
+    start: np.ndarray, speakers: Sequence[str], seed: int = 0
+) -> dict[str, np.ndarray]:
+    """For each speaker a vector near `start`, the start token: a model of one voice speaks from the
+    first step on, and then learns how they differ."""
+    names = [VOICES + speaker for speaker in speakers]
+    return {n: start.ravel() + VOICE_SPREAD * _tensor(n, start.ravel().shape, seed) for n in names}
 
 
 def _tensor(name: str, shape: Shape, seed: int) -> np.ndarray:

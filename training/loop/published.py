@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import yaml
+from jaxtyping import Float
 from safetensors.numpy import save
 
 from pocket_tts_jax.config import Config
@@ -22,7 +23,7 @@ from pocket_tts_jax.weights.checkpoint import check_tensors, parameter_tree
 from pocket_tts_jax.weights.expected import parameter_shapes, under
 from pocket_tts_jax.weights.settings import ModelSettings
 from pocket_tts_jax.weights.source import WEIGHTS, ModelSource
-from training.loop.initialise import DISCRIMINATOR, ENCODER, initial_tensors
+from training.loop.initialise import DISCRIMINATOR, ENCODER, VOICES, initial_tensors
 
 UNTRAINED = tuple(f"mimi.{part}" for part in ENCODER)
 PROJECTION = "flow_lm.speaker_proj_weight"
@@ -37,11 +38,11 @@ def gather_tensors(
 ) -> dict[str, np.ndarray]:
     """All tensors of the published file: trained ones, the latents' statistics, and what no run
     has to train: the encoder (first values), the voice projection (zeros), the frequencies of the
-    times (constants)."""
+    times (constants). Voices are not among them: each is a file of its own."""
     first = initial_tensors(config)
     tensors = {n: t for n, t in first.items() if n.startswith(UNTRAINED) or n.endswith(".freqs")}
     tensors[PROJECTION] = np.zeros_like(first[PROJECTION])
-    tensors |= {f"flow_lm.{name}": tensor for name, tensor in flow_lm.items()}
+    tensors |= {f"flow_lm.{n}": t for n, t in flow_lm.items() if not n.startswith(VOICES)}
     tensors |= {f"mimi.{n}": t for n, t in mimi.items() if not n.startswith(DISCRIMINATOR)}
     tensors |= {"flow_lm.emb_mean": mean, "flow_lm.emb_std": std}
     found = {name: np.shape(tensor) for name, tensor in tensors.items()}
@@ -50,13 +51,18 @@ def gather_tensors(
 
 
 def start_voice(
-    config: Config, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+    config: Config,
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    start: Float[np.ndarray, " d"] | None = None,
 ) -> VoiceState:
-    """The cache after the start token alone."""
+    """The cache after the start token alone, or after the vector that leads another speaker."""
     model = FlowLM.of(config)
     variables = {"params": parameter_tree(under(tensors, "flow_lm."))}
     nothing = jnp.zeros((1, 0, config.mimi.encoded_dim))
     prefix = model.apply(variables, nothing, method="embed_voice")
+    if start is not None:
+        prefix = jnp.asarray(start)[None, None]
     state = init_state(config.flow_lm, 1, prefix.shape[1])  # pyright: ignore
     one = jnp.array([prefix.shape[1]], jnp.int32)  # pyright: ignore
     state = jax.jit(lambda v: model.apply(v, state, prefix, one, method="prefill"))(variables)

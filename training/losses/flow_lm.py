@@ -78,8 +78,9 @@ def lm_loss(
     objective: LMObjective,
     voice: KVCache | None = None,
 ) -> tuple[Array, Terms]:
-    """The weighted sum, and its terms. `params` are FlowLM's tensors by name. A `voice` (keys and
-    values, [layers, kv_heads, t, head_dim]) stands in place of the start token."""
+    """The weighted sum, and its terms. `params` are FlowLM's tensors by name, and among them
+    `voices.NAME` for each named speaker of the batch, in the order of their names. A `voice` (keys
+    and values, [layers, kv_heads, t, head_dim]) stands in place of the start token."""
     _check(config, objective)
     model, variables = FlowLM.of(config), {"params": parameter_tree(params)}  # pyright: ignore
     keys = jax.random.split(key, 6)
@@ -200,7 +201,10 @@ def _embeddings(
             "This model has no start token: give a voice (--voice) to lead every utterance, or set "
             "flow_lm.insert_bos_before_voice."
         )
-    return jnp.where(position[..., None] == 0, variables["params"]["bos_before_voice"], x)
+    voices = variables["params"].get("voices", {})
+    starts = [variables["params"]["bos_before_voice"][0, 0], *(voices[n] for n in sorted(voices))]
+    start = jnp.stack(starts)[batch.speaker][:, None]
+    return jnp.where(position[..., None] == 0, start, x)
 
 
 def _initial_state(model: FlowLM, batch: int, voice: KVCache | None) -> FlowLMState:

@@ -1,0 +1,29 @@
+"""The speakers that the teacher's speech is turned into: one teacher, several voices."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from training.data.psola import find_pitch, move
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """How a person differs from the teacher. All are factors; 1 leaves things as they are."""
+
+    pitch: float = 1.0
+    melody: float = 1.0  # of the distance, in semitones, to the mean pitch of the sentence
+    formants: float = 1.0  # high ones mean a short vocal tract
+    length: float = 1.0  # of the sounds, by the teacher itself: above 1 is slower
+
+    def say(self, audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"]:
+        """What the teacher said at this speaker's `length`, in this speaker's voice."""
+        return move(audio, find_pitch(audio), self.pitch, self.melody, self.formants)
+
+
+SPEAKERS = {
+    "ada": Speaker(pitch=1.45, formants=1.16, length=0.95),  # a woman
+    "otto": Speaker(pitch=0.80, formants=0.88, length=1.12),  # large, deep and slow
+    "mia": Speaker(pitch=1.80, formants=1.25, length=0.90),  # young, light and quick
+}
