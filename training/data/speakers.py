@@ -23,7 +23,7 @@ class Speaker:
 
 
 SPEAKERS = {
-    "ada": Speaker(pitch=1.45, formants=1.16, length=0.95),  # a woman
-    "otto": Speaker(pitch=0.80, formants=0.88, length=1.12),  # large, deep and slow
-    "mia": Speaker(pitch=1.80, formants=1.25, length=0.90),  # young, light and quick
+    "ada": Speaker(pitch=2.1, formants=1.16, length=0.95),  # a woman
+    "mia": Speaker(pitch=2.5, formants=1.23, length=0.90),  # young, light and quick
+    "otto": Speaker(pitch=0.85, formants=0.86, length=1.12),  # large, deep and slow
 }

@@ -203,8 +203,7 @@ def _embeddings(
         )
     voices = variables["params"].get("voices", {})
     starts = [variables["params"]["bos_before_voice"][0, 0], *(voices[n] for n in sorted(voices))]
-    start = jnp.stack(starts)[batch.speaker][:, None]
-    return jnp.where(position[..., None] == 0, start, x)
+    return jnp.where(position[..., None] == 0, jnp.stack(starts)[batch.speaker][:, None], x)
 
 
 def _initial_state(model: FlowLM, batch: int, voice: KVCache | None) -> FlowLMState:
