@@ -8,7 +8,8 @@ import pytest
 
 from tests.training.setup import phoneme_tokenizer
 from training.batches.examples import BUCKETS, Examples, collate
-from training.data.psola import Pitch, find_marks, find_pitch, move
+from training.data.pitch import Pitch, find_pitch
+from training.data.psola import find_marks, move
 from training.data.spectra import FRAME, SAMPLE_RATE
 from training.data.streams import LATENT_DIM, open_streams
 from training.errors import TrainingError

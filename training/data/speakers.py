@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from training.data.psola import find_pitch, move
+from training.data.pitch import find_pitch
+from training.data.psola import move
 
 
 @dataclass(frozen=True)
