@@ -103,6 +103,8 @@ def check_options(args: argparse.Namespace) -> str | None:
         return f"{subject} needs {_flags(missing)}" + ("" if args.model else ", or --model")
     if args.what in OF_RECORDINGS and not args.frames:
         return f"{subject} needs --frames: it judges recordings"
+    if args.what == "engine" and args.speaker and not args.frames:
+        return f"{subject} reads --speaker with --frames alone: who speaks is --voice"
     return None
 
 

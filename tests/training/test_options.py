@@ -36,6 +36,8 @@ PARTS = ["--config", "c", "--flow-lm", "f", "--mimi", "m", "--codec", "s", "--to
         (PARTS, None),
         ([*PARTS, "--last"], None),
         (["--what", "teacher"], None),
+        (["--what", "teacher", "--speaker", "ada"], None),
+        (["--model", "m", "--speaker", "ada"], "does not read --speaker"),
         (["--what", "codec", "--config", "c", "--mimi", "m"], None),
         (["--what", "forced", "--model", "m", "--codec", "s", "--history-noise", "1"], None),
         (["--what", "engine", "--voice", "v"], None),
@@ -80,6 +82,14 @@ def test_what_judges_recordings_needs_them(what, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         evaluate.main()
     assert "needs --frames: it judges recordings" in capsys.readouterr().err
+
+
+def test_a_voice_is_chosen_by_its_own_option(monkeypatch, capsys):
+    arguments = ["evaluate", "--list", "new", "--what", "engine", "--speaker", "ada"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit):
+        evaluate.main()
+    assert "who speaks is --voice" in capsys.readouterr().err
 
 
 def test_evaluation_says_that_nothing_is_held_out(tmp_path):
