@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocket_tts_jax.alignment.spoken import SpokenWord
-from pocket_tts_jax.captions.files import check_format, subtitles, words_json
+from pocket_tts_jax.captions.files import FORMATS, check_format, subtitles, words_json
 from pocket_tts_jax.errors import AudioError, ConfigError
 from pocket_tts_jax.files.atomic import atomic_file
 
@@ -30,7 +30,7 @@ class Captions:
         elif self.karaoke:
             raise ConfigError("--karaoke is for subtitles: name them with --subtitles FILE.vtt.")
         if self.words is not None:
-            if self.words.suffix.lower() in (".srt", ".vtt"):
+            if self.words.suffix.lower() in FORMATS.keys() - {".json"}:
                 raise ConfigError(f"--words writes JSON: ask for {self.words} with --subtitles.")
             check_place("words", self.words)
 

@@ -152,9 +152,10 @@ class Cutter:
                 yield segment
                 continue
             spoken = self.rewrite(segment)
-            if not spoken.strip() and len(segments) > 1:
-                continue  # no text between two pauses
-            if not spoken.strip(SILENT) and segment.strip(SILENT):
+            if len(segments) > 1:
+                if not spoken.strip():
+                    continue  # no text between two pauses
+            elif not spoken.strip(SILENT) and segment.strip(SILENT):
                 raise nothing_to_speak()
             end = first_clause(spoken) if early else None
             early = False

@@ -143,11 +143,21 @@ def embedded():
     return source, load_tokenizer(table.tokenizer, source.tokenizer, table.n_bins)
 
 
-@pytest.mark.parametrize("text", ["'", "' '", "()"])
-def test_what_has_no_sound_is_an_error_at_once(embedded, text):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(text, "nothing to speak") for text in ("'", "' '", "()")]
+    + [(text, "no sound for any character") for text in ("日本語のテキスト", "😀", "Да!")],
+)
+def test_what_has_no_sound_is_an_error_at_once(embedded, text, said):
     source, tokenizer = embedded
-    with pytest.raises(TextError, match="nothing to speak"):
+    with pytest.raises(TextError, match=said):
         iter_prompts(text, tokenizer, source)
+
+
+def test_a_part_between_pauses_without_sound_does_not_end_the_speech(embedded):
+    source, tokenizer = embedded
+    found = prompts(source, tokenizer, "One. [pause:0.5] Да! [pause:0.5] Two.", pauses=True)
+    assert [item.text for item in found if isinstance(item, Prompt)][::2] == ["One.", "Two."]
 
 
 def test_pauses_alone_are_spoken(source, tokenizer):
@@ -190,13 +200,6 @@ def test_a_prompt_says_how_many_frames_its_model_wants(source, tokenizer):
 @pytest.mark.parametrize("text", ["...", "…", ' "!?" - '])
 def test_punctuation_alone_is_nothing_to_speak(source, tokenizer, text):
     with pytest.raises(TextError, match="punctuation only"):
-        iter_prompts(text, tokenizer, source)
-
-
-@pytest.mark.parametrize("text", ["日本語のテキスト", "😀", "Да!"])
-def test_a_text_without_sounds_is_nothing_to_speak(embedded, text):
-    source, tokenizer = embedded
-    with pytest.raises(TextError, match="no sound for any character"):
         iter_prompts(text, tokenizer, source)
 
 
