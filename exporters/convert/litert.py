@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from exporters.convert.elu import fuse_elu, operations
 from exporters.graph.signature import Signature, Weights
 
 _LARGE = 2**16  # numbers
@@ -44,6 +45,7 @@ def convert(signatures: Sequence[Signature], path: Path) -> None:
     config.canonicalizing_inf_as_min_max_float = False
     with context:
         api.run_convert_to_tfl_passes(merged, passmanager.PassManager(), config)
+        fuse_elu(merged, ir)
         api.export_flatbuffer_to_file(merged.operation, str(path))
     stand_ins.replace(path)
 
@@ -126,16 +128,9 @@ def _module(signature: Signature, context: Any, ir: Any, api: Any) -> Any:
 def _make_unique(module: Any, prefix: str, ir: Any) -> None:
     """Prefix every symbol, and every call of one, so that merged modules do not collide."""
 
-    def visit(operation: Any) -> None:
+    for operation in operations(module.operation):
         attributes = operation.attributes
         for key, kind in (("sym_name", ir.StringAttr), ("callee", ir.FlatSymbolRefAttr)):
             if key in attributes:
-                attributes[key] = kind.get(f"{prefix}_{attributes[key].value}")
-        for region in operation.regions:
-            for block in region.blocks:
-                for child in block.operations:
-                    visit(child.operation)
-
-    with module.context:
-        for operation in module.body.operations:
-            visit(operation.operation)
+                with module.context:
+                    attributes[key] = kind.get(f"{prefix}_{attributes[key].value}")

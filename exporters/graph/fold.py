@@ -5,7 +5,8 @@
   makes that mean zero, and the graph need not subtract it.
 - The gain and offset of a norm, layer scales and 1/√head_dim go into the neighbouring products.
 - The rows of q and k are permuted so that rotary pairs lie half a head apart.
-- A transposed convolution of two strides is a product with the last two inputs.
+- A transposed convolution of two strides is a product with the last two inputs, or three products
+  with every other one.
 """
 
 from collections.abc import Mapping
@@ -185,7 +186,10 @@ def _halves(in_proj: np.ndarray, heads: int, kv_heads: int, head_dim: int) -> np
 def _decoder_convolutions(t: Tensors, c: SEANetConfig) -> list[Tree]:
     layers, index = [_conv(t, "decoder.model.0")], 1
     for ratio in c.ratios:
-        layers.append(_transposed(t, f"decoder.model.{index + 1}", ratio))
+        # The first one has most weights and fewest positions: there a fast form costs as much
+        # memory as it saves time. The others have an even number of positions if its ratio is even.
+        fold = transposed if index == 1 or c.ratios[0] % 2 else fast_transposed
+        layers.append(fold(t, f"decoder.model.{index + 1}", ratio))
         index += 2
         for j in range(c.n_residual_layers):
             layers.append(_residual(t, f"decoder.model.{index + j}", c.dilation_base**j))
@@ -229,18 +233,39 @@ def _strided(weight: np.ndarray, bias: np.ndarray | None, stride: int) -> Tree:
     }
 
 
-def _transposed(t: Tensors, name: str, stride: int) -> Tree:
+def transposed(t: Tensors, name: str, stride: int) -> Tree:
     """[in, out, 2 · stride] → [stride · out, (previous, this) · in]."""
-    weight = t[f"{name}.convtr.weight"]
-    now, after = np.split(weight.transpose(2, 1, 0), 2)  # [stride, out, in]
-    both = np.concatenate([after, now], axis=2)
+    before, now = _taps(t, name)
     return {
         "kind": "transposed",
-        "weight": both.reshape(-1, both.shape[2]).copy(),
+        "weight": np.concatenate([before, now], axis=1),
         "bias": np.tile(t[f"{name}.convtr.bias"], stride),
         "stride": stride,
         "history": 1,
     }
+
+
+def fast_transposed(t: Tensors, name: str, stride: int) -> Tree:
+    """The weights of `functions.fast_upsampling`, each [stride · out, in]."""
+    before, now = _taps(t, name)
+    return {
+        "kind": "fast",
+        "sum": before + now,
+        "minus_before": -before,
+        "now": now,
+        "bias": np.tile(t[f"{name}.convtr.bias"], stride),
+        "stride": stride,
+        "history": 1,
+    }
+
+
+def _taps(t: Tensors, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A transposed convolution's weights for the input before and the input itself, each
+    [stride · out, in]."""
+    weight = t[f"{name}.convtr.weight"]  # [in, out, 2 · stride]
+    now, before = np.split(weight.transpose(2, 1, 0), 2)
+    width = weight.shape[0]
+    return before.reshape(-1, width).copy(), now.reshape(-1, width).copy()
 
 
 def _residual(t: Tensors, name: str, dilation: int) -> Tree:

@@ -108,7 +108,7 @@ class ConvTranspose1d(nn.Module):
 
 
 def elu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """ELU (Clevert et al. 2015) without a branch, so that LiteRT delegates the graph as a whole."""
+    """ELU (Clevert et al. 2015) without a branch; `exporters.convert.elu` looks for this form."""
     return jnp.maximum(x, jnp.exp(jnp.minimum(x, 0)) - 1)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from exporters.graph import functions as graph
-from exporters.graph.fold import flow_lm_weights, flow_steps
+from exporters.graph.fold import fast_transposed, flow_lm_weights, flow_steps, transposed
 from pocket_tts_jax.litert_engine.caches import from_halves, to_halves
 from pocket_tts_jax.testing.random_checkpoint import random_tensors
 from pocket_tts_jax.testing.tiny_model import tiny_config
@@ -43,6 +43,19 @@ def test_masks_need_no_comparison() -> None:
     # Slots hold positions −2, −1, 0, 1; a query sees itself and two before it.
     assert (window == 0).tolist() == [[False, False, True, True], [False, False, False, True]]
     assert np.isfinite(window).all()
+
+
+def test_a_fast_upsampling_is_an_upsampling() -> None:
+    rng = np.random.default_rng(0)
+    tensors = {
+        "up.convtr.weight": rng.standard_normal((6, 5, 8)).astype(np.float32),  # stride 4
+        "up.convtr.bias": rng.standard_normal(5).astype(np.float32),
+    }
+    joined = rng.standard_normal((1 + 10, 6)).astype(np.float32)
+    plain = graph.upsampling(transposed(tensors, "up", 4), joined)
+    fast = graph.fast_upsampling(fast_transposed(tensors, "up", 4), joined)
+    assert plain.shape == (10, 4 * 5)
+    np.testing.assert_allclose(fast.reshape(10, 4 * 5), plain, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 8), (1, 1, 1, 2)])
