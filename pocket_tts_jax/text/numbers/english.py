@@ -24,6 +24,7 @@ from pocket_tts_jax.text.traced import sub
 _DENOMINATORS = {*range(2, 11), 12, 16, 20, 32, 64, 100, 1000}
 _FIXED = {(24, 7), (9, 11)}  # not fractions
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50}
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _SURFACES = {"²": "square", "2": "square", "³": "cubic", "3": "cubic"}
 
@@ -200,6 +201,7 @@ PLAIN: list[Rule] = [
 ]
 
 RULES: list[Rule] = [
+    (re.compile("[₀-₉]+"), lambda match: match[0].translate(_SUBSCRIPTS)),  # H₂O
     (
         re.compile(f"(?:(\\d)\\s?)?([{''.join(FRACTIONS)}])"),
         lambda match: (f"{match[1]} " if match[1] else "") + FRACTIONS[match[2]],

@@ -72,6 +72,16 @@ public actor TTSModel {
     /// The voice that speaks where none is named; nil for a model that has none.
     public nonisolated var defaultVoice: String? { engine.manifest.voices.default }
 
+    /// The words of a text that the model would leave out: a model that reads English letters only
+    /// has no sound for those of other scripts. An accent is no reason.
+    ///
+    /// Throws `TTSError.text` and `TTSError.option` for options that the model does not have.
+    public nonisolated func wordsLeftOut(
+        of text: String, options: TextOptions = TextOptions()
+    ) throws -> [String] {
+        try loaded.pipeline(options).leftOut(text)
+    }
+
     /// Speak a text with one of the model's voices (nil takes the default one).
     ///
     /// The same seed and options give the same samples; nil draws a seed. Errors (`TTSError`) are

@@ -50,6 +50,10 @@ struct PocketTTSCommand {
         options.temperature = try arguments.number("--temperature")
         let model = try await arguments.model()
         let voice = try await arguments.voice(model)
+        let missing = try model.wordsLeftOut(of: text, options: options.text)
+        if !missing.isEmpty {
+            warn("Left out, because this model reads English letters only: \(missing.joined(separator: ", "))")
+        }
         let start = Date()
         let words = arguments["--words"]
         let speech = try await model.synthesize(

@@ -69,6 +69,7 @@ struct TextPipeline: Sendable {
     /// Throws `TTSError.text` at once where there is nothing to speak.
     func items(_ text: String, words: Bool = false) throws -> AnyIterator<SpeechItem> {
         let written = words ? Traced(written: text.scalars) : Traced(text.scalars)
+        if !written.stripped.isEmpty && !hasSounds(written) { throw punctuationOnly }
         let segments = options.pauses ? try splitPauses(written) : [.text(written)]
         var parts: [AnyIterator<SpeechItem>] = []
         for segment in segments {
@@ -77,7 +78,11 @@ struct TextPipeline: Sendable {
                 parts.append(AnyIterator(CollectionOfOne(silence(seconds)).makeIterator()))
             case .text(let text):
                 let spoken = rewritten(text)
-                if segments.count > 1 && spoken.stripped.isEmpty { continue }
+                if segments.count > 1 {
+                    if spoken.stripped.isEmpty { continue }
+                } else if hasSounds(text) && !hasSounds(spoken) {
+                    throw withoutSounds
+                }
                 parts.append(try chunks(spoken, text))
             }
         }
@@ -90,11 +95,21 @@ struct TextPipeline: Sendable {
             return nil
         }
         var first = next()
-        if first == nil { throw nothingToSpeak }  // no character of the text has a sound
+        if first == nil { throw withoutSounds }
         return AnyIterator {
             defer { first = nil }
             return first ?? next()
         }
+    }
+
+    /// The words of a text that the model leaves out, because it reads English letters only.
+    func leftOut(_ text: String) -> [String] {
+        guard normalizes, manifest.text.asciiOnly else { return [] }
+        return EnglishWords.otherScripts(Traced(text.scalars))
+    }
+
+    private func hasSounds(_ text: Traced) -> Bool {
+        text.scalars.contains { !silentMarks.contains($0) }
     }
 
     func silence(_ seconds: Double) -> SpeechItem {

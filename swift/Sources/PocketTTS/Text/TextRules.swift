@@ -71,6 +71,13 @@ struct TextRules: Sendable {
 }
 
 let nothingToSpeak = TTSError.text("There is nothing to speak: the text is empty.")
+let punctuationOnly = TTSError.text(
+    "There is nothing to speak: the text has punctuation only. Pass at least one word.")
+let withoutSounds = TTSError.text(
+    "There is nothing to speak: the model has no sound for any character of the text. Pass at least one word.")
+
+/// What no model has a sound for by itself.
+let silentMarks = Set(" \t\r\n.,;:!?…¡¿-–—'\"‘’‚“”„«»()[]{}".unicodeScalars)
 
 private let shortText = 5  // words
 private let sentenceMarks: Set<Unicode.Scalar> = [".", "!", "?", "…"]

@@ -66,6 +66,9 @@ enum EnglishNumbers {
     /// All that has digits, superscripts and fractions among them, written out.
     static let rules: [Rule] =
         [
+            Rule("[₀-₉]+") { m in  // H₂O
+                m.text.unicodeScalars.map { "\($0.value - ("₀" as Unicode.Scalar).value)" }.joined()
+            },
             Rule(#"(?:(\d)\s?)?([\#(Table.fractions.map(\.sign).joined())])"#) { m in
                 (m[1].isEmpty ? "" : m[1] + " ") + fractions[m[2]]!
             },

@@ -7,12 +7,20 @@ enum EnglishWords {
 
     /// Only the letters A to z, single spaces and `. , ; : ! ? ' -`; the rest is left out.
     static func toASCII(_ text: Traced) -> Traced {
-        let plain = foldTypography(text).replacing { latin[$0] }.replacing { $0.isASCII ? nil : withoutAccents($0) }
-        let ascii = applied(asciiRules, to: plain)
+        let ascii = applied(asciiRules, to: withoutAccents(text))
         let ends: Set<Unicode.Scalar> = [" ", ",", "-"]
         let start = ascii.scalars.firstIndex { !ends.contains($0) } ?? ascii.count
         let last = ascii.scalars.lastIndex { !ends.contains($0) } ?? start - 1
         return ascii[start..<last + 1]
+    }
+
+    /// The runs of letters that `toASCII` leaves out, because they are of another script.
+    static func otherScripts(_ text: Traced) -> [String] {
+        withoutAccents(text).scalars.split { $0.isASCII || !$0.properties.isAlphabetic }.map { String($0) }
+    }
+
+    private static func withoutAccents(_ text: Traced) -> Traced {
+        foldTypography(text).replacing { latin[$0] }.replacing { $0.isASCII ? nil : withoutAccents($0) }
     }
 
     private static func withoutAccents(_ scalar: Unicode.Scalar) -> Scalars {
