@@ -127,15 +127,19 @@ class Examples:
     ) -> None:
         self.folder, self.tokenizer = folder, tokenizer
         self.mean, self.std = mean, std
-        self.speakers = named_speakers(open_streams(folder))
         self._read: dict[str, list[Example | None]] = {}  # by stream; None where held out
-        self.reload()
+        streams = open_streams(folder)
+        self.speakers = named_speakers(streams)
+        self._take(streams)
 
     def reload(self) -> int:
         """Read what was added to the folder; returns the number of rows to draw from: utterances
         that fit a bucket, and pairs of short ones."""
+        return self._take(open_streams(self.folder))
+
+    def _take(self, streams: Sequence[FrameStream]) -> int:
         self.train: dict[Bucket, list[Example]] = {bucket: [] for bucket in BUCKETS}
-        for stream in open_streams(self.folder):
+        for stream in streams:
             read = self._read.setdefault(stream.name, [])
             for u in stream.utterances[len(read) :]:
                 if u.first + u.frames > len(stream.latents):
