@@ -22,7 +22,11 @@ from tests.folders import ROOT
 from tests.training.setup import write_folder
 from training import finetune
 from training.batches.encoder import Encoder
+from training.batches.examples import END_LEAD
 from training.batches.recordings import (
+    SILENCE,
+    Codec,
+    encode_recordings,
     find_recordings,
     hold_out,
     mel_codec,
@@ -109,6 +113,19 @@ def test_transcripts_are_prepared_as_texts_are_at_run_time(tmp_path):
         path.write_bytes(content)
         with pytest.raises(TextError, match=f"a.txt.*{message}"):
             read_transcript(path, config, tokenizer)
+
+
+def test_recordings_end_as_early_as_the_speech_of_training(tmp_path):
+    """0.5 s are 7 frames; a model that is taught a later end than it knows speaks on."""
+    config = load_config(write_model(tmp_path / "model") / "config.yaml")
+    width = config.latent_dim
+    codec = Codec(
+        lambda audio: np.zeros((len(audio) // FRAME, width)), np.zeros(width), np.ones(width)
+    )
+    folder = write_folder(tmp_path / "data")
+    examples = list(encode_recordings(folder, config, SentencePieceTokenizer(TOKENIZER), codec))
+    assert [example.end for example in examples] == [7 - END_LEAD] * 2
+    assert all(len(example.latents) == 7 + SILENCE for example in examples)
 
 
 def test_an_encoder_of_another_width_is_refused(tmp_path):

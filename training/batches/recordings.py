@@ -19,7 +19,7 @@ from pocket_tts_jax.text.prepare import TextRules, make_prompt
 from pocket_tts_jax.text.tokenizer import Tokenizer
 from pocket_tts_jax.weights.expected import under
 from training.batches.encoder import Encoder
-from training.batches.examples import Batch, Bucket, Example, collate
+from training.batches.examples import END_LEAD, Batch, Bucket, Example, collate
 from training.batches.mel_codec import encode_mels
 from training.command_line import with_progress
 from training.data.spectra import FRAME, log_mel
@@ -88,7 +88,9 @@ def encode_recordings(
         speech = -(-len(audio) // frame)
         audio = np.pad(audio, (0, (speech + SILENCE) * frame - len(audio)))
         latents = (codec.encode(audio) - codec.mean) / codec.std
-        yield Example(text, tokens, latents.astype(np.float32), speech, None)
+        # A model that is taught a later end than it knows speaks on past its text.
+        end = max(0, speech - END_LEAD)
+        yield Example(text, tokens, latents.astype(np.float32), end, None)
 
 
 def own_codec(config: Config, tensors: Mapping[str, np.ndarray]) -> Codec:
