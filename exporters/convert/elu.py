@@ -3,17 +3,18 @@
 The converter knows the operation, but no pattern of StableHLO that stands for it.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
+from exporters.convert.walk import operations
 
 # What computes each step's last operand, from the outside in, and the constant beside it.
 _CHAIN = (("tfl.sub", 1.0), ("tfl.exp", None), ("tfl.minimum", 0.0))
 
 
-def fuse_elu(module: Any, ir: Any) -> int:
-    """Replace each ELU of a converted module, in place. Returns how many there were."""
+def fuse_elu(module: Any, ir: Any) -> None:
+    """Replace each ELU of a converted module, in place."""
     found = [
         (operation, chain)
         for operation in operations(module.operation)
@@ -31,16 +32,6 @@ def fuse_elu(module: Any, ir: Any) -> int:
         maximum.results[0].replace_all_uses_with(elu.results[0])
         for operation in (maximum, *chain):
             operation.erase()
-    return len(found)
-
-
-def operations(operation: Any) -> Iterator[Any]:
-    """All operations inside `operation`, the outer before the inner."""
-    for region in operation.regions:
-        for block in region.blocks:
-            for child in block.operations:
-                yield child.operation
-                yield from operations(child.operation)
 
 
 def _chain(maximum: Any, ir: Any) -> list[Any] | None:

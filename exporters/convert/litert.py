@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from exporters.convert.elu import fuse_elu, operations
+from exporters.convert.elu import fuse_elu
+from exporters.convert.walk import operations
 from exporters.graph.signature import Signature, Weights
 
 _LARGE = 2**16  # numbers
@@ -127,7 +128,6 @@ def _module(signature: Signature, context: Any, ir: Any, api: Any) -> Any:
 
 def _make_unique(module: Any, prefix: str, ir: Any) -> None:
     """Prefix every symbol, and every call of one, so that merged modules do not collide."""
-
     for operation in operations(module.operation):
         attributes = operation.attributes
         for key, kind in (("sym_name", ir.StringAttr), ("callee", ir.FlatSymbolRefAttr)):

@@ -186,8 +186,8 @@ def _halves(in_proj: np.ndarray, heads: int, kv_heads: int, head_dim: int) -> np
 def _decoder_convolutions(t: Tensors, c: SEANetConfig) -> list[Tree]:
     layers, index = [_conv(t, "decoder.model.0")], 1
     for ratio in c.ratios:
-        # The first one has most weights and fewest positions: there a fast form costs as much
-        # memory as it saves time. The others have an even number of positions if its ratio is even.
+        # The first one has most weights and fewest positions: a fast form would cost as much memory
+        # as it saves time. After an even ratio the others have an even number of positions.
         fold = transposed if index == 1 or c.ratios[0] % 2 else fast_transposed
         layers.append(fold(t, f"decoder.model.{index + 1}", ratio))
         index += 2
