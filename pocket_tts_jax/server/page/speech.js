@@ -22,11 +22,11 @@ export class Speech {
   }
 
   // Seconds that were heard: what the context has played is later at the ear, most of all with
-  // wireless headphones.
+  // wireless headphones. Negative before the first.
   get played() {
     if (this.start === null) return 0;
     const heard = this.context.currentTime - (this.context.outputLatency || 0) - this.start;
-    return Math.min(this.seconds, Math.max(0, heard));
+    return Math.min(this.seconds, heard);
   }
 
   // Since it was asked for.
