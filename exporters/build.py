@@ -13,11 +13,23 @@ import yaml
 
 from exporters.convert import litert as convert
 from exporters.convert import quantize
-from exporters.convert.quantize import DECODERS, PRECISIONS, Decoder, Precision, recipe_of
+from exporters.convert.quantize import (
+    DECODERS,
+    PRECISIONS,
+    WIDE_CONVOLUTIONS,
+    Decoder,
+    Precision,
+    recipe_of,
+)
 from exporters.gate import report
 from exporters.gate.gate import Check, Part, validate
 from exporters.gate.vectors import write_vectors
-from exporters.graph.fold import decoder_weights, encoder_weights, flow_lm_weights
+from exporters.graph.fold import (
+    PLAIN_LAYERS,
+    decoder_weights,
+    encoder_weights,
+    flow_lm_weights,
+)
 from exporters.graph.signature import Signature, aligned
 from exporters.graph.signatures import (
     BATCHES,
@@ -168,7 +180,9 @@ def open_model(model: str | None, with_encoder: bool = False) -> ModelSource:
 def make_parts(flow_lm: Any, tensors: Any, source: ModelSource, options: Options) -> list[Part]:
     """The files of an export."""
     config, heads = source.config, source.alignment.heads
-    decoder = decoder_weights(tensors, config)
+    # In eight bits the differences of the fast form lose precision.
+    plain = len(WIDE_CONVOLUTIONS) if options.decoder == "int8" else PLAIN_LAYERS
+    decoder = decoder_weights(tensors, config, plain)
     parts = [
         Part(
             FLOW_LM,

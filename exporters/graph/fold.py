@@ -20,6 +20,9 @@ from pocket_tts_jax.weights.expected import under
 
 LSD_STEPS = (1, 2, 3, 4)
 FLOW_MATCHING_STEPS = (16,)
+# The first upsampling of a decoder is its second layer, with most weights and fewest positions: a
+# fast form would cost as much memory there as it saves time.
+PLAIN_LAYERS = 2
 Tensors = Mapping[str, np.ndarray]
 Tree = dict[str, Any]
 
@@ -110,8 +113,9 @@ def _embed_time(t: Tensors, time: float) -> np.ndarray:
     return x * t["mlp.3.alpha"] / np.sqrt(np.var(x, ddof=1) + np.float32(1e-5))
 
 
-def decoder_weights(tensors: Tensors, config: Config) -> Tree:
-    """The weights of Mimi's decoder graph, which reads FlowLM's normalised latents."""
+def decoder_weights(tensors: Tensors, config: Config, plain: int = PLAIN_LAYERS) -> Tree:
+    """The weights of Mimi's decoder graph, which reads FlowLM's normalised latents. Upsamplings
+    after the first `plain` layers get the fast form."""
     c, t = config.mimi, under(tensors, "mimi.")
     mean, std = tensors["flow_lm.emb_mean"], tensors["flow_lm.emb_std"]
     project = t["quantizer.output_proj.weight"][:, :, 0]
@@ -120,7 +124,7 @@ def decoder_weights(tensors: Tensors, config: Config) -> Tree:
         "input": (project * std, project @ mean),
         "upsample": np.split(upsample.T, 2),  # this frame's response, the next one's
         "transformer": _projected(t, "decoder_transformer", c.decoder_attention),
-        "convolutions": _decoder_convolutions(t, c.decoder),
+        "convolutions": _decoder_convolutions(t, c.decoder, plain),
     }
 
 
@@ -183,12 +187,12 @@ def _halves(in_proj: np.ndarray, heads: int, kv_heads: int, head_dim: int) -> np
     return rows.reshape(in_proj.shape)
 
 
-def _decoder_convolutions(t: Tensors, c: SEANetConfig) -> list[Tree]:
+def _decoder_convolutions(t: Tensors, c: SEANetConfig, plain: int) -> list[Tree]:
     layers, index = [_conv(t, "decoder.model.0")], 1
     for ratio in c.ratios:
-        # The first one has most weights and fewest positions: a fast form would cost as much memory
-        # as it saves time. After an even ratio the others have an even number of positions.
-        fold = transposed if index == 1 or c.ratios[0] % 2 else fast_transposed
+        # The fast form takes positions by twos; after an even ratio their number is even.
+        fast = len(layers) >= plain and c.ratios[0] % 2 == 0
+        fold = fast_transposed if fast else transposed
         layers.append(fold(t, f"decoder.model.{index + 1}", ratio))
         index += 2
         for j in range(c.n_residual_layers):
