@@ -116,7 +116,7 @@ def test_transcripts_are_prepared_as_texts_are_at_run_time(tmp_path):
 
 
 def test_recordings_end_as_early_as_the_speech_of_training(tmp_path):
-    """0.5 s are 7 frames; a model that is taught a later end than it knows speaks on."""
+    """0.5 s are 7 frames. Tuning must not move the end that a model knows."""
     config = load_config(write_model(tmp_path / "model") / "config.yaml")
     width = config.latent_dim
     codec = Codec(

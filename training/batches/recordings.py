@@ -88,7 +88,7 @@ def encode_recordings(
         speech = -(-len(audio) // frame)
         audio = np.pad(audio, (0, (speech + SILENCE) * frame - len(audio)))
         latents = (codec.encode(audio) - codec.mean) / codec.std
-        # A model that is taught a later end than it knows speaks on past its text.
+        # As early as in training, so that tuning does not move the end that a model knows.
         end = max(0, speech - END_LEAD)
         yield Example(text, tokens, latents.astype(np.float32), end, None)
 
