@@ -128,9 +128,9 @@ def _module(signature: Signature, context: Any, ir: Any, api: Any) -> Any:
 
 def _make_unique(module: Any, prefix: str, ir: Any) -> None:
     """Prefix every symbol, and every call of one, so that merged modules do not collide."""
-    for operation in operations(module.operation):
-        attributes = operation.attributes
-        for key, kind in (("sym_name", ir.StringAttr), ("callee", ir.FlatSymbolRefAttr)):
-            if key in attributes:
-                with module.context:
+    with module.context:
+        for operation in operations(module.operation):
+            attributes = operation.attributes
+            for key, kind in (("sym_name", ir.StringAttr), ("callee", ir.FlatSymbolRefAttr)):
+                if key in attributes:
                     attributes[key] = kind.get(f"{prefix}_{attributes[key].value}")

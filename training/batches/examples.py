@@ -70,6 +70,11 @@ class Example:
     speaker: int = 0
 
 
+def declared_end(speech: int) -> int:
+    """The frame at which the end of so many frames of speech is declared."""
+    return max(0, speech - END_LEAD)
+
+
 def frame_tokens(
     ends: Sequence[float] | None, spans: Sequence[tuple[int, int]], frames: int
 ) -> Int[np.ndarray, "a 4"] | None:
@@ -158,8 +163,7 @@ class Examples:
         pieces, tokens = spoken_tokens(u, self.tokenizer)
         words = frame_tokens(u.ends, word_spans(pieces), u.frames)
         normal = (latents[u.first : u.first + u.frames] - self.mean) / self.std
-        end = max(0, u.speech - END_LEAD)
-        speaker = self._number(u.speaker)
+        speaker, end = self._number(u.speaker), declared_end(u.speech)
         return Example(u.text, tokens, normal.astype(np.float32), end, words, speaker)
 
     def _number(self, speaker: str | None) -> int:

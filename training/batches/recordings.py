@@ -19,7 +19,7 @@ from pocket_tts_jax.text.prepare import TextRules, make_prompt
 from pocket_tts_jax.text.tokenizer import Tokenizer
 from pocket_tts_jax.weights.expected import under
 from training.batches.encoder import Encoder
-from training.batches.examples import END_LEAD, Batch, Bucket, Example, collate
+from training.batches.examples import Batch, Bucket, Example, collate, declared_end
 from training.batches.mel_codec import encode_mels
 from training.command_line import with_progress
 from training.data.spectra import FRAME, log_mel
@@ -89,8 +89,7 @@ def encode_recordings(
         audio = np.pad(audio, (0, (speech + SILENCE) * frame - len(audio)))
         latents = (codec.encode(audio) - codec.mean) / codec.std
         # As early as in training, so that tuning does not move the end that a model knows.
-        end = max(0, speech - END_LEAD)
-        yield Example(text, tokens, latents.astype(np.float32), end, None)
+        yield Example(text, tokens, latents.astype(np.float32), declared_end(speech), None)
 
 
 def own_codec(config: Config, tensors: Mapping[str, np.ndarray]) -> Codec:
