@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or "jaxtyping" in sys.modules:
     from jaxtyping import Float as Float
+    from jaxtyping import Int as Int
     from jaxtyping import Int16 as Int16
     from jaxtyping import UInt64 as UInt64
 else:
@@ -19,4 +20,4 @@ else:
         def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
             return item[0]
 
-    Int16 = UInt64 = Float
+    Int = Int16 = UInt64 = Float

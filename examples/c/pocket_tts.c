@@ -568,6 +568,9 @@ static void append_voice(Cache* cache, const char* folder, const char* voice) {
   char name[256];
   snprintf(name, sizeof name, "voices/%s.safetensors", voice);
   Tensors file = open_tensors(folder, name);
+  const Json* about = find(file.header, "__metadata__");
+  if (about && (find(about, "pitch") || find(about, "formants")))
+    fail("The voice %s changes pitch or formants after the decoder, which this program cannot.", voice);
   int length = 0, half = cache->width / 2;
   for (int layer = 0; layer < cache->layers; layer++) {
     size_t count;

@@ -1,7 +1,7 @@
 """The commands `voices` and `export-voice`."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -85,7 +85,10 @@ def _published_row(model: str, voice: PredefinedVoice) -> ListedVoice:
 @command
 def export_voice(
     audio_path: Annotated[
-        str, typer.Argument(help="Recording (path, https:// or hf://), or a folder of them.")
+        str,
+        typer.Argument(
+            help="Recording (path, https:// or hf://), a folder of them, or a voice by its name."
+        ),
     ],
     export_path: Annotated[Path, typer.Argument(help="Voice file to write, or a folder.")],
     model: options.Model = None,
@@ -93,14 +96,32 @@ def export_voice(
     config: options.ConfigFile = None,
     engine: options.Engine = options.EngineName.auto,
     truncate: options.Truncate = True,
+    pitch: Annotated[
+        float | None, typer.Option("--pitch", help="Factor of the voice's pitch, 0.5 to 3.")
+    ] = None,
+    formants: Annotated[
+        float | None,
+        typer.Option(
+            "--formants",
+            help="Factor of the voice's formants, 0.5 to 3: above 1 for a smaller speaker.",
+        ),
+    ] = None,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Encode recordings as voice files (.safetensors), which load quickly."""
+    """Encode recordings as voice files (.safetensors), which load quickly.
+
+    --pitch and --formants make another voice of a recording or of a known voice.
+    """
+    from pocket_tts_jax.audio.timbre import Timbre
     from pocket_tts_jax.tts_model import TTSModel
     from pocket_tts_jax.voice.state import write_voice
 
     set_logging(quiet)
+    given = {"pitch": pitch, "formants": formants}
+    factors = {name: value for name, value in given.items() if value is not None}
+    Timbre(**factors)  # refuses impossible ones before the model is loaded
+    timbre = {name: f"{value:g}" for name, value in factors.items()}
     jobs, notice = _jobs(audio_path, export_path), partial(say, quiet=quiet)
     language = language_for(jobs[0][0], language, (model, config), notice)
     tts_model = TTSModel.load_model(
@@ -113,7 +134,8 @@ def export_voice(
     )
     for recording, place in jobs:
         source = fetch_voice(recording, offline)
-        write_voice(place, tts_model.get_state_for_audio_prompt(source, truncate=truncate))
+        voice = tts_model.get_state_for_audio_prompt(source, truncate=truncate)
+        write_voice(place, replace(voice, metadata={**voice.metadata, **timbre}))
         say(f"Wrote {place}", quiet=quiet)
 
 

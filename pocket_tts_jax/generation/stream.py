@@ -22,6 +22,7 @@ import numpy as np
 
 from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.alignment.timer import WordTimer
+from pocket_tts_jax.audio.timbre import Timbre, TimbreShift
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.generation.ending import ChunkReport, EndOfSpeech, fade_in, warn_of_limit
 from pocket_tts_jax.generation.engine import Decoder, Engine, Job, Step
@@ -77,6 +78,8 @@ def stream(
                 frames = decoder = None  # the next decoder can have the memory of the last one
                 decoder = first.pop() if first else engine.decoder()  # kept until the close below
                 frames = _decode_chunk(item, decoder, mimi.sample_rate, producer, timer)
+                if (timbre := voice.timbre) is not None:
+                    frames = _in_timbre(timbre, frames, mimi.frame_size)
             for frame in frames:
                 if producer.stopped:
                     return
@@ -122,6 +125,19 @@ def _decode_chunk(
                 timer.hear(frame, step.attention)
             yield frame
         del pending[:size]
+
+
+def _in_timbre(timbre: Timbre, frames: Iterator[Frame], frame_size: int) -> Iterator[Frame]:
+    """The frames of a chunk in another timbre, as many as they are."""
+    shift, ready = TimbreShift(timbre), np.empty(0, np.float32)
+    for frame in frames:
+        ready = np.concatenate([ready, shift.push(frame)])
+        while len(ready) >= frame_size:
+            yield ready[:frame_size]
+            ready = ready[frame_size:]
+    ready = np.concatenate([ready, shift.finish()])
+    for start in range(0, len(ready), frame_size):
+        yield ready[start : start + frame_size]
 
 
 def _silent_frames(samples: int, frame_size: int, timer: WordTimer | None) -> Iterator[Frame]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from pocket_tts_jax.audio.timbre import shift_timbre
 from pocket_tts_jax.generation.ending import ChunkReport, EndOfSpeech, fade_in, warn_of_limit
 from pocket_tts_jax.generation.engine import Audio, Job
 from pocket_tts_jax.generation.noise import chunk_key, noise
@@ -43,7 +44,12 @@ def speak(network: Network, jobs: Sequence[Job]) -> list[Audio]:
     padded = [*jobs, *[jobs[-1]] * (rows - len(jobs))]
     with network.process:
         latents = _latents(network, padded)[: len(jobs)]
-        return _decode(network, latents, rows)
+        spoken = _decode(network, latents, rows)
+    timbres = [job.voice.timbre for job in jobs]
+    return [
+        audio if timbre is None else shift_timbre(audio, timbre)
+        for audio, timbre in zip(spoken, timbres, strict=True)
+    ]
 
 
 def _prefilled(network: Network, jobs: Sequence[Job]) -> FlowLMState:

@@ -24,8 +24,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from pocket_tts_jax.audio.timbre import Timbre
 from pocket_tts_jax.config import Config
-from pocket_tts_jax.errors import VoiceError, VoiceNotFound
+from pocket_tts_jax.errors import ConfigError, VoiceError, VoiceNotFound
 from pocket_tts_jax.files.atomic import atomic_file
 from pocket_tts_jax.files.read import check_regular
 from pocket_tts_jax.files.verify import damage
@@ -63,6 +64,21 @@ class VoiceState:
             )
         if not (np.isfinite(self.k).all() and np.isfinite(self.v).all()):
             raise VoiceError("A voice state must hold finite numbers only; this one is damaged.")
+        _ = self.timbre  # refuses impossible ones
+
+    @property
+    def timbre(self) -> Timbre | None:
+        """How speech with this voice is changed after the decoder: the `pitch` and `formants` of
+        `metadata`, both factors. None if there are neither."""
+        if "pitch" not in self.metadata and "formants" not in self.metadata:
+            return None
+        try:
+            pitch, formants = (float(self.metadata.get(key, 1)) for key in ("pitch", "formants"))
+            return Timbre(pitch, formants)
+        except (ValueError, ConfigError) as error:
+            raise VoiceError(
+                f"The voice's timbre cannot be used ({error}). Export the voice again."
+            ) from error
 
     @property
     def length(self) -> int:
@@ -144,8 +160,8 @@ def write_voice(path: str | Path, voice: VoiceState, *, private: bool = False) -
     readable by its owner only.
 
     Usual keys of `voice.metadata`, all optional: `model` and `fingerprint` (of the weights),
-    `source` (of the recording), `seconds` (length of the prompt), `licence`. Raises VoiceError if
-    the file cannot be written.
+    `source` (of the recording), `seconds` (length of the prompt), `licence`, and the timbre's
+    `pitch` and `formants`. Raises VoiceError if the file cannot be written.
     """
     path = Path(path)
     tensors: dict[str, np.ndarray] = {}

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from pocket_tts_jax.audio.timbre import Timbre
 from pocket_tts_jax.errors import DownloadError
 from pocket_tts_jax.testing.tiny_model import write_model
 from pocket_tts_jax.voice.load import VoiceLoader, is_voice_file
+from pocket_tts_jax.voice.state import VoiceState, read_voice
 from pocket_tts_jax.weights.source import open_source
 from tests.cli_stub import StubModel
 from tests.cli_stub import run_cli as run
@@ -37,6 +39,15 @@ def test_export_voice(stub: StubModel, tmp_path: Path) -> None:
         (tmp_path / "recordings" / name).touch()
     assert run("export-voice", "recordings", "voices").exit_code == 0
     assert sorted(p.name for p in Path("voices").iterdir()) == ["a.safetensors", "b.safetensors"]
+
+
+def test_export_voice_in_another_timbre(stub: StubModel) -> None:
+    run("export-voice", "joe", "deep.safetensors", "--pitch", "0.8", "--formants", "0.9")
+    voice = read_voice("deep.safetensors")
+    assert isinstance(voice, VoiceState) and voice.timbre == Timbre(0.8, 0.9)
+    result = run("export-voice", "joe", "odd.safetensors", "--pitch", "5")
+    assert result.exit_code == 1 and "expected 0.5 to 3.0, got 5" in result.stderr
+    assert not Path("odd.safetensors").exists()
 
 
 def test_export_voice_writes_where_it_is_told(stub: StubModel) -> None:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pocket_tts_jax.audio.timbre import shift_timbre
 from pocket_tts_jax.errors import ConfigError, GenerationError
 from pocket_tts_jax.generation.ending import FRAMES_BEFORE_EOS, ChunkReport, EndOfSpeech
 from pocket_tts_jax.generation.engine import Step
@@ -94,6 +95,26 @@ def test_frames_are_the_noise_of_their_chunk_and_place():
     assert [frame.shape for frame in frames] == [(FRAME,)] * len(places)
     for frame, (chunk, place) in zip(frames, places, strict=True):
         assert frame[-1] == np.float32(expected_frame(chunk, place))
+
+
+def test_a_voice_with_a_timbre_changes_each_chunk_and_no_length():
+    """Chunk by chunk: what a chunk sounds like does not depend on the one before it."""
+    deeper = replace(VOICE, metadata={"pitch": "0.8", "formants": "0.9"})
+    items = [prompt(30), Pause(0.05), prompt(2)]
+    plain, made = (
+        np.concatenate(frames)
+        for frames in (
+            list(stream(StubEngine(), voice, items, sampling())) for voice in (VOICE, deeper)
+        )
+    )
+    assert made.shape == plain.shape
+    first, pause = 33 * FRAME, 1200
+    np.testing.assert_array_equal(made[:first], shift_timbre(plain[:first], deeper.timbre))
+    assert not made[first : first + pause].any()
+    rest = plain[first + pause :]
+    np.testing.assert_array_equal(made[first + pause :], shift_timbre(rest, deeper.timbre))
+    frames = list(stream(StubEngine(), deeper, items[:1], sampling()))
+    assert [len(frame) for frame in frames] == [FRAME] * 33
 
 
 def test_decoder_calls_follow_the_schedule_whatever_the_queue_holds():

@@ -105,7 +105,13 @@ def test_it_speaks(browser: Any, place: Running, tmp_path: Path):
     try:
         page = open_page(browser, place, viewport={"width": 1000, "height": 760})
         assert "embedded" in page.text_content("#facts")
-        assert page.locator("#voice option").all_text_contents() == ["joe", "narrator"]
+        assert page.locator("#voice option").all_text_contents() == [
+            "ada",
+            "joe",
+            "mia",
+            "otto",
+            "narrator",
+        ]
         assert not page.is_visible("#key-field") and not page.is_visible("#recording-field")
         page.fill("#text", TEXT * 3)
         page.click("#speak")

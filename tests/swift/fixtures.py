@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.tokenizer import write_tokenizer
 from pocket_tts_jax.audio.stretch import time_stretch
+from pocket_tts_jax.audio.timbre import Timbre, shift_timbre
 from pocket_tts_jax.audio.write import to_int16
 from pocket_tts_jax.errors import TextError
 from pocket_tts_jax.generation.noise import chunk_key, noise
@@ -263,21 +264,36 @@ def _audio_cases() -> dict[str, Any]:
         "stretched": {
             str(speed): floats(time_stretch(samples, speed)) for speed in (0.5, 0.8, 1.25, 2.0)
         },
+        "shifted": [
+            {
+                "pitch": pitch,
+                "formants": formants,
+                "audio": floats(_shifted(samples, pitch, formants)),
+            }
+            for pitch, formants in ((2.1, 1.16), (0.85, 0.86), (1.0, 3.0), (0.5, 1.0))
+        ],
         "prompt": floats(prompt),
         "loud": floats(loud),
         "pcm": to_int16(loud).tolist(),
     }
 
 
+def _shifted(samples: np.ndarray, pitch: float, formants: float) -> np.ndarray:
+    return shift_timbre(samples, Timbre(pitch, formants))
+
+
 def _speech(export: Path) -> dict[str, Any]:
-    """Whole texts, at one seed each, with the model's noise and with more."""
+    """Whole texts, at one seed each, with the model's noise and with more; one by every voice."""
     texts = []
     for temperature in (None, 0.5):
         model = TTSModel.load_model(model=export, engine="litert", temp=temperature)
-        voice = model.get_state_for_audio_prompt(model.voice_names()[0])
-        for seed, text in enumerate(TEXTS):
-            audio = model.generate_audio(voice, text, seed=seed)
-            case = {"text": text, "seed": seed, "temperature": temperature}
+        name = model.default_voice()
+        others = [other for other in model.voice_names() if other != name]
+        jobs = [*((text, name) for text in TEXTS), *((TEXTS[0], other) for other in others)]
+        for seed, (text, voice) in enumerate(jobs):
+            state = model.get_state_for_audio_prompt(voice)
+            case = {"text": text, "voice": voice, "seed": seed, "temperature": temperature}
+            audio = model.generate_audio(state, text, seed=seed)
             texts.append(case | {"audio": floats(audio)})
     return {"folder": str(export), "texts": texts}
 

@@ -122,7 +122,7 @@ def prompt_cases(model: TTSModel, texts: Iterable[str]) -> Iterator[dict[str, An
 
 def spoken_cases(model: TTSModel) -> Iterator[dict[str, Any]]:
     """Whole texts with pauses and at several speeds, and when each of their words is heard."""
-    voice = model.get_state_for_audio_prompt(model.voice_names()[0])
+    voice = model.get_state_for_audio_prompt(model.default_voice())
     for seed, case in enumerate(SPEECH):
         case = {"speed": 1.0, "max_tokens": None, "seed": seed} | case
         _, words = model.generate_audio_with_times(

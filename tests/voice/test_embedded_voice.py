@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from pocket_tts_jax import TTSModel
+from pocket_tts_jax.audio.pitch import HOP, PitchTracker
 from tests.folders import GOLDEN
 from tests.golden.make_embedded_voice import SEED, SENTENCES, statistics
 
 CASES = json.loads((GOLDEN / "embedded_voice.json").read_text())
 MOST_WRONG = 0.15  # word error rate
+PITCHES = {"ada": 2.1, "joe": 1.0, "mia": 2.5, "otto": 0.85}  # of joe's
 LEAST_NATURAL = 2.8  # opinion scores from 1 to 5
 
 
@@ -52,6 +54,29 @@ def test_it_starts_and_ends_in_silence_and_does_not_clip(speech):
         assert np.abs(audio[:240]).max() < 0.02 and np.abs(audio[-240:]).max() < 0.02
         assert 0.05 < np.abs(audio).max() < 1.0
         assert abs(audio.mean()) < 1e-3
+
+
+@pytest.mark.parametrize("engine", ["litert", "jax"])
+def test_its_voices_have_pitches_of_their_own_and_one_pace(engine):
+    model, text = TTSModel.load_model(engine=engine), "Would you like some coffee?"
+    names = model.voice_names()
+    voices = [model.get_state_for_audio_prompt(name) for name in names]
+    spoken = model.generate_batch(voices, [text] * len(names), seeds=[SEED] * len(names))
+    assert len({len(audio) for audio in spoken}) == 1
+    found = dict(zip(names, map(pitch_of, spoken), strict=True))
+    wanted = {name: found["joe"] * factor for name, factor in PITCHES.items()}
+    assert found == pytest.approx(wanted, rel=0.1)
+    alone = model.generate_audio(voices[0], text, seed=SEED)
+    np.testing.assert_allclose(alone, spoken[0], atol=0.02)
+
+
+def pitch_of(audio: np.ndarray) -> float:
+    """The median in Hz."""
+    tracker = PitchTracker()
+    tracker.push(audio)
+    tracker.finish(len(audio))
+    periods = np.array([tracker.period(sample) for sample in range(0, len(audio), HOP)])
+    return 24_000 / float(np.median(periods[periods > 0]))
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import pocket_tts_jax.files.atomic as atomic
+from pocket_tts_jax.audio.timbre import Timbre
 from pocket_tts_jax.config import available_configs, load_config, packaged_config
 from pocket_tts_jax.errors import VoiceError
 from pocket_tts_jax.voice.state import (
@@ -129,6 +131,17 @@ def test_other_weights_of_the_same_shape_are_told_apart(tmp_path):
     read_voice(tmp_path / "v")
     with pytest.raises(VoiceError, match="was made for older, not for newer"):
         read_voice(tmp_path / "v", model="newer", model_fingerprint="b")
+
+
+def test_a_timbre_is_in_the_metadata(tmp_path):
+    plain = voice()
+    assert plain.timbre is None
+    write_voice(tmp_path / "v", replace(plain, metadata={"pitch": "2.1"}))
+    found = read_voice(tmp_path / "v")
+    assert isinstance(found, VoiceState) and found.timbre == Timbre(pitch=2.1, formants=1.0)
+    for wrong in ("0.4", "high", "nan"):
+        with pytest.raises(VoiceError, match="timbre cannot be used"):
+            replace(plain, metadata={"pitch": "1", "formants": wrong})
 
 
 def drop(name):

@@ -6,9 +6,42 @@ final class AudioTests: XCTestCase {
     private struct Cases: Decodable {
         let samples: Floats
         let stretched: [String: Floats]
+        let shifted: [Shifted]
         let prompt: Floats
         let loud: Floats
         let pcm: [Int16]
+    }
+
+    private struct Shifted: Decodable {
+        let pitch: Double
+        let formants: Double
+        let audio: Floats
+    }
+
+    func testTimbreShiftEqualsPythons() throws {
+        let cases = try Fixtures.read("audio", as: Cases.self)
+        XCTAssertEqual(cases.shifted.count, 4)
+        for expected in cases.shifted {
+            let about = ["pitch": "\(expected.pitch)", "formants": "\(expected.formants)"]
+            var shift = TimbreShift(try XCTUnwrap(try Timbre(about)))
+            var found: [Float] = []
+            for start in stride(from: 0, to: cases.samples.values.count, by: 1000) {
+                found += shift.push(Array(cases.samples.values[start...].prefix(1000)))
+            }
+            found += shift.finish()
+            XCTAssertEqual(found.count, cases.samples.values.count)
+            XCTAssertLessThan(largestDifference(found, expected.audio.values), 1e-5, "\(about)")
+        }
+    }
+
+    func testImpossibleTimbresAreErrors() throws {
+        XCTAssertNil(try Timbre(["licence": "CC0"]))
+        XCTAssertEqual(try Timbre(["pitch": "2"])?.formants, 1)
+        for about in [["pitch": "0.4"], ["formants": "high"], ["pitch": "nan"]] {
+            XCTAssertThrowsError(try Timbre(about)) {
+                guard case .voice = $0 as? TTSError else { return XCTFail("\($0)") }
+            }
+        }
     }
 
     func testTimeStretchEqualsPythons() throws {

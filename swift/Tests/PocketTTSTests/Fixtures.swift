@@ -51,6 +51,7 @@ struct RecordedSpeech: Decodable {
 
 struct SpokenText: Decodable {
     let text: String
+    let voice: String
     let seed: UInt64
     let temperature: Double?
     let audio: Floats

@@ -29,10 +29,11 @@ final class SpeechTests: XCTestCase {
             for one in recorded.texts {
                 var options = SpeechOptions()
                 options.temperature = one.temperature
-                let voice = tts.voiceNames.first
-                let speech = try await tts.synthesize(one.text, voice: voice, seed: one.seed, options: options)
+                let speech = try await tts.synthesize(
+                    one.text, voice: one.voice, seed: one.seed, options: options)
                 XCTAssertLessThan(
-                    largestDifference(speech.samples, one.audio.values), 1e-6, "\(recorded.folder): \(one.text)")
+                    largestDifference(speech.samples, one.audio.values), 1e-6,
+                    "\(recorded.folder): \(one.voice): \(one.text)")
             }
         }
     }

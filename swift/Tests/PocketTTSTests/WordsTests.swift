@@ -157,7 +157,7 @@ final class WordsTests: XCTestCase {
         for export in try recorded().exports {
             let tts = try await TTSModel(folder: URL(fileURLWithPath: export.folder))
             for one in export.spoken {
-                let voice = tts.voiceNames.first
+                let voice = tts.defaultVoice ?? tts.voiceNames.first
                 let speech = try await tts.synthesize(
                     one.text, voice: voice, seed: one.seed, options: one.options, words: true)
                 assertEqual(speech.words, one.words, "\(export.folder): \(one.text)")

@@ -43,6 +43,9 @@ final class Generator: @unchecked Sendable {
     private let producerEnded = Signal()
     private let onChunk: (ChunkReport) -> Void
     private let schedule: [Int]
+    private let timbre: Timbre?
+    private var shift: TimbreShift?  // of the chunk that is spoken
+    private var shifted: [Float] = []  // not yet a whole frame
     private var decoder: MimiDecoder?
     private var pending: [(latent: [Float], attention: Attention?)] = []
     private var calls = 0
@@ -64,6 +67,7 @@ final class Generator: @unchecked Sendable {
     ) throws {
         self.engine = engine
         self.onChunk = onChunk
+        timbre = voice.timbre
         chunk = firstChunk
         schedule = engine.manifest.audio.decoderSchedule
         timer = timesWords ? WordTimer(sampleRate: engine.manifest.audio.sampleRate) : nil
@@ -106,7 +110,15 @@ final class Generator: @unchecked Sendable {
     func next() throws -> AudioFrame? {
         while ready.isEmpty {
             if closingReport != nil {
-                if pending.isEmpty { finishChunk() } else { try decode(pending.count) }
+                if !pending.isEmpty {
+                    try decode(pending.count)
+                } else if var rest = shift {
+                    shifted += rest.finish()
+                    shift = nil
+                    ready = shiftedFrames()[...]
+                } else {
+                    finishChunk()
+                }
                 continue
             }
             guard let message = messages.take() else { return nil }
@@ -152,10 +164,32 @@ final class Generator: @unchecked Sendable {
         if calls == 0 { fadeIn(&samples, engine.manifest.audio.fadeInSamples) }
         calls += 1
         let length = samples.count / size
-        ready = steps.enumerated().map { i, step in
+        let frames = steps.enumerated().map { i, step in
             let frame = AudioFrame(samples: Array(samples[i * length..<(i + 1) * length]), chunk: chunk)
-            return (frame, step.attention.flatMap { timer?.hear(frame.samples, $0) } ?? [])
-        }[...]
+            return (frame: frame, words: step.attention.flatMap { timer?.hear(frame.samples, $0) } ?? [])
+        }
+        ready = timbre == nil ? frames[...] : inTimbre(frames)[...]
+    }
+
+    /// What the frames complete in the timbre of the voice, about 120 ms later.
+    private func inTimbre(
+        _ frames: [(frame: AudioFrame, words: [SpokenWord])]
+    ) -> [(frame: AudioFrame, words: [SpokenWord])] {
+        if shift == nil { shift = timbre.map(TimbreShift.init) }
+        for (frame, words) in frames {
+            shifted += shift?.push(frame.samples) ?? []
+            known += words
+        }
+        return shiftedFrames()
+    }
+
+    private func shiftedFrames() -> [(frame: AudioFrame, words: [SpokenWord])] {
+        let size = engine.manifest.audio.frameSize
+        let whole = shifted.count / size * size
+        defer { shifted.removeFirst(whole) }
+        return stride(from: 0, to: whole, by: size).map { start in
+            (AudioFrame(samples: Array(shifted[start..<start + size]), chunk: chunk), [])
+        }
     }
 
     private func finishChunk() {

@@ -10,6 +10,8 @@ public final class Voice: @unchecked Sendable {
     public let length: Int
     /// What the file says about the voice, such as `licence` and `source`.
     public let metadata: [String: String]
+    /// How speech with this voice is changed after the decoder, if at all.
+    let timbre: Timbre?
 
     let shape: AttentionShape
     // Each layer's keys and values [length, heads, width], in a mapped file or in `owned`.
@@ -24,6 +26,7 @@ public final class Voice: @unchecked Sendable {
     ) throws {
         self.shape = shape
         self.metadata = metadata
+        timbre = try Timbre(metadata)
         length = (keys.first?.count ?? 0) / (shape.heads * shape.width)
         guard (keys + values).allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
             throw TTSError.voice("The voice holds values that are not finite: it is damaged.")
@@ -48,6 +51,7 @@ public final class Voice: @unchecked Sendable {
             file.entries["transformer.layers.\(shape.layers).self_attn/cache"] == nil
         else { throw otherModel(path) }
         (self.shape, self.length, metadata) = (shape, length, file.metadata)
+        timbre = try Timbre(file.metadata)
         keys = found.map(\.keys)
         values = found.map(\.values)
         self.file = file
