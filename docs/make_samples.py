@@ -13,7 +13,7 @@ SAMPLES = {
     "numbers": ["The 3 trains of 10:45 cost $12.50 each, and 20% were late."],
     "pause": ["Wait. [pause:0.8] Did you hear that?", "--pauses"],
     "pace": ["This is said a quarter faster, at the same pitch.", "--speed", "1.25"],
-    "ada": ["The kettle clicked off before anyone noticed.", "--voice", "ada"],
+    "una": ["The kettle clicked off before anyone noticed.", "--voice", "una"],
     "mia": ["Could you send me the address again, please?", "--voice", "mia"],
     "otto": ["A thin layer of frost covered every car.", "--voice", "otto"],
 }

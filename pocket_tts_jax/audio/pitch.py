@@ -36,6 +36,7 @@ class PitchTracker:
         self._window_similarity = _autocorrelation(self._window[None], self._lags)[0]
         self._shorter = _SHORTER * np.log2(self._lags / self._lags[0])
         self._costs = _costs(self._lags)
+        self._states = np.arange(len(self._costs))
         self._total: Float[np.ndarray, " states"] = np.zeros(len(self._lags) + 1)
         self._wave = np.zeros(WINDOW // 2)  # from the middle of the next hop's window
         self._loudest = _LOUDEST
@@ -62,13 +63,13 @@ class PitchTracker:
         frames = np.lib.stride_tricks.sliding_window_view(self._wave, WINDOW)[: count * HOP : HOP]
         middles = frames[:, WINDOW // 2 - HOP : WINDOW // 2 + HOP]
         similarity = self._similarity(frames)
-        refined = _COARSE * (self._lags + _parabola(similarity))
+        refined = np.pad(_COARSE * (self._lags + _parabola(similarity)), ((0, 0), (0, 1)))
         for row, peak, periods in zip(
             similarity - self._shorter, np.abs(middles).max(1), refined, strict=True
         ):
             self._loudest = max(self._loudest, float(peak))
             unvoiced = _VOICED + max(0.0, 2 - peak / self._loudest / _QUIET)
-            self._go_on(np.append(row, unvoiced), np.append(periods, 0.0))
+            self._go_on(np.append(row, unvoiced), periods)
         self._wave = self._wave[count * HOP :]
 
     def finish(self, samples: int) -> None:
@@ -85,9 +86,10 @@ class PitchTracker:
 
     def _go_on(self, values: Float[np.ndarray, " states"], refined: np.ndarray) -> None:
         if self._hops:
-            reached = self._total[:, None] - self._costs
-            self._origins.append(reached.argmax(0))
-            values = reached.max(0) + values
+            reached = self._total - self._costs  # by the new state, then by the one before
+            origin = reached.argmax(1)
+            values = values + reached[self._states, origin]
+            self._origins.append(origin)
         self._total = values - values.max()
         self._refined.append(refined)
         self._hops += 1

@@ -259,7 +259,7 @@ def test_voices_are_objects(http: httpx.Client):
     """Open WebUI takes id and name of each; of plain strings it shows OpenAI's six instead."""
     answer = http.get("/v1/audio/voices").json()
     assert {voice["id"]: voice["name"] for voice in answer["voices"]} == {
-        name: name for name in ("ada", "joe", "mia", "otto", "narrator")
+        name: name for name in ("joe", "mia", "otto", "una", "narrator")
     }
     assert answer["default"] == "joe"
 

@@ -106,10 +106,10 @@ def test_it_speaks(browser: Any, place: Running, tmp_path: Path):
         page = open_page(browser, place, viewport={"width": 1000, "height": 760})
         assert "embedded" in page.text_content("#facts")
         assert page.locator("#voice option").all_text_contents() == [
-            "ada",
             "joe",
             "mia",
             "otto",
+            "una",
             "narrator",
         ]
         assert not page.is_visible("#key-field") and not page.is_visible("#recording-field")

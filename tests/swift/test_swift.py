@@ -105,7 +105,7 @@ def test_the_command(built: Path, exported: Path, tmp_path: Path) -> None:
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         return done.stdout
 
-    assert run("voices") == "ada\njoe (default)\nmia\notto\n"
+    assert run("voices") == "joe (default)\nmia\notto\nuna\n"
     assert "as they were" in run("check")
     times = tmp_path / "said.json"
     run("speak", TEXT, "--seed", "3", "-o", tmp_path / "said.wav", "--words", times)

@@ -36,8 +36,8 @@ PARTS = ["--config", "c", "--flow-lm", "f", "--mimi", "m", "--codec", "s", "--to
         (PARTS, None),
         ([*PARTS, "--last"], None),
         (["--what", "teacher"], None),
-        (["--what", "teacher", "--speaker", "ada"], None),
-        (["--model", "m", "--speaker", "ada"], "does not read --speaker"),
+        (["--what", "teacher", "--speaker", "una"], None),
+        (["--model", "m", "--speaker", "una"], "does not read --speaker"),
         (["--what", "codec", "--config", "c", "--mimi", "m"], None),
         (["--what", "forced", "--model", "m", "--codec", "s", "--history-noise", "1"], None),
         (["--what", "engine", "--voice", "v"], None),
@@ -85,7 +85,7 @@ def test_what_judges_recordings_needs_them(what, monkeypatch, capsys):
 
 
 def test_a_voice_is_chosen_by_its_own_option(monkeypatch, capsys):
-    arguments = ["evaluate", "--list", "new", "--what", "engine", "--speaker", "ada"]
+    arguments = ["evaluate", "--list", "new", "--what", "engine", "--speaker", "una"]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit):
         evaluate.main()

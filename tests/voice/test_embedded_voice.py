@@ -14,7 +14,7 @@ from tests.golden.make_embedded_voice import SEED, SENTENCES, statistics
 
 CASES = json.loads((GOLDEN / "embedded_voice.json").read_text())
 MOST_WRONG = 0.15  # word error rate
-PITCHES = {"ada": 2.1, "joe": 1.0, "mia": 2.5, "otto": 0.85}  # of joe's
+PITCHES = {"una": 2.1, "joe": 1.0, "mia": 2.5, "otto": 0.85}  # of joe's
 LEAST_NATURAL = 2.8  # opinion scores from 1 to 5
 
 

@@ -117,7 +117,7 @@ def test_without_a_network_the_error_says_how_to_get_the_weights(monkeypatch, tm
 
 def test_nothing_given_is_the_embedded_voice():
     source = open_source(on_notice=lambda _: None)
-    assert source.name == "embedded" and source.voice_names() == ["ada", "joe", "mia", "otto"]
+    assert source.name == "embedded" and source.voice_names() == ["joe", "mia", "otto", "una"]
     assert source.load_tensors()["flow_lm.emb_std"].shape == (32,)
     assert not source.has_voice_cloning
     size = sum(path.stat().st_size for path in EMBEDDED.rglob("*") if path.is_file())

@@ -21,7 +21,7 @@ class Speaker:
 
 
 SPEAKERS = {
-    "ada": Speaker(Timbre(pitch=2.1, formants=1.16), length=0.95),  # a woman
+    "una": Speaker(Timbre(pitch=2.1, formants=1.16), length=0.95),  # a woman
     "mia": Speaker(Timbre(pitch=2.5, formants=1.23), length=0.90),  # young, light and quick
     "otto": Speaker(Timbre(pitch=0.85, formants=0.86), length=1.12),  # large, deep and slow
 }
