@@ -103,6 +103,8 @@ class TimbreShift:
     def _give(self, end: int) -> Float[np.ndarray, " m"]:
         """What has been made up to `end`, from the first sample on."""
         count = max(0, end - self._given)
+        if count > len(self._made):  # short grains leave gaps
+            self._made = np.pad(self._made, (0, count - len(self._made)))
         ready, self._made = self._made[:count], self._made[count:]
         skipped = max(0, -self._given)
         self._given += count

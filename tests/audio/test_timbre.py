@@ -13,6 +13,7 @@ SAMPLE_RATE = 24_000
 PERIOD = 200  # samples: 120 Hz
 FORMANT = 1200.0  # Hz
 HALF = SAMPLE_RATE // 2
+FACTORS = st.sampled_from([0.5, 1.0, 1.16, 2.1, 3.0])
 
 
 def vowel(pulses: int) -> np.ndarray:
@@ -89,17 +90,25 @@ def test_silence_stays_silent():
     assert len(made) == 5000 and not made.any()
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(0, 5000), min_size=1, max_size=12), st.sampled_from([0.5, 1.0, 2.1, 3]))
-def test_a_stream_in_any_pieces_gives_the_whole(sizes, factor):
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=12), FACTORS, FACTORS)
+def test_a_stream_in_any_pieces_gives_the_whole(sizes, pitch, formants):
     rng = np.random.default_rng(len(sizes))
     audio = np.resize(vowel(30), sum(sizes)) + 0.01 * rng.standard_normal(sum(sizes))
-    timbre, audio = Timbre(factor, 1.16), audio.astype(np.float32)
+    timbre, audio = Timbre(pitch, formants), audio.astype(np.float32)
     shift, ends = TimbreShift(timbre), np.cumsum(sizes)
     pieces = [shift.push(audio[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
     made = np.concatenate([*pieces, shift.finish()])
     assert made.shape == audio.shape
     np.testing.assert_array_equal(made, shift_timbre(audio, timbre))
+
+
+def test_gaps_between_short_grains_are_silence(speech):
+    timbre = Timbre(pitch=0.5, formants=3.0)
+    shift = TimbreShift(timbre)
+    pieces = [shift.push(speech[start : start + 500]) for start in range(0, len(speech), 500)]
+    made = np.concatenate([*pieces, shift.finish()])
+    np.testing.assert_array_equal(made, shift_timbre(speech, timbre))
 
 
 def test_the_delay_is_less_than_two_frames(speech):

@@ -288,13 +288,16 @@ def _speech(export: Path) -> dict[str, Any]:
     for temperature in (None, 0.5):
         model = TTSModel.load_model(model=export, engine="litert", temp=temperature)
         name = model.default_voice()
-        others = [other for other in model.voice_names() if other != name]
-        jobs = [*((text, name) for text in TEXTS), *((TEXTS[0], other) for other in others)]
-        for seed, (text, voice) in enumerate(jobs):
-            state = model.get_state_for_audio_prompt(voice)
-            case = {"text": text, "voice": voice, "seed": seed, "temperature": temperature}
-            audio = model.generate_audio(state, text, seed=seed)
+        voice = model.get_state_for_audio_prompt(name)
+        for seed, text in enumerate(TEXTS):
+            audio = model.generate_audio(voice, text, seed=seed)
+            case = {"text": text, "voice": name, "seed": seed, "temperature": temperature}
             texts.append(case | {"audio": floats(audio)})
+    model = TTSModel.load_model(model=export, engine="litert")
+    for name in model.voice_names():
+        voice = model.get_state_for_audio_prompt(name)
+        case = {"text": TEXTS[0], "voice": name, "seed": 9, "temperature": None}
+        texts.append(case | {"audio": floats(model.generate_audio(voice, TEXTS[0], seed=9))})
     return {"folder": str(export), "texts": texts}
 
 

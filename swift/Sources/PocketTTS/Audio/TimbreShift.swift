@@ -98,8 +98,11 @@ struct TimbreShift {
 
     private mutating func give(_ end: Int) -> [Float] {
         let count = max(0, end - given)
+        if count > made.count {  // short grains leave gaps
+            made += [Double](repeating: 0, count: count - made.count)
+        }
         let ready = made.prefix(count).dropFirst(max(0, -given)).map { Float($0) }
-        made.removeFirst(min(count, made.count))
+        made.removeFirst(count)
         given += count
         return ready
     }
