@@ -40,6 +40,7 @@ class StubModel:
         self.truncate: bool | None = None
         self.stream: dict[str, Any] = {}
         self.warm = False
+        self.timbre: dict[str, str] = {}  # of every voice
 
     def load_model(self, *arguments: Any, **options: Any) -> "StubModel":
         """In place of `TTSModel.load_model`; `choice` keeps what was asked for."""
@@ -57,7 +58,7 @@ class StubModel:
     def get_state_for_audio_prompt(self, voice: Any, truncate: bool = False) -> VoiceState:
         self.voice, self.truncate = voice, truncate
         nothing = np.zeros((1, 1, 3, 4), np.float32)
-        return VoiceState(nothing, nothing)
+        return VoiceState(nothing, nothing, metadata=self.timbre)
 
     def generate_audio_stream(
         self,

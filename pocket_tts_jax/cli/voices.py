@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from pocket_tts_jax.cli.defaults import language_for
 from pocket_tts_jax.errors import ConfigError, VoiceError
 from pocket_tts_jax.files.hub import cached, is_remote, resolve
 from pocket_tts_jax.voice.published import PREDEFINED, PredefinedVoice, predefined_voice
+
+if TYPE_CHECKING:
+    from pocket_tts_jax.audio.timbre import Timbre
+    from pocket_tts_jax.voice.state import VoiceState
 
 _RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 
@@ -97,15 +101,15 @@ def export_voice(
     engine: options.Engine = options.EngineName.auto,
     truncate: options.Truncate = True,
     pitch: Annotated[
-        float | None, typer.Option("--pitch", help="Factor of the voice's pitch, 0.5 to 3.")
-    ] = None,
+        float, typer.Option("--pitch", help="Factor of the voice's pitch, 0.5 to 3.")
+    ] = 1.0,
     formants: Annotated[
-        float | None,
+        float,
         typer.Option(
             "--formants",
             help="Factor of the voice's formants, 0.5 to 3: above 1 for a smaller speaker.",
         ),
-    ] = None,
+    ] = 1.0,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -118,10 +122,7 @@ def export_voice(
     from pocket_tts_jax.voice.state import write_voice
 
     set_logging(quiet)
-    given = {"pitch": pitch, "formants": formants}
-    factors = {name: value for name, value in given.items() if value is not None}
-    Timbre(**factors)  # refuses impossible ones before the model is loaded
-    timbre = {name: f"{value:g}" for name, value in factors.items()}
+    factors = Timbre(pitch, formants)  # refuses impossible ones before the model is loaded
     jobs, notice = _jobs(audio_path, export_path), partial(say, quiet=quiet)
     language = language_for(jobs[0][0], language, (model, config), notice)
     tts_model = TTSModel.load_model(
@@ -135,8 +136,20 @@ def export_voice(
     for recording, place in jobs:
         source = fetch_voice(recording, offline)
         voice = tts_model.get_state_for_audio_prompt(source, truncate=truncate)
-        write_voice(place, replace(voice, metadata={**voice.metadata, **timbre}))
+        write_voice(place, _in_timbre(voice, factors))
         say(f"Wrote {place}", quiet=quiet)
+
+
+def _in_timbre(voice: "VoiceState", factors: "Timbre") -> "VoiceState":
+    """The voice with its timbre, if it has one, changed further."""
+    from pocket_tts_jax.audio.timbre import Timbre
+
+    if factors == Timbre():
+        return voice
+    before = voice.timbre or Timbre()
+    made = Timbre(before.pitch * factors.pitch, before.formants * factors.formants)
+    factors_of = {"pitch": f"{made.pitch:g}", "formants": f"{made.formants:g}"}
+    return replace(voice, metadata={**voice.metadata, **factors_of})
 
 
 def fetch_voice(voice: str, offline: bool) -> str:
