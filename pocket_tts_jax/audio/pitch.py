@@ -40,7 +40,6 @@ class PitchTracker:
         self._total: Float[np.ndarray, " states"] = np.zeros(len(self._lags) + 1)
         self._wave = np.zeros(WINDOW // 2)  # from the middle of the next hop's window
         self._loudest = _LOUDEST
-        self._hops = 0
         self._origins: list[Int[np.ndarray, " states"]] = []  # of the hops not decided yet
         self._refined: list[Float[np.ndarray, " states"]] = []
         self._periods: list[float] = []
@@ -85,15 +84,14 @@ class PitchTracker:
         return _autocorrelation(coarse, self._lags) / self._window_similarity
 
     def _go_on(self, values: Float[np.ndarray, " states"], refined: np.ndarray) -> None:
-        if self._hops:
+        if self._refined:
             reached = self._total - self._costs  # by the new state, then by the one before
             origin = reached.argmax(1)
             values = values + reached[self._states, origin]
             self._origins.append(origin)
         self._total = values - values.max()
         self._refined.append(refined)
-        self._hops += 1
-        if self._hops > DELAY:
+        if len(self._refined) > DELAY:
             state = int(self._total.argmax())
             for origin in reversed(self._origins):
                 state = int(origin[state])

@@ -61,8 +61,8 @@ class TimbreShift:
         self._wave = np.zeros(2 * LONGEST)
         self._begin = -2 * LONGEST  # of _wave, in the input
         self._received = 0
-        self._last = _Mark(0, _UNVOICED, voiced=False)
-        self._marks = [self._last]  # from the one nearest to the next grain on
+        # From the one nearest to the next grain on.
+        self._marks = [_Mark(0, _UNVOICED, voiced=False)]
         self._time = 0.0  # of the next grain's middle, in the output
         self._reach = int(LONGEST / timbre.formants) + 1  # of a grain to either side, at most
         self._made = np.zeros(2 * self._reach)  # grains added up, from the first sample not given
@@ -85,7 +85,7 @@ class TimbreShift:
         return self._give(self._received)
 
     def _extend(self, samples: Float[np.ndarray, " n"]) -> None:
-        keep = min(self._marks[0].place, self._last.place) - 2 * LONGEST
+        keep = self._marks[0].place - 2 * LONGEST
         self._wave = np.concatenate([self._wave[max(0, keep - self._begin) :], samples])
         self._begin = max(self._begin, keep)
 
@@ -93,10 +93,9 @@ class TimbreShift:
         """Lay down the grains that `received` samples allow. Returns where the output that they
         complete ends."""
         known = min(self._tracker.known, received - 2 * LONGEST)
-        while self._last.place + _AHEAD < known:
-            self._last = self._next_mark(self._last)
-            self._marks.append(self._last)
-            while self._time <= self._last.place:
+        while self._marks[-1].place + _AHEAD < known:
+            self._marks.append(self._next_mark(self._marks[-1]))
+            while self._time <= self._marks[-1].place:
                 self._lay_down()
         return int(self._time) - self._reach
 

@@ -1,10 +1,10 @@
 """The commands `voices` and `export-voice`."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,10 +14,6 @@ from pocket_tts_jax.cli.defaults import language_for
 from pocket_tts_jax.errors import ConfigError, VoiceError
 from pocket_tts_jax.files.hub import cached, is_remote, resolve
 from pocket_tts_jax.voice.published import PREDEFINED, PredefinedVoice, predefined_voice
-
-if TYPE_CHECKING:
-    from pocket_tts_jax.audio.timbre import Timbre
-    from pocket_tts_jax.voice.state import VoiceState
 
 _RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 
@@ -136,20 +132,8 @@ def export_voice(
     for recording, place in jobs:
         source = fetch_voice(recording, offline)
         voice = tts_model.get_state_for_audio_prompt(source, truncate=truncate)
-        write_voice(place, _in_timbre(voice, factors))
+        write_voice(place, voice.in_timbre(factors))
         say(f"Wrote {place}", quiet=quiet)
-
-
-def _in_timbre(voice: "VoiceState", factors: "Timbre") -> "VoiceState":
-    """The voice with its timbre, if it has one, changed further."""
-    from pocket_tts_jax.audio.timbre import Timbre
-
-    if factors == Timbre():
-        return voice
-    before = voice.timbre or Timbre()
-    made = Timbre(before.pitch * factors.pitch, before.formants * factors.formants)
-    factors_of = {"pitch": f"{made.pitch:g}", "formants": f"{made.formants:g}"}
-    return replace(voice, metadata={**voice.metadata, **factors_of})
 
 
 def fetch_voice(voice: str, offline: bool) -> str:

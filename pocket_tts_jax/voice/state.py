@@ -17,7 +17,7 @@ import re
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +79,16 @@ class VoiceState:
             raise VoiceError(
                 f"The voice's timbre cannot be used ({error}). Export the voice again."
             ) from error
+
+    def in_timbre(self, factors: Timbre) -> "VoiceState":
+        """The voice with its timbre, if it has one, changed further by `factors`. Raises
+        ConfigError where the two together are out of range."""
+        if factors == Timbre():
+            return self
+        before = self.timbre or Timbre()
+        made = Timbre(before.pitch * factors.pitch, before.formants * factors.formants)
+        about = {"pitch": f"{made.pitch:g}", "formants": f"{made.formants:g}"}
+        return replace(self, metadata={**self.metadata, **about})
 
     @property
     def length(self) -> int:

@@ -25,7 +25,6 @@ struct PitchTracker {
     private var total: [Double]
     private var wave = [Double](repeating: 0, count: window / 2)
     private var loudest = 0.1
-    private var hops = 0
     private var origins: [[Int]] = []  // of the hops not decided yet
     private var refined: [[Double]] = []
     private var periods: [Double] = []
@@ -80,7 +79,7 @@ struct PitchTracker {
         let first = Double(lags.lowerBound)
         var values = zip(lags, similarity).map { $1 - Self.shorter * log2(Double($0) / first) }
         values.append(unvoiced)
-        if hops > 0 {
+        if !refined.isEmpty {
             var origin = [Int](repeating: 0, count: total.count)
             for to in total.indices {
                 var best = -Double.infinity
@@ -94,9 +93,8 @@ struct PitchTracker {
         }
         let most = values.max() ?? 0
         total = values.map { $0 - most }
-        refined.append(zip(lags, vertices(similarity)).map { 3 * (Double($0) + $1) } + [0])
-        hops += 1
-        if hops > Self.delay { decide() }
+        refined.append(zip(lags, vertices(similarity)).map { Double(Self.coarse) * (Double($0) + $1) } + [0])
+        if refined.count > Self.delay { decide() }
     }
 
     private mutating func decide() {

@@ -44,8 +44,8 @@ struct TimbreShift {
     private var wave = [Double](repeating: 0, count: 2 * longest)
     private var begin = -2 * longest  // of `wave`, in the input
     private var received = 0
+    // From the one nearest to the next grain on.
     private var marks = [Mark(place: 0, period: Double(unvoiced), voiced: false)]
-    private var last = Mark(place: 0, period: Double(unvoiced), voiced: false)
     private var time = 0.0  // of the next grain's middle, in the output
     private var made: [Double]  // grains added up, from the first sample not given
     private var given: Int
@@ -77,7 +77,7 @@ struct TimbreShift {
     }
 
     private mutating func extend(_ samples: [Double]) {
-        let keep = min(marks[0].place, last.place) - 2 * Self.longest
+        let keep = marks[0].place - 2 * Self.longest
         if keep > begin {
             wave.removeFirst(keep - begin)
             begin = keep
@@ -88,8 +88,8 @@ struct TimbreShift {
     /// Lay down the grains that `received` samples allow; where the output that they complete ends.
     private mutating func run(_ received: Int) -> Int {
         let known = min(tracker.known, received - 2 * Self.longest)
-        while last.place + Self.ahead < known {
-            last = nextMark(last)
+        while let previous = marks.last, previous.place + Self.ahead < known {
+            let last = nextMark(previous)
             marks.append(last)
             while time <= Double(last.place) { layDown() }
         }
