@@ -1,8 +1,8 @@
 """Steps of several streams in one call: the weights are read once for all of them.
 
-Each stream asks for its next step in its own thread. One of these threads computes for those that
-are waiting: streams join and leave at any frame. A stream that is alone runs the one-row step
-without waiting for anybody.
+Each stream asks for its next step in its own thread. One of these threads waits for its turn among
+the decoders, and then computes for all streams that are waiting: streams join and leave at any
+frame. A stream that is alone runs the one-row step without waiting for anybody.
 """
 
 import threading
@@ -16,6 +16,7 @@ from pocket_tts_jax.generation.engine import Step
 from pocket_tts_jax.litert_engine.caches import CacheBlock, HostCache
 from pocket_tts_jax.litert_engine.grouped_model import GroupedModel
 from pocket_tts_jax.litert_engine.runtime import Call
+from pocket_tts_jax.litert_engine.turns import Turns
 
 # How long a stream that is ready waits for one that has just been served, in seconds. A thread is
 # back with its next noise in a fifth of it.
@@ -43,11 +44,11 @@ class StepRequest:
 
 
 class Batcher:
-    """Computes the steps of all streams of one model."""
+    """Computes the steps of all streams of one model, in turn with others that hold `turns`."""
 
-    def __init__(self, model: GroupedModel) -> None:
+    def __init__(self, model: GroupedModel, turns: Turns) -> None:
         self.whole_blocks = False  # every step in the largest batch, however many streams there are
-        self._model = model
+        self._model, self._turns = model, turns
         self._changed = threading.Condition()
         self._waiting: list[StepRequest] = []
         self._served: dict[HostCache, float] = {}  # when the last step of each stream was done
@@ -63,11 +64,10 @@ class Batcher:
             until = time.monotonic() + PATIENCE
             while not request.done and (self._computing or self._expects_others(until)):
                 self._changed.wait(0.05 if self._computing else PATIENCE / 4)
-            if not request.done:
-                mates = self._mates(request)
-                self._computing = True
-        if not request.done:
-            self._compute(mates)
+            computes = not request.done
+            self._computing = self._computing or computes
+        if computes:
+            self._compute(request)
         if request.error is not None:
             raise request.error
         assert request.step is not None
@@ -87,23 +87,22 @@ class Batcher:
 
     def _mates(self, request: StepRequest) -> list[StepRequest]:
         """The waiting requests that can be computed with this one, itself among them."""
-        mates = [
-            other
-            for other in self._waiting
-            if other.cache.block is request.cache.block and other.batched == request.batched
-        ]
-        self._waiting = [other for other in self._waiting if other not in mates]
+        with self._changed:
+            mates = [
+                other
+                for other in self._waiting
+                if other.cache.block is request.cache.block and other.batched == request.batched
+            ]
+            self._waiting = [other for other in self._waiting if other not in mates]
         return mates
 
-    def _compute(self, mates: Sequence[StepRequest]) -> None:
+    def _compute(self, request: StepRequest) -> None:
+        mates = [request]
         try:
-            together = self._rows([r.cache.row for r in mates], mates[0].batched)
-            batch = [r for r in mates if r.cache.row < together]
-            if batch:
-                self._run_together(batch, together)
-            for request in mates:
-                if request not in batch:
-                    _run_alone(request)
+            # Decoder calls may come first. Streams that are ready before they end share the step.
+            with self._turns:
+                mates = self._mates(request)
+                self._run(mates)
         except BaseException as error:
             for request in mates:
                 if not request.done:
@@ -111,9 +110,19 @@ class Batcher:
         finally:
             with self._changed:
                 now = time.monotonic()
+                self._waiting = [other for other in self._waiting if not other.done]
                 self._served |= {request.cache: now for request in mates}
                 self._computing = False
                 self._changed.notify_all()
+
+    def _run(self, requests: Sequence[StepRequest]) -> None:
+        together = self._rows([r.cache.row for r in requests], requests[0].batched)
+        batch = [r for r in requests if r.cache.row < together]
+        if batch:
+            self._run_together(batch, together)
+        for request in requests:
+            if request not in batch:
+                _run_alone(request)
 
     def _rows(self, rows: Sequence[int], batched: dict[int, str]) -> int:
         """How many rows of a block to compute in one call."""

@@ -57,7 +57,7 @@ class LiteRTEngine:
         self.threads = threads
         self._cache_folder = None if cache_folder is None else Path(cache_folder)
         self._turns = Turns()
-        self.flow_lm = LiteRTFlowLM(self._open_flow_lm(), self.folder)
+        self.flow_lm = LiteRTFlowLM(self._open_flow_lm(), self.folder, self._turns)
         self.mimi = self._open_mimi("mimi_decoder.tflite")
         self._decoder_buffers: list[DecoderBuffers] = []
         self._encoder: LiteRTModel | None = None

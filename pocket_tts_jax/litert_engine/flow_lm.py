@@ -13,6 +13,7 @@ from pocket_tts_jax.litert_engine.caches import CachePool, HostCache, from_halve
 from pocket_tts_jax.litert_engine.folder import ExportFolder
 from pocket_tts_jax.litert_engine.grouped_model import GroupedModel
 from pocket_tts_jax.litert_engine.runtime import Call
+from pocket_tts_jax.litert_engine.turns import Turns
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voice.state import VoiceState
 
@@ -38,11 +39,11 @@ def group_of(capacities: Sequence[int]) -> Callable[[str], Hashable]:
 class LiteRTFlowLM:
     """The signatures of `flow_lm.tflite`, and the constants that go with them."""
 
-    def __init__(self, model: GroupedModel, folder: ExportFolder) -> None:
+    def __init__(self, model: GroupedModel, folder: ExportFolder, turns: Turns) -> None:
         self.model, self.config = model, folder.config
         self.capacities = folder.capacities
         self.caches = CachePool(self.config, self.capacities, max(folder.batches, default=1))
-        self.batcher = Batcher(model)
+        self.batcher = Batcher(model, turns)
         self.bos = np.asarray(folder.constant("bos"), np.float32)
         self._voice_start = folder.constant("voice_start")
         self._prefills = _by_capacity(model, _PREFILL)

@@ -80,5 +80,6 @@ class GroupedModel:
         """Free what is open. Using it afterwards raises GenerationError."""
         with self._lock:
             self._closed = True
-            for model in self._opened.values():
-                model.close()
+            opened = list(self._opened.values())
+        for model in opened:  # each waits for its turn, where others may wait for the lock
+            model.close()

@@ -91,6 +91,31 @@ def test_steps_are_shared(engine: LiteRTEngine, monkeypatch: pytest.MonkeyPatch)
     assert len(calls) < 20 and set(calls) & batched
 
 
+def test_streams_that_are_ready_before_the_turn_comes_share_the_step(
+    engine: LiteRTEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder's call takes longer than a stream needs to come back with its next step."""
+    sessions = [engine.start(j.voice, j.prompt, 1) for j in (job(n, engine) for n in range(4))]
+    noise = np.zeros(engine.config.latent_dim, np.float32)
+    calls: list[int] = []
+    run = LiteRTModel.run
+
+    def counted(model, index, inputs, outputs):
+        calls.append(index)
+        run(model, index, inputs, outputs)
+
+    monkeypatch.setattr(LiteRTModel, "run", counted)
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        with engine._turns:
+            steps = [pool.submit(session.step, noise) for session in sessions]
+            end = time.monotonic() + 2
+            while len(engine.flow_lm.batcher._waiting) < len(steps) and time.monotonic() < end:
+                time.sleep(0.001)
+        for step in steps:
+            step.result()
+    assert len(calls) == 1
+
+
 def test_a_cache_grows_out_of_its_batch(engine: LiteRTEngine) -> None:
     """Past 256 positions a stream goes on in a larger cache, beside streams that have not."""
     jobs = [job(0, engine, frames=270), job(1, engine, frames=40)]

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -61,14 +62,35 @@ def test_one_that_stops_waiting_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(KeyboardInterrupt), turns:
             served.append("interrupted")
 
-    with turns:
+    with ThreadPoolExecutor(1) as holder:
+        holder.submit(turns.__enter__).result()
         with monkeypatch.context() as patch:
             patch.setattr(turns._changed, "wait", interrupted)
             give_up()
+        holder.submit(turns.__exit__).result()
     other = threading.Thread(target=lambda: turns.__enter__(), daemon=True)
     other.start()
     other.join(PATIENCE)
     assert not other.is_alive() and served == []
+
+
+def test_a_turn_inside_a_turn_is_the_same() -> None:
+    turns, served = Turns(), []
+
+    def other() -> None:
+        with turns:
+            served.append("other")
+
+    thread = threading.Thread(target=other)
+    with turns:
+        thread.start()
+        while not turns._waiting:
+            time.sleep(0.001)
+        with turns:
+            served.append("inside")
+        served.append("after")
+    thread.join()
+    assert served == ["inside", "after", "other"]
 
 
 def test_an_error_ends_a_turn() -> None:
