@@ -7,7 +7,8 @@ frame. A stream that is alone runs the one-row step without waiting for anybody.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +22,37 @@ from pocket_tts_jax.litert_engine.turns import Turns
 # How long a stream that is ready waits for one that has just been served, in seconds. A thread is
 # back with its next noise in a fifth of it.
 PATIENCE = 0.002
-# Time of a batched step over that of a one-row step (`python -m benchmarks.throughput --steps`).
+# Time of a batched step over that of a one-row step, until both have been measured. It depends on
+# the processor: 1.8 and 3.3 with AVX2, 2.9 and 4.6 with VNNI (`benchmarks.throughput --steps`).
 COST = {4: 1.8, 8: 3.3}
+_ENOUGH = 3  # calls; the first ones touch new memory
+
+
+class StepTimes:
+    """How long steps take, in seconds, by the name of their signature."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._least: dict[str, float] = {}  # what else the machine does makes a step only longer
+
+    def run(self, call: Call) -> None:
+        begin = time.perf_counter()
+        call()
+        self.add(call.name, time.perf_counter() - begin)
+
+    def add(self, name: str, seconds: float) -> None:
+        self._counts[name] += 1
+        self._least[name] = min(seconds, self._least.get(name, seconds))
+
+    def costs(self, alone: str, batched: Mapping[int, str]) -> dict[int, float]:
+        """The time of a step of each number of rows, in steps of one row."""
+        known = {n for n, count in self._counts.items() if count >= _ENOUGH}
+        return {
+            rows: self._least[name] / self._least[alone]
+            if {name, alone} <= known
+            else COST.get(rows, 0.4 * rows)
+            for rows, name in batched.items()
+        }
 
 
 @dataclass(eq=False)
@@ -54,6 +84,7 @@ class Batcher:
         self._served: dict[HostCache, float] = {}  # when the last step of each stream was done
         self._computing = False
         self._calls: dict[tuple[CacheBlock, str], Call] = {}
+        self._times = StepTimes()
 
     def step(self, request: StepRequest) -> Step:
         """The step, once it was computed by this thread or by another stream's."""
@@ -116,17 +147,21 @@ class Batcher:
                 self._changed.notify_all()
 
     def _run(self, requests: Sequence[StepRequest]) -> None:
-        together = self._rows([r.cache.row for r in requests], requests[0].batched)
+        together = self._rows(requests)
         batch = [r for r in requests if r.cache.row < together]
         if batch:
             self._run_together(batch, together)
         for request in requests:
             if request not in batch:
-                _run_alone(request)
+                self._run_alone(request)
 
-    def _rows(self, rows: Sequence[int], batched: dict[int, str]) -> int:
+    def _rows(self, requests: Sequence[StepRequest]) -> int:
         """How many rows of a block to compute in one call."""
-        return max(batched, default=0) if self.whole_blocks else cheapest_rows(rows, batched)
+        alone, batched = requests[0].alone, requests[0].batched
+        if self.whole_blocks:
+            return max(batched, default=0)
+        costs = self._times.costs(alone.name, batched)
+        return cheapest_rows([r.cache.row for r in requests], costs)
 
     def _run_together(self, requests: Sequence[StepRequest], rows: int) -> None:
         block, name = requests[0].cache.block, requests[0].batched[rows]
@@ -137,26 +172,25 @@ class Batcher:
         call.inputs["position"][...] = 0  # of rows that are not in use
         for request in requests:
             _fill(call, request, request.cache.row)
-        call()
+        self._times.run(call)
         for request in requests:
             _finish(call, request, request.cache.row)
 
+    def _run_alone(self, request: StepRequest) -> None:
+        _fill(request.alone, request, 0)
+        self._times.run(request.alone)
+        _finish(request.alone, request, 0)
 
-def cheapest_rows(rows: Sequence[int], batched: dict[int, str]) -> int:
-    """How many rows of a block to compute in one call, given those that are wanted; what lies
-    beyond is computed row by row. 0 is no batch at all."""
-    costs = {0: float(len(rows))}
-    for size in batched:
+
+def cheapest_rows(rows: Sequence[int], costs: Mapping[int, float]) -> int:
+    """How many rows of a block to compute in one call, given those that are wanted and the costs of
+    such calls; what lies beyond is computed row by row, at 1 each. 0 is no batch at all."""
+    totals = {0: float(len(rows))}
+    for size, cost in costs.items():
         inside = sum(row < size for row in rows)
         if inside > 1:
-            costs[size] = COST.get(size, 0.4 * size) + len(rows) - inside
-    return min(costs, key=lambda size: (costs[size], size))
-
-
-def _run_alone(request: StepRequest) -> None:
-    _fill(request.alone, request, 0)
-    request.alone()
-    _finish(request.alone, request, 0)
+            totals[size] = cost + len(rows) - inside
+    return min(totals, key=lambda size: (totals[size], size))
 
 
 def _fill(call: Call, request: StepRequest, row: int) -> None:

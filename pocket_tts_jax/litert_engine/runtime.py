@@ -175,7 +175,7 @@ class Call:
         outputs: Mapping[str, np.ndarray],
     ) -> None:
         self._model = model
-        self._index = spec.index
+        self.name, self._index = spec.name, spec.index
         self.inputs = dict(inputs)
         self.outputs = dict(outputs)
         buffers = [litert_c.host_buffer(inputs[tensor.name]) for tensor in spec.inputs]

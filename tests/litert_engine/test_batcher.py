@@ -11,7 +11,7 @@ from pocket_tts_jax.generation.engine import Job
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import stream
 from pocket_tts_jax.litert_engine import batcher
-from pocket_tts_jax.litert_engine.batcher import cheapest_rows
+from pocket_tts_jax.litert_engine.batcher import COST, StepTimes, cheapest_rows
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel
 from pocket_tts_jax.testing.tiny_model import tiny_voice
@@ -67,6 +67,7 @@ def test_streams_join_and_leave_at_any_frame(engine: LiteRTEngine) -> None:
 
 def test_steps_are_shared(engine: LiteRTEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two streams at the same time are computed by one call."""
+    monkeypatch.setattr(StepTimes, "costs", lambda *_: COST)  # of a tiny model, they could be any
     monkeypatch.setattr(batcher, "PATIENCE", 0.3)  # a busy machine is slow to wake threads
     calls: list[tuple[LiteRTModel, int]] = []
     run = LiteRTModel.run
@@ -95,6 +96,7 @@ def test_streams_that_are_ready_before_the_turn_comes_share_the_step(
     engine: LiteRTEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A decoder's call takes longer than a stream needs to come back with its next step."""
+    monkeypatch.setattr(StepTimes, "costs", lambda *_: COST)
     sessions = [engine.start(j.voice, j.prompt, 1) for j in (job(n, engine) for n in range(4))]
     noise = np.zeros(engine.config.latent_dim, np.float32)
     calls: list[int] = []
@@ -148,5 +150,17 @@ def test_a_damaged_stream_leaves_its_neighbours_alone(engine: LiteRTEngine) -> N
     ],
 )
 def test_the_cheapest_way_is_taken(rows: Sequence[int], expected: int) -> None:
-    assert cheapest_rows(rows, NAMES) == expected
+    assert cheapest_rows(rows, COST) == expected
     assert cheapest_rows(rows, {}) == 0
+
+
+def test_costs_are_those_of_this_machine() -> None:
+    """Where a batch of four takes three times a single step, two streams are quicker alone."""
+    times = StepTimes()
+    assert times.costs("alone", NAMES) == COST
+    for seconds in (9.0, 2.0, 5.0):  # the least counts
+        times.add("alone", seconds)
+        assert times.costs("alone", NAMES) == COST
+        times.add(NAMES[4], 3 * seconds)
+    assert times.costs("alone", NAMES) == {4: 3.0, 8: COST[8]}
+    assert cheapest_rows([0, 1], times.costs("alone", NAMES)) == 0
