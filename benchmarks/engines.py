@@ -19,6 +19,8 @@ import numpy as np
 NEVER_ENDS = 1e9
 """An EOS threshold that no logit reaches."""
 VOICE = "bench"
+EXPORTS = ("int8", "int8+decoder", "mixed", "int4", "int4+decoder", "fp32")
+"""The precisions of exports (`workload.make_export`)."""
 FRAME_SIZE = 1920
 WARM_UP_FRAMES = 16
 SEED = 7
@@ -53,13 +55,13 @@ ENGINES = {
             "pocket_tts_jax.litert",
             "ai_edge_litert",
             "pip install pocket-tts-jax",
-            ("int8", "mixed", "int4", "fp32"),
+            EXPORTS,
         ),
         Engine(
             SWIFT,
             "",
             "build the Swift package (docs/ios.md)",
-            ("int8", "mixed", "int4", "fp32"),
+            EXPORTS,
             program=PROGRAM,
         ),
         Engine("pocket_tts_jax.jax", "jax", "pip install 'pocket-tts-jax[jax]'", ("fp32",)),

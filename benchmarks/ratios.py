@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 LITERT, JAX, REFERENCE = "pocket_tts_jax.litert", "pocket_tts_jax.jax", "pocket-tts"
-QUANTISED = ("int8", "mixed", "int4")
+QUANTISED = ("int8", "mixed", "int4")  # as exported by default, with a decoder of float32
 Result = dict[str, Any]
 
 

@@ -63,7 +63,9 @@ class Case:
 
 CASES = (
     Case(OURS, "int8", 1),
+    Case(OURS, "int8+decoder", 1),
     Case(OURS, "int4", 1),
+    Case(OURS, "int4+decoder", 1),
     Case("pocket-tts", "int8", 1),
     Case("pocket-tts", "int8", 2),
     Case("ptts", "q4k", 1),

@@ -142,12 +142,16 @@ def _empty(workload: Workload) -> None:
 def make_export(workload: Workload, precision: str) -> Path:
     """The LiteRT export of that precision, made by the exporter in a process of its own.
 
+    The precision may end in "+decoder": then the decoder has 8 bits too (`--decoder int8`).
+
     Raises ExportRefused if its gate refuses the weights, and RuntimeError for any other failure.
     """
     target = workload.export(precision)
     if not target.exists():
         command = [sys.executable, "-m", "exporters.tflite", "--model", str(workload.path)]
-        command += ["--out", str(target), "--precision", precision]
+        weights, plus, _ = precision.partition("+")
+        command += ["--out", str(target), "--precision", weights]
+        command += ["--decoder", "int8"] if plus else []
         environment = os.environ | {"JAX_PLATFORMS": "cpu"}
         _judge(precision, subprocess.run(command, capture_output=True, text=True, env=environment))
     return target
