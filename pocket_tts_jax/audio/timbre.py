@@ -4,7 +4,9 @@ Moulines and Charpentier, "Pitch-synchronous waveform processing techniques for 
 synthesis using diphones", Speech Communication 9, 1990
 (https://doi.org/10.1016/0167-6393(90)90021-Z). Speech is cut into grains of two periods, each
 around a mark in its period. Grains that are closer to each other have a higher pitch. Grains that
-are shorter have higher formants, as of a shorter vocal tract. A stream is delayed by about 120 ms.
+are shorter have higher formants, as of a shorter vocal tract. A grain of a voice is averaged with
+those of the periods beside it: what differs between them is noise for the most part. A stream is
+delayed by about 120 ms.
 """
 
 from dataclasses import dataclass
@@ -47,6 +49,11 @@ class _Mark:
     period: float
     voiced: bool
 
+    def follows(self, last: "_Mark") -> bool:
+        """Whether this is the next period of the same voice."""
+        near = self.place - last.place <= _FARTHEST * last.period
+        return self.voiced and last.voiced and near
+
 
 class TimbreShift:
     """A stream of 24 kHz speech in another timbre.
@@ -61,8 +68,9 @@ class TimbreShift:
         self._wave = np.zeros(2 * LONGEST)
         self._begin = -2 * LONGEST  # of _wave, in the input
         self._received = 0
-        # From the one nearest to the next grain on.
-        self._marks = [_Mark(0, _UNVOICED, voiced=False)]
+        # From the one before the nearest to the next grain on; there is one after the nearest too.
+        self._marks = [_Mark(place, _UNVOICED, voiced=False) for place in (-_UNVOICED, 0)]
+        self._grain: tuple[_Mark, np.ndarray] | None = None  # of the nearest
         self._time = 0.0  # of the next grain's middle, in the output
         self._reach = int(LONGEST / timbre.formants) + 1  # of a grain to either side, at most
         self._made = np.zeros(2 * self._reach)  # grains added up, from the first sample not given
@@ -95,7 +103,7 @@ class TimbreShift:
         known = min(self._tracker.known, received - 2 * LONGEST)
         while self._marks[-1].place + _AHEAD < known:
             self._marks.append(self._next_mark(self._marks[-1]))
-            while self._time <= self._marks[-1].place:
+            while self._time <= self._marks[-2].place:
                 self._lay_down()
         return int(self._time) - self._reach
 
@@ -145,9 +153,9 @@ class TimbreShift:
     def _lay_down(self) -> None:
         """Add the grain of the nearest mark at the present time, and go on by a new period."""
         marks = self._marks
-        while len(marks) > 1 and marks[0].place + marks[1].place < 2 * self._time:
+        while marks[1].place + marks[2].place < 2 * self._time:
             del marks[0]
-        mark, formants = marks[0], self._timbre.formants
+        mark, formants = marks[1], self._timbre.formants
         if mark.voiced:
             period = mark.period / self._timbre.pitch
             gain = (formants * period / mark.period) ** 0.5  # the power of the speech as it was
@@ -156,16 +164,31 @@ class TimbreShift:
             period = half = float(_UNVOICED)
             gain = _OUT_OF_STEP if formants != 1 else 1.0
         count = int(half)
-        chosen = slice(self._reach - count, self._reach + count + 1)
         window = 0.5 + 0.5 * np.cos(np.pi * np.arange(-count, count + 1) / half)
-        at = mark.place - self._begin + self._offsets[chosen]
-        grain = np.einsum("nk,nk->n", self._wave[at], self._filters[chosen])
+        if self._grain is None or self._grain[0] is not mark:
+            self._grain = mark, self._read_grain(count)
+        grain = self._grain[1]
         begin = round(self._time) - count - self._given
         missing = begin + 2 * count + 1 - len(self._made)
         if missing > 0:
             self._made = np.pad(self._made, (0, missing + 4 * self._reach))
         self._made[begin : begin + 2 * count + 1] += gain * window * grain
         self._time += period
+
+    def _read_grain(self, count: int) -> Float[np.ndarray, " n"]:
+        """The grain of the nearest mark, `count` samples to either side."""
+        before, mark, after = self._marks[:3]
+        grain = self._read(mark.place, count)
+        if mark.follows(before) and after.follows(mark):
+            beside = self._read(before.place, count) + self._read(after.place, count)
+            grain = 0.5 * grain + 0.25 * beside
+        return grain
+
+    def _read(self, place: int, count: int) -> Float[np.ndarray, " n"]:
+        """`count` samples of a grain to either side of a place in the input."""
+        chosen = slice(self._reach - count, self._reach + count + 1)
+        at = place - self._begin + self._offsets[chosen]
+        return np.einsum("nk,nk->n", self._wave[at], self._filters[chosen])
 
     def _span(self, begin: int, end: int) -> Float[np.ndarray, " n"]:
         return self._wave[begin - self._begin : end - self._begin]

@@ -85,6 +85,28 @@ def test_pitch_and_formants_move_and_time_and_loudness_stay(speech, pitch, forma
     assert np.abs(made[:silence]).max() < 1e-3 and np.abs(made[-silence:]).max() < 1e-3
 
 
+def test_noise_in_a_voice_gets_less():
+    """Neighbouring periods are averaged: what they share stays."""
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    pitch = SAMPLE_RATE / PERIOD
+    voice = 0.1 * sum(np.cos(2 * np.pi * k * pitch * time) / k for k in range(1, 21))
+    noise = 0.01 * np.random.default_rng(0).standard_normal(len(time))
+    noisy = np.pad(voice + noise, HALF).astype(np.float32)
+    made = shift_timbre(noisy, Timbre())
+    below, above = (band(made, *hertz) / band(noisy, *hertz) for hertz in ((60, 1000), (6e3, 11e3)))
+    assert below == pytest.approx(1, abs=0.05) and above < 0.75
+
+
+def band(audio: np.ndarray, low: float, high: float) -> float:
+    """The root mean square between two frequencies, in the middle of the audio."""
+    middle = audio[len(audio) // 4 : -len(audio) // 4]
+    spectrum = np.fft.rfft(middle * np.hanning(len(middle)))
+    frequencies = np.fft.rfftfreq(len(middle), 1 / SAMPLE_RATE)
+    return float(
+        np.sqrt(np.square(np.abs(spectrum[(frequencies > low) & (frequencies < high)])).sum())
+    )
+
+
 def test_silence_stays_silent():
     made = shift_timbre(np.zeros(5000, np.float32), Timbre(1.5, 1.2))
     assert len(made) == 5000 and not made.any()

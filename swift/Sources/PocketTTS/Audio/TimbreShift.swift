@@ -30,6 +30,11 @@ struct TimbreShift {
         let place: Int
         let period: Double
         let voiced: Bool
+
+        /// Whether this is the next period of the same voice.
+        func follows(_ last: Mark) -> Bool {
+            voiced && last.voiced && Double(place - last.place) <= 1.25 * last.period
+        }
     }
 
     private static let unvoiced = 120  // samples between marks where there is no voice
@@ -44,8 +49,9 @@ struct TimbreShift {
     private var wave = [Double](repeating: 0, count: 2 * longest)
     private var begin = -2 * longest  // of `wave`, in the input
     private var received = 0
-    // From the one nearest to the next grain on.
-    private var marks = [Mark(place: 0, period: Double(unvoiced), voiced: false)]
+    // From the one before the nearest to the next grain on; there is one after the nearest too.
+    private var marks = [-unvoiced, 0].map { Mark(place: $0, period: Double(unvoiced), voiced: false) }
+    private var grain: [Double] = []  // of the nearest, if it is not empty
     private var time = 0.0  // of the next grain's middle, in the output
     private var made: [Double]  // grains added up, from the first sample not given
     private var given: Int
@@ -89,9 +95,8 @@ struct TimbreShift {
     private mutating func run(_ received: Int) -> Int {
         let known = min(tracker.known, received - 2 * Self.longest)
         while let previous = marks.last, previous.place + Self.ahead < known {
-            let last = nextMark(previous)
-            marks.append(last)
-            while time <= Double(last.place) { layDown() }
+            marks.append(nextMark(previous))
+            while time <= Double(previous.place) { layDown() }
         }
         return Int(time) - reach
     }
@@ -155,8 +160,11 @@ struct TimbreShift {
 
     /// Add the grain of the nearest mark at the present time, and go on by a new period.
     private mutating func layDown() {
-        while marks.count > 1, Double(marks[0].place + marks[1].place) < 2 * time { marks.removeFirst() }
-        let (mark, formants) = (marks[0], timbre.formants)
+        while Double(marks[1].place + marks[2].place) < 2 * time {
+            marks.removeFirst()
+            grain = []
+        }
+        let (mark, formants) = (marks[1], timbre.formants)
         var (period, half) = (Double(Self.unvoiced), Double(Self.unvoiced))
         // Shortened grains of noise are not in step with each other, and add up to less.
         var gain = formants != 1 ? 1.15 : 1
@@ -169,11 +177,23 @@ struct TimbreShift {
         let start = Int(time.rounded(.toNearestOrEven)) - given
         let missing = start + count + 1 - made.count
         if missing > 0 { made += [Double](repeating: 0, count: missing + 4 * reach) }
+        if grain.isEmpty { grain = readGrain(count) }
         for offset in -count...count {
             let window = 0.5 + 0.5 * cos(.pi * Double(offset) / half)
-            made[start + offset] += gain * window * reader.read(wave, mark.place - begin, offset)
+            made[start + offset] += gain * window * grain[offset + count]
         }
         time += period
+    }
+
+    /// The grain of the nearest mark, `count` samples to either side. That of a voice is averaged with
+    /// those of the periods beside it: what differs between them is noise for the most part.
+    private func readGrain(_ count: Int) -> [Double] {
+        let (before, mark, after) = (marks[0], marks[1], marks[2])
+        func read(_ mark: Mark) -> [Double] {
+            (-count...count).map { reader.read(wave, mark.place - begin, $0) }
+        }
+        guard mark.follows(before), after.follows(mark) else { return read(mark) }
+        return zip(read(mark), zip(read(before), read(after))).map { 0.5 * $0 + 0.25 * ($1.0 + $1.1) }
     }
 }
 
