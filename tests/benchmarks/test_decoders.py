@@ -3,6 +3,7 @@
 import numpy as np
 
 from benchmarks.decoders import above_split, compare, decode, speak
+from exporters.gate.difference import Difference
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
 from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.weights.source import EMBEDDED
@@ -37,4 +38,5 @@ def test_the_embedded_voice_is_spoken_as_the_model_speaks_it() -> None:
     voice = model.get_state_for_audio_prompt(model.default_voice())
     spoken = model.generate_audio(voice, "Hello there.", seed=0)
     assert spoken.shape == audio.shape
-    np.testing.assert_allclose(spoken[200:], audio[200:], atol=1e-3)  # behind the fade
+    # Behind the fade; layers in 8 bits depend on how many frames a call has.
+    assert Difference.of(audio[200:], spoken[200:]).snr_db > 30

@@ -21,7 +21,7 @@ from pocket_tts_jax.server.scheduler import Together, Turns, scheduler_for
 from pocket_tts_jax.server.settings import ServerSettings
 from tests.folders import ROOT
 from tests.patience import PATIENCE
-from tests.server.running import Running, running
+from tests.server.running import Running, running, wait_until
 from tests.server.stub import StubEngine, stub_model
 from tests.signals import signals_reach_children
 
@@ -285,15 +285,18 @@ def test_a_second_signal_ends_streams():
     body = {"input": 100 * TEXT, "response_format": "pcm"}
     with started([*COMMAND, "--threads", "1"]) as (process, address):
         with (
+            httpx.Client(timeout=PATIENCE) as other,
             pytest.raises(httpx.RemoteProtocolError),
             httpx.stream(
                 "POST", f"{address}/v1/audio/speech", json=body, timeout=PATIENCE
             ) as answer,
         ):
+            assert other.get(f"{address}/health").status_code == 200
             parts = answer.iter_raw()
             next(parts)
             process.send_signal(signal.SIGTERM)
-            next(parts)
+            # Two signals that a process has not handled yet are one.
+            wait_until(lambda: other.get(f"{address}/health").status_code == 503)
             process.send_signal(signal.SIGTERM)
             list(parts)
         assert process.wait(PATIENCE) == 0
