@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +38,25 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_it_speaks_much_like_the_packaged_voice_and_is_smaller(export: Path) -> None:
+def test_it_speaks_much_like_one_with_floats_and_is_smaller(export: Path, tmp_path: Path) -> None:
+    floats = tmp_path / "floats"
+    assert tflite.export(None, floats, replace(OPTIONS, decoder="fp32")) == []
     audios = []
-    for folder in (EMBEDDED, export):
+    for folder in (floats, export):
         model = TTSModel.load_model(model=folder, engine="litert", compilation_cache=False)
         voice = model.get_state_for_audio_prompt(model.default_voice())
         audios.append(model.generate_audio(voice, "Hello there.", seed=1))
         assert (", decoder int8" in model.engine.precision) == (folder == export)
-    packaged, spoken = audios
-    noise = np.square(spoken - packaged).sum() / np.square(packaged).sum()
+    exact, spoken = audios
+    noise = np.square(spoken - exact).sum() / np.square(exact).sum()
     assert 0 < noise < 10 ** (-25 / 10)
-    sizes = [(folder / DECODER).stat().st_size for folder in (EMBEDDED, export)]
+    sizes = [(folder / DECODER).stat().st_size for folder in (floats, export)]
     assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_the_voice_in_the_package_is_exported_so(export: Path) -> None:
+    assert open_folder(EMBEDDED).decoder == "int8"
+    assert (EMBEDDED / DECODER).stat().st_size == (export / DECODER).stat().st_size
 
 
 def test_the_folder_says_it_and_is_checked_by_it(export: Path, tmp_path: Path) -> None:
