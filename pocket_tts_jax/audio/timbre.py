@@ -70,7 +70,7 @@ class TimbreShift:
         self._received = 0
         # From the one before the nearest to the next grain on; there is one after the nearest too.
         self._marks = [_Mark(place, _UNVOICED, voiced=False) for place in (-_UNVOICED, 0)]
-        self._grain: tuple[_Mark, np.ndarray] | None = None  # of the nearest
+        self._grain: np.ndarray | None = None  # of the nearest, once it was read
         self._time = 0.0  # of the next grain's middle, in the output
         self._reach = int(LONGEST / timbre.formants) + 1  # of a grain to either side, at most
         self._made = np.zeros(2 * self._reach)  # grains added up, from the first sample not given
@@ -155,6 +155,7 @@ class TimbreShift:
         marks = self._marks
         while marks[1].place + marks[2].place < 2 * self._time:
             del marks[0]
+            self._grain = None
         mark, formants = marks[1], self._timbre.formants
         if mark.voiced:
             period = mark.period / self._timbre.pitch
@@ -165,14 +166,13 @@ class TimbreShift:
             gain = _OUT_OF_STEP if formants != 1 else 1.0
         count = int(half)
         window = 0.5 + 0.5 * np.cos(np.pi * np.arange(-count, count + 1) / half)
-        if self._grain is None or self._grain[0] is not mark:
-            self._grain = mark, self._read_grain(count)
-        grain = self._grain[1]
+        if self._grain is None:
+            self._grain = self._read_grain(count)
         begin = round(self._time) - count - self._given
         missing = begin + 2 * count + 1 - len(self._made)
         if missing > 0:
             self._made = np.pad(self._made, (0, missing + 4 * self._reach))
-        self._made[begin : begin + 2 * count + 1] += gain * window * grain
+        self._made[begin : begin + 2 * count + 1] += gain * window * self._grain
         self._time += period
 
     def _read_grain(self, count: int) -> Float[np.ndarray, " n"]:

@@ -46,10 +46,9 @@ class StepTimes:
 
     def costs(self, alone: str, batched: Mapping[int, str]) -> dict[int, float]:
         """The time of a step of each number of rows, in steps of one row."""
-        known = {n for n, count in self._counts.items() if count >= _ENOUGH}
         return {
             rows: self._least[name] / self._least[alone]
-            if {name, alone} <= known
+            if min(self._counts[name], self._counts[alone]) >= _ENOUGH
             else COST.get(rows, 0.4 * rows)
             for rows, name in batched.items()
         }
@@ -95,9 +94,9 @@ class Batcher:
             until = time.monotonic() + PATIENCE
             while not request.done and (self._computing or self._expects_others(until)):
                 self._changed.wait(0.05 if self._computing else PATIENCE / 4)
-            computes = not request.done
-            self._computing = self._computing or computes
-        if computes:
+            if not request.done:
+                self._computing = True
+        if not request.done:
             self._compute(request)
         if request.error is not None:
             raise request.error
@@ -119,13 +118,11 @@ class Batcher:
     def _mates(self, request: StepRequest) -> list[StepRequest]:
         """The waiting requests that can be computed with this one, itself among them."""
         with self._changed:
-            mates = [
+            return [
                 other
                 for other in self._waiting
                 if other.cache.block is request.cache.block and other.batched == request.batched
             ]
-            self._waiting = [other for other in self._waiting if other not in mates]
-        return mates
 
     def _compute(self, request: StepRequest) -> None:
         mates = [request]

@@ -41,10 +41,16 @@ def periods(audio: np.ndarray) -> np.ndarray:
 
 def strongest(audio: np.ndarray, low: float, high: float) -> float:
     """The frequency in Hz between `low` and `high` at which the audio is loudest."""
-    spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), 4 * len(audio)))
+    frequencies, magnitudes = between(audio, low, high)
+    return float(frequencies[magnitudes.argmax()])
+
+
+def between(audio: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies in Hz between `low` and `high`, and their magnitudes."""
+    magnitudes = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), 4 * len(audio)))
     frequencies = np.fft.rfftfreq(4 * len(audio), 1 / SAMPLE_RATE)
     inside = (frequencies > low) & (frequencies < high)
-    return float(frequencies[inside][spectrum[inside].argmax()])
+    return frequencies[inside], magnitudes[inside]
 
 
 def period_of(audio: np.ndarray) -> int:
@@ -93,18 +99,14 @@ def test_noise_in_a_voice_gets_less():
     noise = 0.01 * np.random.default_rng(0).standard_normal(len(time))
     noisy = np.pad(voice + noise, HALF).astype(np.float32)
     made = shift_timbre(noisy, Timbre())
-    below, above = (band(made, *hertz) / band(noisy, *hertz) for hertz in ((60, 1000), (6e3, 11e3)))
+    below, above = (level(made, *hz) / level(noisy, *hz) for hz in ((60, 1000), (6e3, 11e3)))
     assert below == pytest.approx(1, abs=0.05) and above < 0.75
 
 
-def band(audio: np.ndarray, low: float, high: float) -> float:
-    """The root mean square between two frequencies, in the middle of the audio."""
+def level(audio: np.ndarray, low: float, high: float) -> float:
+    """How loud the middle of the audio is between two frequencies, in any unit."""
     middle = audio[len(audio) // 4 : -len(audio) // 4]
-    spectrum = np.fft.rfft(middle * np.hanning(len(middle)))
-    frequencies = np.fft.rfftfreq(len(middle), 1 / SAMPLE_RATE)
-    return float(
-        np.sqrt(np.square(np.abs(spectrum[(frequencies > low) & (frequencies < high)])).sum())
-    )
+    return float(np.linalg.norm(between(middle, low, high)[1]))
 
 
 def test_silence_stays_silent():

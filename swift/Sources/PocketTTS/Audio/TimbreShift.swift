@@ -33,13 +33,14 @@ struct TimbreShift {
 
         /// Whether this is the next period of the same voice.
         func follows(_ last: Mark) -> Bool {
-            voiced && last.voiced && Double(place - last.place) <= 1.25 * last.period
+            voiced && last.voiced && Double(place - last.place) <= TimbreShift.farthest * last.period
         }
     }
 
     private static let unvoiced = 120  // samples between marks where there is no voice
     private static let gap = 216  // to the next mark, at most
     private static let longest = PitchTracker.longest
+    private static let farthest = 1.25  // periods to the next mark
     private static let ahead = gap + longest  // of the last mark: what the search for the next reads
 
     private let timbre: Timbre
@@ -141,7 +142,7 @@ struct TimbreShift {
     private func alike(_ mark: Mark) -> Int {
         let half = Int(0.75 * mark.period)
         let first = mark.place + Int(0.8 * mark.period)
-        let last = mark.place + Int(1.25 * mark.period)
+        let last = mark.place + Int(Self.farthest * mark.period)
         return wave.withUnsafeBufferPointer { wave in
             var best = (likeness: -Double.infinity, place: first)
             for place in first...last {
