@@ -1,15 +1,15 @@
 """Steps of several streams in one call: the weights are read once for all of them.
 
-Each stream asks for its next step in its own thread. One of these threads waits for its turn among
-the decoders, and then computes for all streams that are waiting: streams join and leave at any
-frame. A stream that is alone runs the one-row step without waiting for anybody.
+Each stream asks for its next step in its own thread. One of these threads leads: it waits for its
+turn among the decoders, and then computes for all streams that are waiting: streams join and leave
+at any frame. A stream that is alone runs the one-row step without waiting for anybody.
 """
 
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -66,6 +66,7 @@ class StepRequest:
     batched: dict[int, str]  # {rows: name} of the batched signatures for this cache and head
     step: Step | None = None
     error: BaseException | None = None
+    woken: threading.Event = field(default_factory=threading.Event)  # done, or leads
 
     @property
     def done(self) -> bool:
@@ -78,26 +79,29 @@ class Batcher:
     def __init__(self, model: GroupedModel, turns: Turns) -> None:
         self.whole_blocks = False  # every step in the largest batch, however many streams there are
         self._model, self._turns = model, turns
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # whoever leads waits for other streams with it
         self._waiting: list[StepRequest] = []
+        self._leader: StepRequest | None = None
         self._served: dict[HostCache, float] = {}  # when the last step of each stream was done
-        self._computing = False
         self._calls: dict[tuple[CacheBlock, str], Call] = {}
         self._times = StepTimes()
 
     def step(self, request: StepRequest) -> Step:
         """The step, once it was computed by this thread or by another stream's."""
+        until = time.monotonic() + PATIENCE
         with self._changed:
             self._waiting.append(request)
             self._served.pop(request.cache, None)
-            self._changed.notify_all()
-            until = time.monotonic() + PATIENCE
-            while not request.done and (self._computing or self._expects_others(until)):
-                self._changed.wait(0.05 if self._computing else PATIENCE / 4)
+            if self._leader is None:
+                self._choose_leader()
+            self._changed.notify()
+        try:
+            request.woken.wait()
             if not request.done:
-                self._computing = True
-        if not request.done:
-            self._compute(request)
+                self._lead(request, until)
+        except BaseException:  # Ctrl-C ends the wait: the others must not wait for this stream
+            self._withdraw(request)
+            raise
         if request.error is not None:
             raise request.error
         assert request.step is not None
@@ -107,7 +111,26 @@ class Batcher:
         """The stream with this cache has ended: nobody waits for it."""
         with self._changed:
             self._served.pop(cache, None)
-            self._changed.notify_all()
+            self._changed.notify()
+
+    def _choose_leader(self) -> None:
+        """The stream that has waited longest computes next."""
+        self._leader = next(iter(self._waiting), None)
+        if self._leader is not None:
+            self._leader.woken.set()
+
+    def _withdraw(self, request: StepRequest) -> None:
+        with self._changed:
+            if request in self._waiting:
+                self._waiting.remove(request)
+            if self._leader is request:
+                self._choose_leader()
+
+    def _lead(self, request: StepRequest, until: float) -> None:
+        with self._changed:
+            while self._expects_others(until):
+                self._changed.wait(PATIENCE / 4)
+        self._compute(request)
 
     def _expects_others(self, until: float) -> bool:
         """Whether a stream that was just served may be back before `until`."""
@@ -140,8 +163,9 @@ class Batcher:
                 now = time.monotonic()
                 self._waiting = [other for other in self._waiting if not other.done]
                 self._served |= {request.cache: now for request in mates}
-                self._computing = False
-                self._changed.notify_all()
+                for mate in mates:
+                    mate.woken.set()
+                self._choose_leader()
 
     def _run(self, requests: Sequence[StepRequest]) -> None:
         together = self._rows(requests)

@@ -16,28 +16,51 @@ class Turns:
     def __init__(self) -> None:
         self._owner: int | None = None  # the thread whose turn it is
         self._depth = 0
-        self._changed = threading.Condition()
-        self._waiting: deque[object] = deque()
+        self._lock = threading.Lock()
+        self._waiting: deque[_Ticket] = deque()
 
     def __enter__(self) -> None:
-        thread, ticket = threading.get_ident(), object()
+        thread = threading.get_ident()
         if self._owner == thread:
             self._depth += 1
             return
-        with self._changed:
+        ticket = _Ticket(thread)
+        with self._lock:
             self._waiting.append(ticket)
-            try:
-                while self._owner is not None or self._waiting[0] is not ticket:
-                    self._changed.wait()
-                self._owner = thread
-            finally:  # Ctrl-C may end the wait: the others must not wait for this ticket
-                self._waiting.remove(ticket)
-                self._changed.notify_all()
+            self._serve()
+        try:
+            ticket.served.wait()
+        except BaseException:  # Ctrl-C ends the wait: the others must not wait for this ticket
+            with self._lock:
+                self._leave(ticket)
+            raise
 
     def __exit__(self, *error: object) -> None:
         if self._depth:
             self._depth -= 1
             return
-        with self._changed:
+        with self._lock:
             self._owner = None
-            self._changed.notify_all()
+            self._serve()
+
+    def _serve(self) -> None:
+        """Give the turn to the first that waits, if nobody has it."""
+        if self._owner is None and self._waiting:
+            ticket = self._waiting.popleft()
+            self._owner = ticket.thread
+            ticket.served.set()
+
+    def _leave(self, ticket: "_Ticket") -> None:
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+        else:  # it was served while its wait ended
+            self._owner = None
+            self._serve()
+
+
+class _Ticket:
+    """A thread that waits, with an event of its own: one condition would wake all that wait."""
+
+    def __init__(self, thread: int) -> None:
+        self.thread = thread
+        self.served = threading.Event()

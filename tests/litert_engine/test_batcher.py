@@ -1,5 +1,6 @@
 """Streams that share steps: each is its single run, whoever its neighbours are."""
 
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pocket_tts_jax.generation.engine import Job
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import stream
 from pocket_tts_jax.litert_engine import batcher
-from pocket_tts_jax.litert_engine.batcher import COST, StepTimes, cheapest_rows
+from pocket_tts_jax.litert_engine.batcher import COST, Batcher, StepTimes, cheapest_rows
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel
 from pocket_tts_jax.testing.tiny_model import tiny_voice
@@ -116,6 +117,30 @@ def test_streams_that_are_ready_before_the_turn_comes_share_the_step(
         for step in steps:
             step.result()
     assert len(calls) == 1
+
+
+def test_streams_go_on_when_the_one_that_leads_is_interrupted(
+    engine: LiteRTEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends the wait of the thread that would compute for the others."""
+    leading, lead = threading.Event(), Batcher._lead
+    noise = np.zeros(engine.config.latent_dim, np.float32)
+    first, second = (engine.start(j.voice, j.prompt, 1) for j in (job(0, engine), job(1, engine)))
+
+    def interrupted(self, request, until):
+        monkeypatch.setattr(Batcher, "_lead", lead)
+        leading.set()
+        while len(self._waiting) < 2:
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Batcher, "_lead", interrupted)
+    with ThreadPoolExecutor(2) as pool:
+        stopped = pool.submit(first.step, noise)
+        leading.wait()
+        assert pool.submit(second.step, noise).result().latent.shape == (engine.config.latent_dim,)
+        with pytest.raises(KeyboardInterrupt):
+            stopped.result()
 
 
 def test_a_cache_grows_out_of_its_batch(engine: LiteRTEngine) -> None:

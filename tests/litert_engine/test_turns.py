@@ -55,8 +55,9 @@ def test_one_that_stops_waiting_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
     """Ctrl-C ends the wait of a program's main thread; the model's thread must go on."""
     turns, served = Turns(), []
 
-    def interrupted() -> None:
-        raise KeyboardInterrupt
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
 
     def give_up() -> None:
         with pytest.raises(KeyboardInterrupt), turns:
@@ -65,7 +66,7 @@ def test_one_that_stops_waiting_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
     with ThreadPoolExecutor(1) as holder:
         holder.submit(turns.__enter__).result()
         with monkeypatch.context() as patch:
-            patch.setattr(turns._changed, "wait", interrupted)
+            patch.setattr("pocket_tts_jax.litert_engine.turns.threading.Event", Interrupted)
             give_up()
         holder.submit(turns.__exit__).result()
     other = threading.Thread(target=lambda: turns.__enter__(), daemon=True)
