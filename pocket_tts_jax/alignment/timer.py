@@ -22,10 +22,13 @@ class WordTimer:
 
     Call `begin` at the start of a chunk, `hear` for each of its frames, `end` at its end, and
     `pause` between chunks. Words are reported in the order of the text, as soon as they are known.
+    A chunk is given at `pace` times the pace at which it was heard.
     """
 
-    def __init__(self, sample_rate: int, on_word: Callable[[SpokenWord], None]) -> None:
-        self._rate, self._on_word = sample_rate, on_word
+    def __init__(
+        self, sample_rate: int, on_word: Callable[[SpokenWord], None], pace: float = 1.0
+    ) -> None:
+        self._rate, self._on_word, self._pace = sample_rate, on_word, pace
         self._samples = 0
         self._chunk: _Chunk | None = None
         self._cut: SpokenWord | None = None  # a word that continues in the next chunk
@@ -47,7 +50,7 @@ class WordTimer:
         assert self._chunk is not None
         self._chunk.finish()
         self._tell()
-        self._samples += self._chunk.samples
+        self._samples += round(self._chunk.samples / self._pace)
 
     def pause(self, samples: int) -> None:
         """Silence that belongs to no chunk."""
@@ -56,7 +59,7 @@ class WordTimer:
     def _tell(self) -> None:
         assert self._chunk is not None
         for word, start, end in self._chunk.known():
-            start, end = ((self._samples + edge) / self._rate for edge in (start, end))
+            start, end = ((self._samples + edge / self._pace) / self._rate for edge in (start, end))
             spoken = SpokenWord(
                 word.text, start, end, self._chunk.index, word.first_character, word.last_character
             )

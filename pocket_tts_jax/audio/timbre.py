@@ -1,15 +1,15 @@
-"""Speech in another pitch and with other formants, at the same pace: pitch-synchronous overlap-add.
+"""Speech in another pitch, with other formants and at another pace: pitch-synchronous overlap-add.
 
 Moulines and Charpentier, "Pitch-synchronous waveform processing techniques for text-to-speech
 synthesis using diphones", Speech Communication 9, 1990
 (https://doi.org/10.1016/0167-6393(90)90021-Z). Speech is cut into grains of two periods, each
 around a mark in its period. Grains that are closer to each other have a higher pitch. Grains that
-are shorter have higher formants, as of a shorter vocal tract. A grain of a voice is averaged with
-those of the periods beside it: what differs between them is noise for the most part. A stream is
-delayed by about 120 ms.
+are shorter have higher formants, as of a shorter vocal tract. At another pace some grains are left
+out or used twice. A grain of a voice is averaged with those of the periods beside it: what differs
+between them is noise for the most part. A stream is delayed by about 120 ms.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -29,16 +29,21 @@ _TAPS = 16  # to either side, of the filter that reads between samples
 
 @dataclass(frozen=True)
 class Timbre:
-    """How speech is changed: factors of its pitch and of the frequencies of its formants, 0.5 to 3.
-    Raises ConfigError for others."""
+    """How speech is changed: factors of its pitch, of the frequencies of its formants and of its
+    pace, 0.5 to 3. Raises ConfigError for others."""
 
     pitch: float = 1.0
     formants: float = 1.0
+    pace: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, value in (("pitch", self.pitch), ("formants", self.formants)):
+        for name, value in asdict(self).items():
             if not LEAST <= value <= MOST:
                 raise ConfigError(f"{name}: expected {LEAST} to {MOST}, got {value}")
+
+    def length(self, samples: int) -> int:
+        """How many samples so many become."""
+        return round(samples / self.pace)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class _Mark:
 class TimbreShift:
     """A stream of 24 kHz speech in another timbre.
 
-    `push` and `finish` together return as many samples as they are given, independent of how the
+    `push` and `finish` together return `timbre.length(n)` samples for n, independent of how the
     input was cut into pieces.
     """
 
@@ -86,11 +91,11 @@ class TimbreShift:
 
     def finish(self) -> Float[np.ndarray, " m"]:
         """The remaining output. Do not use the object afterwards."""
-        silence = 4 * LONGEST + _AHEAD + self._reach
+        silence = 4 * LONGEST + _AHEAD + int(self._timbre.pace * (self._reach + 1))
         self._extend(np.zeros(silence))
         self._tracker.finish(self._received + silence)
         self._run(self._received + silence)
-        return self._give(self._received)
+        return self._give(self._timbre.length(self._received))
 
     def _extend(self, samples: Float[np.ndarray, " n"]) -> None:
         keep = self._marks[0].place - 2 * LONGEST
@@ -103,7 +108,7 @@ class TimbreShift:
         known = min(self._tracker.known, received - 2 * LONGEST)
         while self._marks[-1].place + _AHEAD < known:
             self._marks.append(self._next_mark(self._marks[-1]))
-            while self._time <= self._marks[-2].place:
+            while self._time * self._timbre.pace <= self._marks[-2].place:
                 self._lay_down()
         return int(self._time) - self._reach
 
@@ -152,8 +157,8 @@ class TimbreShift:
 
     def _lay_down(self) -> None:
         """Add the grain of the nearest mark at the present time, and go on by a new period."""
-        marks = self._marks
-        while marks[1].place + marks[2].place < 2 * self._time:
+        marks, now = self._marks, self._time * self._timbre.pace  # in the input
+        while marks[1].place + marks[2].place < 2 * now:
             del marks[0]
             self._grain = None
         mark, formants = marks[1], self._timbre.formants
@@ -195,7 +200,7 @@ class TimbreShift:
 
 
 def shift_timbre(audio: Float[np.ndarray, " n"], timbre: Timbre) -> Float[np.ndarray, " n"]:
-    """24 kHz speech in another timbre, as long as it was."""
+    """24 kHz speech in another timbre: `timbre.length` of its samples."""
     shift = TimbreShift(timbre)
     return np.concatenate([shift.push(audio), shift.finish()])
 

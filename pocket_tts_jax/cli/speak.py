@@ -193,7 +193,7 @@ class Speech:
             text=self.options,
             first_chunk=self.first_chunk,
             stop=signals.stopping,
-            on_chunk=self._add_chunk,
+            on_chunk=partial(self._add_chunk, voice),
             on_word=self.words.append if timed else None,
         )
 
@@ -215,9 +215,10 @@ class Speech:
             return nullcontext()
         return playing(where.player, self.model.sample_rate)
 
-    def _add_chunk(self, report: ChunkReport) -> None:
+    def _add_chunk(self, voice: VoiceState, report: ChunkReport) -> None:
         # Pauses are between chunks, so the chunk ends at the current sample.
-        begin = self.samples - report.frames * self.model.frame_size
+        length = voice.spoken_samples(report.frames * self.model.frame_size)
+        begin = self.samples - length
         times = {"start": self._seconds(begin), "end": self._seconds(self.samples)}
         self.chunks.append(asdict(report) | times)
 

@@ -106,19 +106,22 @@ def export_voice(
             help="Factor of the voice's formants, 0.5 to 3: above 1 for a smaller speaker.",
         ),
     ] = 1.0,
+    pace: Annotated[
+        float, typer.Option("--pace", help="Factor of the voice's pace, 0.5 to 3.")
+    ] = 1.0,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Encode recordings as voice files (.safetensors), which load quickly.
 
-    --pitch and --formants make another voice of a recording or of a known voice.
+    --pitch, --formants and --pace make another voice of a recording or of a known voice.
     """
     from pocket_tts_jax.audio.timbre import Timbre
     from pocket_tts_jax.tts_model import TTSModel
     from pocket_tts_jax.voice.state import write_voice
 
     set_logging(quiet)
-    factors = Timbre(pitch, formants)  # refuses impossible ones before the model is loaded
+    factors = Timbre(pitch, formants, pace)  # refuses impossible ones before the model is loaded
     jobs, notice = _jobs(audio_path, export_path), partial(say, quiet=quiet)
     language = language_for(jobs[0][0], language, (model, config), notice)
     tts_model = TTSModel.load_model(

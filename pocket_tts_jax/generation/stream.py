@@ -57,7 +57,8 @@ def stream(
     on_chunk: OnChunk | None = None,
     on_word: OnWord | None = None,
 ) -> Generator[Frame, None, None]:
-    """Yield the frames of all prompts, `frame_size` samples each (a pause may end in a shorter).
+    """Yield the frames of all prompts, `frame_size` samples each (a pause may end in a shorter, and
+    a chunk of a voice with a pace of its own).
 
     `first_chunk` is the index of the first prompt, which its noise depends on: a text resumed at
     a chunk continues with the bytes of the whole. `on_chunk` is called in the caller's thread
@@ -66,7 +67,9 @@ def stream(
     """
     producer = _Producer(engine, voice, prompts, sampling, first_chunk, stop)
     mimi = engine.config.mimi
-    timer = None if on_word is None else WordTimer(mimi.sample_rate, on_word)
+    timbre = voice.timbre
+    pace = 1.0 if timbre is None else timbre.pace
+    timer = None if on_word is None else WordTimer(mimi.sample_rate, on_word, pace)
     try:
         # A new decoder for each chunk; the first is made before its latents are ready.
         first: list[Decoder] = [engine.decoder()]
@@ -78,7 +81,7 @@ def stream(
                 frames = decoder = None  # the next decoder can have the memory of the last one
                 decoder = first.pop() if first else engine.decoder()  # kept until the close below
                 frames = _decode_chunk(item, decoder, mimi.sample_rate, producer, timer)
-                if (timbre := voice.timbre) is not None:
+                if timbre is not None:
                     frames = _in_timbre(timbre, frames, mimi.frame_size)
             for frame in frames:
                 if producer.stopped:
@@ -128,7 +131,7 @@ def _decode_chunk(
 
 
 def _in_timbre(timbre: Timbre, frames: Iterator[Frame], frame_size: int) -> Iterator[Frame]:
-    """The frames of a chunk in another timbre, as many as they are."""
+    """The frames of a chunk in another timbre; the last may be shorter."""
     shift, ready = TimbreShift(timbre), np.empty(0, np.float32)
     for frame in frames:
         ready = np.concatenate([ready, shift.push(frame)])

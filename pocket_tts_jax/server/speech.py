@@ -63,7 +63,7 @@ def speak(
 
     def report(chunk: ChunkReport) -> None:
         end = made / second
-        start = end - chunk.frames * model.frame_size / second
+        start = end - request.voice.spoken_samples(chunk.frames * model.frame_size) / second
         on_chunk(ChunkSpoken(chunk.index, chunk.text, start, end, chunk.eos))
 
     def report_word(word: SpokenWord) -> None:

@@ -17,7 +17,7 @@ import re
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from pocket_tts_jax.shapes import Float
 FORMAT = "pocket-tts-jax voice"
 FORMAT_VERSION = "1"
 LATENTS = "voice_prompt/latents"
+TIMBRE_KEYS = ("pitch", "formants", "pace")  # in the metadata
 _LAYER = re.compile(r"transformer\.layers\.(\d+)\.self_attn")
 _EXPORT_AGAIN = (
     "Make the voice again from its recording with this model (`pocket-tts-jax export-voice`), or "
@@ -68,13 +69,13 @@ class VoiceState:
 
     @property
     def timbre(self) -> Timbre | None:
-        """How speech with this voice is changed after the decoder: the `pitch` and `formants` of
-        `metadata`, both factors. None if there are neither."""
-        if "pitch" not in self.metadata and "formants" not in self.metadata:
+        """How speech with this voice is changed after the decoder: the `pitch`, `formants` and
+        `pace` of `metadata`, all factors. None if there is none of them."""
+        factors = {key: self.metadata[key] for key in TIMBRE_KEYS if key in self.metadata}
+        if not factors:
             return None
         try:
-            pitch, formants = (float(self.metadata.get(key, 1)) for key in ("pitch", "formants"))
-            return Timbre(pitch, formants)
+            return Timbre(**{key: float(value) for key, value in factors.items()})
         except (ValueError, ConfigError) as error:
             raise VoiceError(
                 f"The voice's timbre cannot be used ({error}). Export the voice again."
@@ -86,9 +87,17 @@ class VoiceState:
         if factors == Timbre():
             return self
         before = self.timbre or Timbre()
-        made = Timbre(before.pitch * factors.pitch, before.formants * factors.formants)
-        about = {"pitch": f"{made.pitch:g}", "formants": f"{made.formants:g}"}
+        made = Timbre(
+            before.pitch * factors.pitch,
+            before.formants * factors.formants,
+            before.pace * factors.pace,
+        )
+        about = {key: f"{value:g}" for key, value in asdict(made).items()}
         return replace(self, metadata={**self.metadata, **about})
+
+    def spoken_samples(self, decoded: int) -> int:
+        """The samples of a chunk in the voice's timbre, given those that the decoder makes."""
+        return decoded if self.timbre is None else self.timbre.length(decoded)
 
     @property
     def length(self) -> int:
@@ -171,7 +180,7 @@ def write_voice(path: str | Path, voice: VoiceState, *, private: bool = False) -
 
     Usual keys of `voice.metadata`, all optional: `model` and `fingerprint` (of the weights),
     `source` (of the recording), `seconds` (length of the prompt), `licence`, and the timbre's
-    `pitch` and `formants`. Raises VoiceError if the file cannot be written.
+    `pitch`, `formants` and `pace`. Raises VoiceError if the file cannot be written.
     """
     path = Path(path)
     tensors: dict[str, np.ndarray] = {}

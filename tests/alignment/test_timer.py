@@ -36,11 +36,11 @@ def words(*texts, goes_on=False, first_character=0):
 class Stream:
     """A timer that is told frames by the number of the word in them; "_" is a quiet frame of it."""
 
-    def __init__(self):
+    def __init__(self, pace=1.0):
         self.told: list[SpokenWord] = []
         self.at: list[float] = []
         self.now = 0.0
-        self.timer = WordTimer(RATE, self.note)
+        self.timer = WordTimer(RATE, self.note, pace)
 
     def note(self, word):
         self.told.append(word)
@@ -69,6 +69,14 @@ def test_words_of_a_chunk():
     stream = Stream()
     stream.chunk(0, words("one", "two", "three"), "0 0 0 1 1 2 2 2 2".split())
     assert stream.times == [("one", 0.0, 0.24), ("two", 0.24, 0.4), ("three", 0.4, 0.72)]
+
+
+def test_chunks_have_the_pace_and_pauses_have_not():
+    stream = Stream(pace=2)
+    stream.chunk(0, words("one", "two"), "0 0 1 1".split())
+    stream.pause(0.5)
+    stream.chunk(1, words("three"), "0 0".split())
+    assert stream.times == [("one", 0.0, 0.08), ("two", 0.08, 0.16), ("three", 0.66, 0.74)]
 
 
 def test_pauses_and_chunks_count():

@@ -91,6 +91,25 @@ def test_pitch_and_formants_move_and_time_and_loudness_stay(speech, pitch, forma
     assert np.abs(made[:silence]).max() < 1e-3 and np.abs(made[-silence:]).max() < 1e-3
 
 
+@pytest.mark.parametrize("pace", [0.8, 1.1, 1.5])
+def test_pace_changes_and_pitch_formants_and_loudness_stay(speech, pace):
+    made = shift_timbre(speech, Timbre(pace=pace))
+    assert len(made) == round(len(speech) / pace)
+    middle = slice(len(made) // 2 - 4000, len(made) // 2 + 4000)
+    assert period_of(made[middle]) == pytest.approx(PERIOD, rel=0.02)
+    assert strongest(made[middle], 600, 2000) == pytest.approx(FORMANT, abs=SAMPLE_RATE / PERIOD)
+    np.testing.assert_allclose(made.std(), speech.std(), rtol=0.1)
+    silence = int(HALF / pace) - 2 * PERIOD
+    assert np.abs(made[:silence]).max() < 1e-3 and np.abs(made[-silence:]).max() < 1e-3
+
+
+def test_noise_keeps_its_loudness_at_another_pace():
+    noise = (0.1 * np.random.default_rng(0).standard_normal(24_000)).astype(np.float32)
+    for pace in (0.9, 1.1):
+        made = shift_timbre(noise, Timbre(pace=pace))
+        assert made[2000:-2000].std() == pytest.approx(noise.std(), rel=0.1)
+
+
 def test_noise_in_a_voice_gets_less():
     """Neighbouring periods are averaged: what they share stays."""
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
@@ -115,15 +134,15 @@ def test_silence_stays_silent():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, 5000), min_size=1, max_size=12), FACTORS, FACTORS)
-def test_a_stream_in_any_pieces_gives_the_whole(sizes, pitch, formants):
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=12), FACTORS, FACTORS, FACTORS)
+def test_a_stream_in_any_pieces_gives_the_whole(sizes, pitch, formants, pace):
     rng = np.random.default_rng(len(sizes))
     audio = np.resize(vowel(30), sum(sizes)) + 0.01 * rng.standard_normal(sum(sizes))
-    timbre, audio = Timbre(pitch, formants), audio.astype(np.float32)
+    timbre, audio = Timbre(pitch, formants, pace), audio.astype(np.float32)
     shift, ends = TimbreShift(timbre), np.cumsum(sizes)
     pieces = [shift.push(audio[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
     made = np.concatenate([*pieces, shift.finish()])
-    assert made.shape == audio.shape
+    assert len(made) == timbre.length(len(audio))
     np.testing.assert_array_equal(made, shift_timbre(audio, timbre))
 
 
@@ -142,7 +161,9 @@ def test_the_delay_is_less_than_two_frames(speech):
         assert min(start + 1920, len(speech)) - given < 2 * 1920
 
 
-@pytest.mark.parametrize("wrong", [{"pitch": 0.4}, {"formants": 3.1}, {"pitch": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"pitch": 0.4}, {"formants": 3.1}, {"pace": 0}, {"pitch": float("nan")}]
+)
 def test_impossible_factors_are_errors(wrong):
     with pytest.raises(ConfigError, match="expected 0.5 to 3"):
         Timbre(**wrong)

@@ -46,9 +46,9 @@ def test_export_voice_in_another_timbre(stub: StubModel) -> None:
     voice = read_voice("deep.safetensors")
     assert isinstance(voice, VoiceState) and voice.timbre == Timbre(0.8, 0.9)
     stub.timbre = {"pitch": "0.8", "formants": "0.9"}
-    run("export-voice", "deep", "back.safetensors", "--pitch", "1.25")
+    run("export-voice", "deep", "back.safetensors", "--pitch", "1.25", "--pace", "1.1")
     again = read_voice("back.safetensors")
-    assert isinstance(again, VoiceState) and again.timbre == Timbre(1.0, 0.9)
+    assert isinstance(again, VoiceState) and again.timbre == Timbre(1.0, 0.9, 1.1)
     result = run("export-voice", "joe", "odd.safetensors", "--pitch", "5")
     assert result.exit_code == 1 and "expected 0.5 to 3.0, got 5" in result.stderr
     assert not Path("odd.safetensors").exists()

@@ -117,6 +117,22 @@ def test_a_voice_with_a_timbre_changes_each_chunk_and_no_length():
     assert [len(frame) for frame in frames] == [FRAME] * 33
 
 
+def test_a_voice_with_a_pace_changes_the_length_of_chunks_and_not_of_pauses():
+    slow = replace(VOICE, metadata={"pace": "0.9"})
+    items = [prompt(30), Pause(0.05), prompt(2)]
+    plain, frames = (
+        list(stream(StubEngine(), voice, items, sampling())) for voice in (VOICE, slow)
+    )
+    made, whole = np.concatenate(frames), np.concatenate(plain)
+    first = round(33 * FRAME / 0.9)
+    last = round((len(whole) - 33 * FRAME - 1200) / 0.9)
+    assert len(made) == first + 1200 + last
+    np.testing.assert_array_equal(made[:first], shift_timbre(whole[: 33 * FRAME], slow.timbre))
+    assert not made[first : first + 1200].any()
+    shorter = [len(frame) for frame in frames if len(frame) != FRAME]
+    assert shorter == [first % FRAME, last % FRAME]  # the last of each chunk
+
+
 def test_decoder_calls_follow_the_schedule_whatever_the_queue_holds():
     slow, fast = StubEngine(delay=0.003), StubEngine()
     heard = [

@@ -61,6 +61,14 @@ ODD = [
     "ﬁ",
     "\u2028",
 ]
+TIMBRES = (
+    Timbre(2.1, 1.16),
+    Timbre(0.85, 0.86),
+    Timbre(1.0, 3.0),
+    Timbre(0.5, 1.0),
+    Timbre(1.0, 1.0, 1.3),
+    Timbre(1.2, 1.1, 0.6),
+)
 TEXTS = (
     "Hello there, this is a test. It has two sentences.",
     "On March 3rd, 2024, it cost $19.99 at 5 p.m. in St. Louis; nobody knew why.",
@@ -266,20 +274,17 @@ def _audio_cases() -> dict[str, Any]:
         },
         "shifted": [
             {
-                "pitch": pitch,
-                "formants": formants,
-                "audio": floats(_shifted(samples, pitch, formants)),
+                "pitch": timbre.pitch,
+                "formants": timbre.formants,
+                "pace": timbre.pace,
+                "audio": floats(shift_timbre(samples, timbre)),
             }
-            for pitch, formants in ((2.1, 1.16), (0.85, 0.86), (1.0, 3.0), (0.5, 1.0))
+            for timbre in TIMBRES
         ],
         "prompt": floats(prompt),
         "loud": floats(loud),
         "pcm": to_int16(loud).tolist(),
     }
-
-
-def _shifted(samples: np.ndarray, pitch: float, formants: float) -> np.ndarray:
-    return shift_timbre(samples, Timbre(pitch, formants))
 
 
 def _speech(export: Path) -> dict[str, Any]:

@@ -77,7 +77,8 @@ def timer_cases() -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng(23)
     for _ in range(60):
         told: list[SpokenWord] = []
-        timer, chunks, place = WordTimer(RATE, told.append), [], 0
+        pace = float(rng.choice([0.8, 1.0, 1.1]))
+        timer, chunks, place = WordTimer(RATE, told.append, pace), [], 0
         for number in range(int(rng.integers(1, 4))):
             units, tokens = _units(rng)
             words = []
@@ -100,7 +101,8 @@ def timer_cases() -> Iterator[dict[str, Any]]:
             shape = {"words": list(map(astuple, words)), "tokens": tokens, "pause": pause}
             sound = {"attention": floats(attention), "audio": floats(audio)}
             chunks.append(shape | sound | {"heads": attention.shape[1]})
-        yield {"rate": RATE, "frame": FRAME, "chunks": chunks, "spoken": list(map(astuple, told))}
+        about = {"rate": RATE, "frame": FRAME, "pace": pace}
+        yield about | {"chunks": chunks, "spoken": list(map(astuple, told))}
 
 
 def prompt_cases(model: TTSModel, texts: Iterable[str]) -> Iterator[dict[str, Any]]:

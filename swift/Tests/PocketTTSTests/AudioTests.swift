@@ -15,21 +15,24 @@ final class AudioTests: XCTestCase {
     private struct Shifted: Decodable {
         let pitch: Double
         let formants: Double
+        let pace: Double
         let audio: Floats
     }
 
     func testTimbreShiftEqualsPythons() throws {
         let cases = try Fixtures.read("audio", as: Cases.self)
-        XCTAssertEqual(cases.shifted.count, 4)
+        XCTAssertEqual(cases.shifted.count, 6)
         for expected in cases.shifted {
-            let about = ["pitch": "\(expected.pitch)", "formants": "\(expected.formants)"]
+            let about = [
+                "pitch": "\(expected.pitch)", "formants": "\(expected.formants)", "pace": "\(expected.pace)",
+            ]
             var shift = TimbreShift(try XCTUnwrap(try Timbre(about)))
             var found: [Float] = []
             for start in stride(from: 0, to: cases.samples.values.count, by: 1000) {
                 found += shift.push(Array(cases.samples.values[start...].prefix(1000)))
             }
             found += shift.finish()
-            XCTAssertEqual(found.count, cases.samples.values.count)
+            XCTAssertEqual(found.count, expected.audio.values.count)
             XCTAssertLessThan(largestDifference(found, expected.audio.values), 1e-5, "\(about)")
         }
     }
@@ -37,7 +40,7 @@ final class AudioTests: XCTestCase {
     func testImpossibleTimbresAreErrors() throws {
         XCTAssertNil(try Timbre(["licence": "CC0"]))
         XCTAssertEqual(try Timbre(["pitch": "2"])?.formants, 1)
-        for about in [["pitch": "0.4"], ["formants": "high"], ["pitch": "nan"]] {
+        for about in [["pitch": "0.4"], ["formants": "high"], ["pitch": "nan"], ["pace": "0"]] {
             XCTAssertThrowsError(try Timbre(about)) {
                 guard case .voice = $0 as? TTSError else { return XCTFail("\($0)") }
             }

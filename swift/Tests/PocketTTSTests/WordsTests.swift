@@ -53,6 +53,7 @@ final class WordsTests: XCTestCase {
         }
 
         let rate: Int
+        let pace: Double
         let frame: Int
         let chunks: [Chunk]
         let spoken: [SpokenRow]
@@ -116,7 +117,7 @@ final class WordsTests: XCTestCase {
 
     func testTimer() throws {
         for one in try recorded().timers {
-            var (timer, spoken) = (WordTimer(sampleRate: one.rate), [SpokenWord]())
+            var (timer, spoken) = (WordTimer(sampleRate: one.rate, pace: one.pace), [SpokenWord]())
             for (number, chunk) in one.chunks.enumerated() {
                 timer.begin(number, chunk.words.map(\.word), tokens: chunk.tokens)
                 for (frame, step) in steps(chunk.attention, chunk.heads, chunk.tokens).enumerated() {

@@ -6,14 +6,18 @@
 ///
 /// Call `begin` at the start of a chunk, `hear` for each of its frames, `end` at its end, and `pause`
 /// between chunks. They return the words that have become known, in the order of the text, with
-/// times from the first sample on.
+/// times from the first sample on. A chunk is given at `pace` times the pace at which it was heard.
 struct WordTimer {
     private let rate: Int
+    private let pace: Double
     private var samples = 0
     private var chunk: ChunkTimer?
     private var cut: SpokenWord?  // a word that continues in the next chunk
 
-    init(sampleRate: Int) { rate = sampleRate }
+    init(sampleRate: Int, pace: Double = 1) {
+        rate = sampleRate
+        self.pace = pace
+    }
 
     /// The next chunk: its number, its words and how many tokens it has.
     mutating func begin(_ index: Int, _ words: [Word], tokens: Int) {
@@ -29,7 +33,7 @@ struct WordTimer {
     /// The chunk is over.
     mutating func end() -> [SpokenWord] {
         chunk?.finish()
-        defer { samples += chunk?.samples ?? 0 }
+        defer { samples += Int((Double(chunk?.samples ?? 0) / pace).rounded(.toNearestOrEven)) }
         return known()
     }
 
@@ -42,12 +46,17 @@ struct WordTimer {
             let continued = cut.flatMap { $0.characters.lowerBound == word.characters.lowerBound ? $0 : nil }
             let spoken = SpokenWord(
                 text: word.text,
-                start: continued?.start ?? Double(samples + span.lowerBound) / Double(rate),
-                end: Double(samples + span.upperBound) / Double(rate),
+                start: continued?.start ?? seconds(span.lowerBound),
+                end: seconds(span.upperBound),
                 chunk: continued?.chunk ?? index, characters: word.characters)
             cut = word.goesOn ? spoken : nil
             return word.goesOn ? nil : spoken
         }
+    }
+
+    /// The time of a place in the chunk.
+    private func seconds(_ place: Int) -> Double {
+        (Double(samples) + Double(place) / pace) / Double(rate)
     }
 }
 

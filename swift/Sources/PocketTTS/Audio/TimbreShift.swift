@@ -1,30 +1,37 @@
 import Foundation
 
-/// How speech is changed after the decoder: factors of its pitch and of the frequencies of its
-/// formants.
+/// How speech is changed after the decoder: factors of its pitch, of the frequencies of its formants
+/// and of its pace.
 struct Timbre: Equatable {
     let pitch: Double
     let formants: Double
+    let pace: Double
 
     /// What a voice's metadata ask for; nil for nothing. Throws `TTSError.voice`.
     init?(_ metadata: [String: String]) throws {
-        guard metadata["pitch"] != nil || metadata["formants"] != nil else { return nil }
-        let factors = ["pitch", "formants"].map { Double(metadata[$0] ?? "1") ?? .nan }
+        let keys = ["pitch", "formants", "pace"]
+        guard keys.contains(where: { metadata[$0] != nil }) else { return nil }
+        let factors = keys.map { Double(metadata[$0] ?? "1") ?? .nan }
         guard factors.allSatisfy({ 0.5...3 ~= $0 }) else {
             throw TTSError.voice(
-                "The voice's timbre cannot be used: pitch and formants must be from 0.5 to 3. Export the "
-                    + "voice again.")
+                "The voice's timbre cannot be used: pitch, formants and pace must be from 0.5 to 3. Export "
+                    + "the voice again.")
         }
-        (pitch, formants) = (factors[0], factors[1])
+        (pitch, formants, pace) = (factors[0], factors[1], factors[2])
+    }
+
+    /// How many samples so many become.
+    func length(_ samples: Int) -> Int {
+        Int((Double(samples) / pace).rounded(.toNearestOrEven))
     }
 }
 
-/// A stream of 24 kHz speech in another pitch and with other formants, at the same pace, by
+/// A stream of 24 kHz speech in another pitch, with other formants and at another pace, by
 /// pitch-synchronous overlap-add (Moulines and Charpentier 1990,
 /// https://doi.org/10.1016/0167-6393(90)90021-Z). The same as `pocket_tts_jax/audio/timbre.py`.
 ///
-/// `push` and `finish` together return as many samples as were put in; how the input was cut into
-/// pieces changes none of them.
+/// `push` and `finish` together return `timbre.length` of the samples put in; how the input was cut
+/// into pieces changes none of them.
 struct TimbreShift {
     private struct Mark {
         let place: Int
@@ -76,11 +83,11 @@ struct TimbreShift {
 
     /// The rest. The object is spent after it.
     mutating func finish() -> [Float] {
-        let silence = 4 * Self.longest + Self.ahead + reach
+        let silence = 4 * Self.longest + Self.ahead + Int(timbre.pace * Double(reach + 1))
         extend([Double](repeating: 0, count: silence))
         tracker.finish(received + silence)
         _ = run(received + silence)
-        return give(received)
+        return give(timbre.length(received))
     }
 
     private mutating func extend(_ samples: [Double]) {
@@ -97,7 +104,7 @@ struct TimbreShift {
         let known = min(tracker.known, received - 2 * Self.longest)
         while let previous = marks.last, previous.place + Self.ahead < known {
             marks.append(nextMark(previous))
-            while time <= Double(previous.place) { layDown() }
+            while time * timbre.pace <= Double(previous.place) { layDown() }
         }
         return Int(time) - reach
     }
@@ -161,7 +168,8 @@ struct TimbreShift {
 
     /// Add the grain of the nearest mark at the present time, and go on by a new period.
     private mutating func layDown() {
-        while Double(marks[1].place + marks[2].place) < 2 * time {
+        let now = time * timbre.pace  // in the input
+        while Double(marks[1].place + marks[2].place) < 2 * now {
             marks.removeFirst()
             grain = []
         }

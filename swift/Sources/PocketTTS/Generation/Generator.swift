@@ -70,7 +70,8 @@ final class Generator: @unchecked Sendable {
         timbre = voice.timbre
         chunk = firstChunk
         schedule = engine.manifest.audio.decoderSchedule
-        timer = timesWords ? WordTimer(sampleRate: engine.manifest.audio.sampleRate) : nil
+        let rate = engine.manifest.audio.sampleRate
+        timer = timesWords ? WordTimer(sampleRate: rate, pace: voice.timbre?.pace ?? 1) : nil
         let (messages, firstDecoded, producerEnded) = (messages, firstDecoded, producerEnded)
         startThread("pocket-tts latents") {
             defer { producerEnded.set() }
@@ -115,7 +116,7 @@ final class Generator: @unchecked Sendable {
                 } else if var rest = shift {
                     shifted += rest.finish()
                     shift = nil
-                    ready = shiftedFrames()[...]
+                    ready = shiftedFrames(toTheEnd: true)[...]
                 } else {
                     finishChunk()
                 }
@@ -183,12 +184,16 @@ final class Generator: @unchecked Sendable {
         return shiftedFrames()
     }
 
-    private func shiftedFrames() -> [(frame: AudioFrame, words: [SpokenWord])] {
+    /// The last frame of a chunk may be shorter.
+    private func shiftedFrames(
+        toTheEnd: Bool = false
+    ) -> [(frame: AudioFrame, words: [SpokenWord])] {
         let size = engine.manifest.audio.frameSize
-        let whole = shifted.count / size * size
-        defer { shifted.removeFirst(whole) }
-        return stride(from: 0, to: whole, by: size).map { start in
-            (AudioFrame(samples: Array(shifted[start..<start + size]), chunk: chunk), [])
+        let ready = toTheEnd ? shifted.count : shifted.count / size * size
+        defer { shifted.removeFirst(ready) }
+        return stride(from: 0, to: ready, by: size).map { start in
+            let samples = Array(shifted[start..<min(start + size, ready)])
+            return (AudioFrame(samples: samples, chunk: chunk), [])
         }
     }
 
