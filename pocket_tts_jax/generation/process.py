@@ -12,14 +12,17 @@ class OwnProcess:
 
     A fork has none of the threads that compute and would wait for them for ever: it is refused. A
     process that ends waits for the threads that are inside, because Python stops them when they
-    come back, which C++ does not survive; no other thread gets in from then on.
+    come back, which C++ does not survive; no other thread gets in from then on. A daemon thread
+    that was inside does not come out either: freeing what it computed with is C++ as well. So
+    nothing that C++ frees may be left to the code behind the block.
     """
 
     def __init__(self) -> None:
         self._number = os.getpid()
         self._changed = threading.Condition()
         self._inside, self._ended = 0, False
-        self._registered = False
+        # After what the libraries do at the end was registered, and so before it.
+        atexit.register(self._end)
 
     def __enter__(self) -> None:
         if os.getpid() != self._number:
@@ -31,15 +34,15 @@ class OwnProcess:
         with self._changed:
             if self._ended:
                 raise GenerationError("This process is ending; nothing is computed any more.")
-            if not self._registered:  # now, to come before what the libraries do at the end
-                atexit.register(self._end)
-                self._registered = True
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._changed:
             self._inside -= 1
             self._changed.notify_all()
+            ended = self._ended
+        if ended and threading.current_thread().daemon:
+            threading.Event().wait()
 
     def _end(self) -> None:
         with self._changed:

@@ -246,8 +246,10 @@ class JaxLatents:
         output, self._state = self._step(self._params, self._state, self._latent, noise[None])
         self._position += 1
         self._latent = output.latent
-        attention = np.asarray(output.attention)[0, :, self._text]
-        return Step(np.asarray(output.latent)[0], float(np.asarray(output.eos_logit)[0]), attention)
+        # Copies: other threads free them, where the process does not wait (`OwnProcess`).
+        latent, attention = (np.array(x)[0] for x in (output.latent, output.attention))
+        logit = float(np.asarray(output.eos_logit)[0])
+        return Step(latent, logit, attention[:, self._text])
 
 
 class JaxDecoder:
@@ -263,4 +265,6 @@ class JaxDecoder:
     def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
         with self._process:
             audio, self._state = self._decode(*self._params, self._state, latents[None])
-            return np.asarray(audio)[0]
+            samples = np.asarray(audio)[0].copy()
+            del audio  # while the process waits for this thread
+        return samples

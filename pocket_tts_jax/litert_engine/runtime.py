@@ -68,7 +68,6 @@ class LiteRTModel:
         if threads < 1:
             raise GenerationError(f"got threads={threads}, expected 1 or more")
         self.path = path
-        self._process = OwnProcess()
         self._turns = turns or Turns()
         self._compiled: ctypes.c_void_p | None = None
         self._file, self._written = _map(path, signatures)
@@ -81,6 +80,7 @@ class LiteRTModel:
         handles = [("LiteRtDestroyModel", model)]
         # Unlike `__del__`, it runs before the interpreter shuts down its modules.
         self._destroy = weakref.finalize(self, _destroy, handles)
+        self._process = OwnProcess()  # waits for what computes before models are destroyed
         options = litert_c.cpu_options(threads, weight_cache)
         try:
             with without_greeting():

@@ -281,6 +281,29 @@ def test_a_script_may_end_while_something_compiles(tmp_path: Path, seconds: floa
     assert run(code, tmp_path, tiny_model_folder(), seconds) == "ends\n"
 
 
+def test_a_daemon_thread_that_computes_while_the_process_ends_does_not_go_on(
+    tmp_path: Path,
+) -> None:
+    """Where it frees what C++ made, Python would stop it, and the process abort."""
+    code = """
+        import os, threading, time
+        from pocket_tts_jax.generation.process import OwnProcess
+        process, inside = OwnProcess(), threading.Event()
+
+        def compute():
+            with process:
+                inside.set()
+                time.sleep(0.5)
+                os.write(1, b"computed ")
+            os.write(1, b"came out")
+
+        threading.Thread(target=compute, daemon=True).start()
+        inside.wait()
+        print("ends", end=" ", flush=True)
+    """
+    assert run(code, tmp_path) == "ends computed "
+
+
 def test_the_first_signal_counts_and_is_not_inherited(tmp_path: Path) -> None:
     """Under nohup SIGHUP stays ignored."""
     code = """
