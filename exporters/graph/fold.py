@@ -192,8 +192,7 @@ def _decoder_convolutions(t: Tensors, c: SEANetConfig, plain: int) -> list[Tree]
     for ratio in c.ratios:
         # The fast form takes positions by twos; after an even ratio their number is even.
         fast = len(layers) >= plain and c.ratios[0] % 2 == 0
-        fold = fast_transposed if fast else transposed
-        layers.append(fold(t, f"decoder.model.{index + 1}", ratio))
+        layers.append(upsampling(t, f"decoder.model.{index + 1}", ratio, fast))
         index += 2
         for j in range(c.n_residual_layers):
             layers.append(_residual(t, f"decoder.model.{index + j}", c.dilation_base**j))
@@ -221,6 +220,7 @@ def _conv(t: Tensors, name: str, dilation: int = 1) -> Tree:
         "bias": t[f"{name}.conv.bias"],
         "dilation": dilation,
         "history": (weight.shape[2] - 1) * dilation,
+        "inputs": weight.shape[1],
     }
 
 
@@ -234,47 +234,31 @@ def _strided(weight: np.ndarray, bias: np.ndarray | None, stride: int) -> Tree:
         "bias": np.zeros(weight.shape[0], np.float32) if bias is None else bias,
         "stride": stride,
         "history": stride,
+        "inputs": weight.shape[1],
     }
 
 
-def transposed(t: Tensors, name: str, stride: int) -> Tree:
-    """[in, out, 2 · stride] → [stride · out, (previous, this) · in]."""
-    before, now = _taps(t, name)
-    return {
-        "kind": "transposed",
-        "weight": np.concatenate([before, now], axis=1),
-        "bias": np.tile(t[f"{name}.convtr.bias"], stride),
-        "stride": stride,
-        "history": 1,
-    }
-
-
-def fast_transposed(t: Tensors, name: str, stride: int) -> Tree:
-    """The weights of `functions.fast_upsampling`, each [stride · out, in]."""
-    before, now = _taps(t, name)
-    return {
-        "kind": "fast",
-        "sum": before + now,
-        "minus_before": -before,
-        "now": now,
-        "bias": np.tile(t[f"{name}.convtr.bias"], stride),
-        "stride": stride,
-        "history": 1,
-    }
-
-
-def _taps(t: Tensors, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A transposed convolution's weights for the input before and the input itself, each
-    [stride · out, in]."""
+def upsampling(t: Tensors, name: str, stride: int, fast: bool) -> Tree:
+    """A transposed convolution of kernel 2 · stride; products are [stride · out, in]. `fast` is the
+    form of `functions.fast_upsampling`."""
     weight = t[f"{name}.convtr.weight"]  # [in, out, 2 · stride]
-    now, before = np.split(weight.transpose(2, 1, 0), 2)
-    width = weight.shape[0]
-    return before.reshape(-1, width).copy(), now.reshape(-1, width).copy()
+    inputs = weight.shape[0]
+    now, before = (x.reshape(-1, inputs).copy() for x in np.split(weight.transpose(2, 1, 0), 2))
+    form = (
+        {"kind": "fast", "sum": before + now, "before": before, "now": now}
+        if fast
+        else {"kind": "transposed", "weight": np.concatenate([before, now], axis=1)}
+    )
+    bias = np.tile(t[f"{name}.convtr.bias"], stride)
+    return form | {"bias": bias, "stride": stride, "history": 1, "inputs": inputs}
 
 
 def _residual(t: Tensors, name: str, dilation: int) -> Tree:
-    wide, narrow = _conv(t, f"{name}.block.1", dilation), _conv(t, f"{name}.block.3")
-    return {"kind": "residual", "wide": wide, "narrow": narrow, "history": wide["history"]}
+    wide = _conv(t, f"{name}.block.1", dilation)
+    narrow = t[f"{name}.block.3.conv.weight"][:, :, 0].copy(), t[f"{name}.block.3.conv.bias"]
+    return {"kind": "residual", "wide": wide, "narrow": narrow} | {
+        size: wide[size] for size in ("history", "inputs")
+    }
 
 
 def _centre(weight: np.ndarray) -> np.ndarray:

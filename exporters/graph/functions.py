@@ -69,13 +69,14 @@ def causal_bias(t: int, context: int | None = None) -> np.ndarray:
 
 def window_bias(
     position: Float[Array, " 1"], t: int, slots: int, context: int
-) -> Float[Array, "t slots"]:
-    """The bias of a window whose last slot holds position − 1: 0 for slots that are written and
-    within `context` of the query."""
-    slot = np.arange(slots, dtype=np.float32) - slots
-    near = np.arange(t, dtype=np.float32)[:, None] - slot[None] < context
+) -> Float[Array, "t s"]:
+    """The bias of t queries over a window, whose last slot holds position − 1, and their own rows
+    behind it: 0 for slots that are written and at most `context` − 1 before the query."""
+    slot = np.arange(slots + t, dtype=np.float32) - slots
+    distance = np.arange(t, dtype=np.float32)[:, None] - slot[None]
+    seen = np.where((distance >= 0) & (distance < context), 0, MASKED).astype(np.float32)
     written = jnp.minimum((position[:, None] + 0.5 + slot[None]) * -2 * MASKED, 0)
-    return jnp.maximum(written + np.where(near, 0, MASKED).astype(np.float32), MASKED)
+    return jnp.maximum(written + seen, MASKED)
 
 
 def layer(
@@ -89,19 +90,47 @@ def layer(
 ) -> tuple[Float[Array, "t c"], Rows]:
     """One pre-norm transformer layer over the positions of one sequence; `rows_only` stops once
     the new rows are known."""
-    heads, kv_heads, d = w["heads"], w["kv_heads"], w["head_dim"]
-    t = x.shape[0]
-    with jax.named_scope("attention"):
-        projected = linear(normalise(x, 1e-5, w["centred"]), *w["in"])
-    split = projected.reshape(t, -1, d).swapaxes(0, 1)
-    turned = rotate(split[: heads + kv_heads], rope[0][None], rope[1][None])
-    k, v = turned[heads:], split[heads + kv_heads :]
+    q, k, v = projections(w, x, rope)
     rows = (k[None], v[None])
     if rows_only:
         return x, rows
-    y = many_queries(turned[:heads], (cache[0][0], cache[1][0]), (k, v), cache_bias, new_bias)
-    joined = y.reshape(heads, t, d).swapaxes(0, 1).reshape(t, -1)
-    return after_attention(w, x, joined), rows
+    y = many_queries(q, (cache[0][0], cache[1][0]), (k, v), cache_bias, new_bias)
+    return after_attention(w, x, rows_of_heads(y, w["heads"])), rows
+
+
+def window_layer(
+    w: Tree,
+    x: Float[Array, "t c"],
+    window: tuple[Array, Array],
+    rope: tuple[Array, Array],
+    bias: Float[Array, "t s"],
+) -> tuple[Float[Array, "t c"], Rows]:
+    """The same layer over a window of earlier rows, for as many key as query heads. Returns the
+    window with the new rows behind it."""
+    q, k, v = projections(w, x, rope)
+    keys, values = (
+        jnp.concatenate([old, new[None]], axis=2) for old, new in zip(window, (k, v), strict=True)
+    )
+    weights = jax.nn.softmax(q @ keys[0].swapaxes(1, 2) + bias[None], axis=-1)
+    return after_attention(w, x, rows_of_heads(weights @ values[0], w["heads"])), (keys, values)
+
+
+def projections(
+    w: Tree, x: Float[Array, "t c"], rope: tuple[Array, Array]
+) -> tuple[Float[Array, "h t d"], Float[Array, "kv_heads t d"], Float[Array, "kv_heads t d"]]:
+    """Queries, keys and values of the positions of one sequence."""
+    heads, kv_heads = w["heads"], w["kv_heads"]
+    with jax.named_scope("attention"):
+        projected = linear(normalise(x, 1e-5, w["centred"]), *w["in"])
+    split = projected.reshape(x.shape[0], -1, w["head_dim"]).swapaxes(0, 1)
+    turned = rotate(split[: heads + kv_heads], rope[0][None], rope[1][None])
+    return turned[:heads], turned[heads:], split[heads + kv_heads :]
+
+
+def rows_of_heads(y: Array, heads: int) -> Float[Array, "t a"]:
+    """What all heads have gathered for each position, side by side."""
+    by_head = y.reshape(heads, -1, y.shape[-1])
+    return by_head.swapaxes(0, 1).reshape(by_head.shape[1], -1)
 
 
 def row_layer(
@@ -266,12 +295,11 @@ def window_transformer(
         x = linear(x, w["input"])
     t, slots = x.shape[0], windows[0][0].shape[2]
     rope = rotation(successive(position, t), w["layers"][0]["head_dim"], config.max_period)
-    biases = window_bias(position, t, slots, config.context), causal_bias(t, config.context)
+    bias = window_bias(position, t, slots, config.context)
     shifted = []
     for weights, window in zip(w["layers"], windows, strict=True):
-        x, rows = layer(weights, x, window, rope, *biases)
-        joined = (jnp.concatenate([a, b], axis=2) for a, b in zip(window, rows, strict=True))
-        shifted.append(tuple(j[:, :, j.shape[2] - slots :] for j in joined))
+        x, joined = window_layer(weights, x, window, rope, bias)
+        shifted.append(tuple(j[:, :, t:] for j in joined))
     return (x if w["output"] is None else linear(x, w["output"])), shifted
 
 
@@ -288,37 +316,39 @@ def _convolution(
 ) -> tuple[Float[Array, "u o"], Float[Array, "1 history i"]]:
     if w["kind"] == "residual":
         y, state = convolution(w["wide"], elu(x), previous)
-        return x + convolution(w["narrow"], elu(y), previous[:, :0])[0], state
-    history = w["history"]
-    joined = jnp.concatenate([previous[0], x], axis=0) if history else x
-    state = joined[joined.shape[0] - history :][None]
+        return x + linear(elu(y), *w["narrow"]), state
+    history, before = w["history"], previous[0]
+    seen = x if x.shape[0] >= history else jnp.concatenate([before, x], axis=0)
+    state = seen[seen.shape[0] - history :][None]
     if w["kind"] == "conv":
-        return causal(w, joined, x.shape[0]), state
+        return causal(w, x, before), state
     if w["kind"] == "strided":
-        blocks = joined.reshape(-1, w["stride"] * x.shape[1])
+        blocks = jnp.concatenate([before, x], axis=0).reshape(-1, w["stride"] * x.shape[1])
         return linear(pairs(blocks), w["weight"], w["bias"]), state
     upsample = fast_upsampling if w["kind"] == "fast" else upsampling
-    return upsample(w, joined).reshape(x.shape[0] * w["stride"], -1), state
+    return upsample(w, x, before).reshape(x.shape[0] * w["stride"], -1), state
 
 
-def upsampling(w: Tree, joined: Float[Array, "s i"]) -> Float[Array, "t o"]:
+def upsampling(w: Tree, x: Float[Array, "t i"], before: Float[Array, "1 i"]) -> Float[Array, "t o"]:
     """A transposed convolution: all outputs of a position from its input and the one before it."""
-    return linear(pairs(joined), w["weight"], w["bias"])
+    return linear(pairs(jnp.concatenate([before, x], axis=0)), w["weight"], w["bias"])
 
 
-def fast_upsampling(w: Tree, joined: Float[Array, "s i"]) -> Float[Array, "u o"]:
+def fast_upsampling(
+    w: Tree, x: Float[Array, "t i"], before: Float[Array, "1 i"]
+) -> Float[Array, "u o"]:
     """The same for two positions at a time, with three products instead of four.
 
     With A and B for the weights of the input before and the input itself, A x₋₁ + B x₀ is
-    (A + B) x₀ − A (x₀ − x₋₁), and A x₀ + B x₁ is (A + B) x₀ + B (x₁ − x₀): the shortest of the fast
+    (A + B) x₀ + A (x₋₁ − x₀), and A x₀ + B x₁ is (A + B) x₀ + B (x₁ − x₀): the shortest of the fast
     FIR algorithms (Mou and Duhamel 1991).
     """
-    width = joined.shape[1]
-    changes = (joined[1:] - joined[:-1]).reshape(-1, 2 * width)
-    first = joined[1:].reshape(-1, 2 * width)[:, :width]
+    width = x.shape[1]
+    first, second = jnp.split(x.reshape(-1, 2 * width), 2, axis=1)
+    earlier = jnp.concatenate([before, second[:-1]], axis=0)
     both = linear(first, w["sum"], w["bias"])
-    even = both + linear(changes[:, :width], w["minus_before"])
-    odd = both + linear(changes[:, width:], w["now"])
+    even = both + linear(earlier - first, w["before"])
+    odd = both + linear(second - first, w["now"])
     return jnp.concatenate([even, odd], axis=1)
 
 
@@ -327,27 +357,24 @@ def pairs(x: Float[Array, "t c"]) -> Float[Array, "u d"]:
     return jnp.concatenate([x[:-1], x[1:]], axis=1)
 
 
-def causal(w: Tree, x: Float[Array, "s i"], t: int) -> Float[Array, "t o"]:
-    """A causal convolution over the joined history and input, one row of output per input."""
-    outputs, kernel, _ = w["weight"].shape
-    if kernel == 1:
-        return linear(x, w["weight"].reshape(outputs, -1), w["bias"])
+def causal(
+    w: Tree, x: Float[Array, "t i"], before: Float[Array, "history i"]
+) -> Float[Array, "t o"]:
+    """A causal convolution, one row of output per input."""
+    weight = w["weight"].transpose(1, 2, 0)  # [kernel, in, out]
+    kernel, _, outputs = weight.shape
+    if outputs == 1:
+        # XNNPACK computes 16 outputs or more for each row. Here they are the taps, which a second
+        # convolution adds up; then the history needs no copy of x either.
+        taps = weight[:, :, 0]
+        before, x = jnp.sum(before[:, None] * taps[None], axis=-1), linear(x, taps)
+        weight = np.eye(kernel, dtype=np.float32)[:, :, None]
     y = jax.lax.conv_general_dilated(
-        x[None, :, None, :],
-        jnp.asarray(w["weight"].transpose(1, 2, 0)[:, None]),  # [kernel, 1, in, out]
+        jnp.concatenate([before, x], axis=0)[None, :, None, :],
+        jnp.asarray(weight[:, None]),
         window_strides=(1, 1),
         padding="VALID",
         rhs_dilation=(w["dilation"], 1),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return (y + jnp.asarray(w["bias"])[None, None, None])[0, :, 0, :]
-
-
-def inputs_of(w: Tree) -> int:
-    """Channels that a layer of a SEANet reads."""
-    if w["kind"] == "residual":
-        return inputs_of(w["wide"])
-    if w["kind"] == "fast":
-        return w["now"].shape[-1]
-    pieces = {"conv": 1, "strided": 2 * w.get("stride", 1), "transposed": 2}
-    return w["weight"].shape[-1] // pieces[w["kind"]]

@@ -260,8 +260,7 @@ def window_tensors(config: MimiTransformerConfig) -> tuple[Tensor, ...]:
 def convolution_tensors(layers: Sequence[Tree]) -> tuple[Tensor, ...]:
     """The state of each layer of a SEANet: its last inputs."""
     return tuple(
-        Tensor(f"convolution_{i}", (1, w["history"], graph.inputs_of(w)))
-        for i, w in enumerate(layers)
+        Tensor(f"convolution_{i}", (1, w["history"], w["inputs"])) for i, w in enumerate(layers)
     )
 
 

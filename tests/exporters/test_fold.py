@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from exporters.graph import functions as graph
-from exporters.graph.fold import fast_transposed, flow_lm_weights, flow_steps, transposed
+from exporters.graph.fold import flow_lm_weights, flow_steps, upsampling
 from pocket_tts_jax.litert_engine.caches import from_halves, to_halves
 from pocket_tts_jax.testing.random_checkpoint import random_tensors
 from pocket_tts_jax.testing.tiny_model import tiny_config
@@ -40,8 +40,12 @@ def test_masks_need_no_comparison() -> None:
     assert (bias[0] == 0).tolist() == [True] * 3 + [False] * 3
     assert bias.min() == graph.MASKED
     window = np.asarray(graph.window_bias(np.array([2], np.float32), 2, 4, context=3))
-    # Slots hold positions −2, −1, 0, 1; a query sees itself and two before it.
-    assert (window == 0).tolist() == [[False, False, True, True], [False, False, False, True]]
+    # Slots hold positions −2, −1, 0, 1, then come the queries' own 2 and 3; each sees itself and
+    # two before it.
+    assert (window == 0).tolist() == [
+        [False, False, True, True, True, False],
+        [False, False, False, True, True, True],
+    ]
     assert np.isfinite(window).all()
 
 
@@ -51,11 +55,26 @@ def test_a_fast_upsampling_is_an_upsampling() -> None:
         "up.convtr.weight": rng.standard_normal((6, 5, 8)).astype(np.float32),  # stride 4
         "up.convtr.bias": rng.standard_normal(5).astype(np.float32),
     }
-    joined = rng.standard_normal((1 + 10, 6)).astype(np.float32)
-    plain = graph.upsampling(transposed(tensors, "up", 4), joined)
-    fast = graph.fast_upsampling(fast_transposed(tensors, "up", 4), joined)
+    before, x = np.split(rng.standard_normal((1 + 10, 6)).astype(np.float32), [1])
+    plain = graph.upsampling(upsampling(tensors, "up", 4, fast=False), x, before)
+    fast = graph.fast_upsampling(upsampling(tensors, "up", 4, fast=True), x, before)
     assert plain.shape == (10, 4 * 5)
     np.testing.assert_allclose(fast.reshape(10, 4 * 5), plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_one_output_is_computed_like_one_of_several(dilation: int) -> None:
+    rng = np.random.default_rng(0)
+    one = {
+        "weight": rng.standard_normal((1, 3, 4)).astype(np.float32),  # [out, kernel, in]
+        "bias": rng.standard_normal(1).astype(np.float32),
+        "dilation": dilation,
+    }
+    two = one | {name: np.repeat(one[name], 2, axis=0) for name in ("weight", "bias")}
+    before, x = np.split(rng.standard_normal((12, 4)).astype(np.float32), [2 * dilation])
+    expected = graph.causal(two, x, before)
+    assert expected.shape == (len(x), 2)
+    np.testing.assert_allclose(graph.causal(one, x, before), expected[:, :1], atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 8), (1, 1, 1, 2)])
