@@ -9,6 +9,7 @@ order.
 import ctypes
 import functools
 import importlib.util
+import math
 import mmap
 import sys
 from collections.abc import Sequence
@@ -109,7 +110,7 @@ def environment() -> ctypes.c_void_p:
 
 def aligned_zeros(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """A zeroed C-contiguous array whose memory LiteRT accepts without a copy."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     # XNNPACK may read a little past the end (it documents 16 bytes), so the buffer is longer.
     length = size + 2 * ALIGNMENT
     if sys.platform != "linux" or size < _HUGE:
@@ -122,20 +123,26 @@ def aligned_zeros(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
 
 def host_buffer(array: np.ndarray) -> ctypes.c_void_p:
     """A tensor buffer over the memory of an aligned array; the caller keeps the array alive."""
-    kind = next((key for key, value in _DTYPES.items() if value == array.dtype), None)
-    if kind is None or array.ctypes.data % ALIGNMENT or not array.flags.c_contiguous:
+    address = array.ctypes.data
+    if array.dtype not in _DTYPES.values() or address % ALIGNMENT or not array.flags.c_contiguous:
         raise GenerationError(
-            f"got an array of {array.dtype} at {array.ctypes.data:#x}; make it with aligned_zeros"
+            f"got an array of {array.dtype} at {address:#x}; make it with aligned_zeros"
         )
-    layout = _Layout(rank=array.ndim, has_strides=0)
-    layout.dimensions[: array.ndim] = array.shape
     return pointer(
         "LiteRtCreateTensorBufferFromHostMemory",
-        ctypes.byref(_TensorType(kind, layout)),
-        ctypes.c_void_p(array.ctypes.data),
+        ctypes.byref(_tensor_type(array.dtype, array.shape)),
+        ctypes.c_void_p(address),
         ctypes.c_size_t(array.nbytes),
         None,
     )
+
+
+@functools.cache
+def _tensor_type(dtype: np.dtype, shape: tuple[int, ...]) -> "_TensorType":
+    kind = next(key for key, value in _DTYPES.items() if value == dtype)
+    layout = _Layout(rank=len(shape), has_strides=0)
+    layout.dimensions[: len(shape)] = shape
+    return _TensorType(kind, layout)
 
 
 def tensor_description(tensor: ctypes.c_void_p) -> tuple[tuple[int, ...], np.dtype]:

@@ -48,6 +48,7 @@ class LiteRTFlowLM:
         self._voice_start = folder.constant("voice_start")
         self._prefills = _by_capacity(model, _PREFILL)
         self._decodes = _by_capacity(model, _DECODE)
+        self._steps: dict[tuple[HostCache, str], Call] = {}  # caches live as long as the engine
         self._batched: dict[tuple[int, int], dict[int, str]] = {}
         for name in model.names:
             if match := _BATCHED.fullmatch(name):
@@ -114,7 +115,9 @@ class LiteRTFlowLM:
         while flow_steps not in self._decodes.get(cache.capacity, {}):
             cache = self.caches.grown(cache, cache.capacity + 1)
         name = self._decodes[cache.capacity][flow_steps]
-        return cache, self.model.bind(name, cache.arrays)
+        if (cache, name) not in self._steps:
+            self._steps[cache, name] = self.model.bind(name, cache.arrays)
+        return cache, self._steps[cache, name]
 
     def batched_steps(self, capacity: int, flow_steps: int) -> dict[int, str]:
         """{rows: name} of the signatures that step several caches of this capacity at once."""

@@ -47,11 +47,10 @@ class LiteRTDecoder:
         self._steps_per_frame = config.mimi.steps_per_frame
         try:
             self._buffers = free.pop()
-            self._buffers.clear()
         except IndexError:
             self._buffers = DecoderBuffers(model)
         self._position, self._turn = 0, 0
-        weakref.finalize(self, free.append, self._buffers)
+        weakref.finalize(self, _give_back, self._buffers, free)
 
     def decode(self, latents: Float[np.ndarray, "n z"]) -> Float[np.ndarray, " samples"]:
         pieces, begin = [], 0
@@ -70,6 +69,11 @@ class LiteRTDecoder:
         self._turn = 1 - self._turn
         self._position += len(latents) * self._steps_per_frame
         return call.outputs["audio"][0].copy()
+
+
+def _give_back(buffers: DecoderBuffers, free: list[DecoderBuffers]) -> None:
+    buffers.clear()  # now: the next chunk is in a hurry
+    free.append(buffers)
 
 
 def encode(
