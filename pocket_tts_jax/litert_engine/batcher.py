@@ -7,7 +7,7 @@ at any frame. A stream that is alone runs the one-row step without waiting for a
 
 import threading
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,15 +25,21 @@ PATIENCE = 0.002
 # Time of a batched step over that of a one-row step, until both have been measured. It depends on
 # the processor: 1.8 and 3.3 with AVX2, 2.9 and 4.6 with VNNI (`benchmarks.throughput --steps`).
 COST = {4: 1.8, 8: 3.3}
-_ENOUGH = 3  # calls; the first ones touch new memory
+_ENOUGH, _RECENT = 3, 8  # calls
+# A batch that has not run for so many steps is tried again: its last times may be those of a busy
+# moment, or of its first calls, which touch new memory.
+_FORGET = 200
+# A batch must be quicker by this: one that is not leaves no time of single steps to compare with.
+_MARGIN = 1.1
 
 
 class StepTimes:
-    """How long steps take, in seconds, by the name of their signature."""
+    """How long steps have taken lately, by the name of their signature."""
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._least: dict[str, float] = {}  # what else the machine does makes a step only longer
+        self._seconds: dict[str, deque[float]] = {}
+        self._last: dict[str, int] = {}  # when each has run, in steps
+        self._steps = 0
 
     def run(self, call: Call) -> None:
         begin = time.perf_counter()
@@ -41,17 +47,23 @@ class StepTimes:
         self.add(call.name, time.perf_counter() - begin)
 
     def add(self, name: str, seconds: float) -> None:
-        self._counts[name] += 1
-        self._least[name] = min(seconds, self._least.get(name, seconds))
+        self._seconds.setdefault(name, deque(maxlen=_RECENT)).append(seconds)
+        self._steps += 1
+        self._last[name] = self._steps
 
     def costs(self, alone: str, batched: Mapping[int, str]) -> dict[int, float]:
         """The time of a step of each number of rows, in steps of one row."""
-        return {
-            rows: self._least[name] / self._least[alone]
-            if min(self._counts[name], self._counts[alone]) >= _ENOUGH
-            else COST.get(rows, 0.4 * rows)
-            for rows, name in batched.items()
-        }
+        for name in batched.values():
+            if self._steps - self._last.get(name, 0) > _FORGET:
+                self._seconds.pop(name, None)
+        return {rows: self._cost(alone, name, rows) for rows, name in batched.items()}
+
+    def _cost(self, alone: str, name: str, rows: int) -> float:
+        single, several = (self._seconds.get(each, ()) for each in (alone, name))
+        if min(len(single), len(several)) < _ENOUGH:
+            return COST.get(rows, 0.4 * rows)
+        # The least: what else the machine does makes a step only longer.
+        return _MARGIN * min(several) / min(single)
 
 
 @dataclass(eq=False)

@@ -187,5 +187,20 @@ def test_costs_are_those_of_this_machine() -> None:
         times.add("alone", seconds)
         assert times.costs("alone", NAMES) == COST
         times.add(NAMES[4], 3 * seconds)
-    assert times.costs("alone", NAMES) == {4: 3.0, 8: COST[8]}
+    assert times.costs("alone", NAMES) == {4: pytest.approx(3.3), 8: COST[8]}
     assert cheapest_rows([0, 1], times.costs("alone", NAMES)) == 0
+
+
+def test_a_batch_that_was_slow_once_is_tried_again() -> None:
+    times = StepTimes()
+
+    def batched(seconds: float) -> bool:
+        """Whether the next step of four streams is a batch, which takes this long."""
+        chosen = cheapest_rows(range(4), times.costs("alone", {4: "four"})) == 4
+        times.add("four" if chosen else "alone", seconds if chosen else 1.0)
+        return chosen
+
+    for _ in range(3):
+        times.add("alone", 1.0)
+    assert 3 <= sum(batched(9.0) for _ in range(1000)) <= 20  # while the machine is busy
+    assert sum(batched(2.0) for _ in range(1000)) > 700
