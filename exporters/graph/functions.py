@@ -61,10 +61,11 @@ def past_bias(position: Float[Array, " b"], slots: int) -> Float[Array, "b slots
     return jnp.maximum(jnp.minimum((position[:, None] - 0.5 - slot) * -2 * MASKED, 0), MASKED)
 
 
-def causal_bias(t: int, context: int | None = None) -> np.ndarray:
-    distance = np.arange(t)[:, None] - np.arange(t)[None, :]
-    seen = (distance >= 0) & (distance < (context or t))
-    return np.where(seen, 0, MASKED).astype(np.float32)
+def causal_bias(t: int, slots: int = 0, context: float = math.inf) -> Float[np.ndarray, "t s"]:
+    """The bias of t queries over `slots` rows before them and their own: 0 for itself and the
+    `context` − 1 rows before it, a large negative number elsewhere."""
+    distance = np.arange(t)[:, None] - (np.arange(slots + t) - slots)[None]
+    return np.where((distance >= 0) & (distance < context), 0, MASKED).astype(np.float32)
 
 
 def window_bias(
@@ -73,10 +74,8 @@ def window_bias(
     """The bias of t queries over a window, whose last slot holds position − 1, and their own rows
     behind it: 0 for slots that are written and at most `context` − 1 before the query."""
     slot = np.arange(slots + t, dtype=np.float32) - slots
-    distance = np.arange(t, dtype=np.float32)[:, None] - slot[None]
-    seen = np.where((distance >= 0) & (distance < context), 0, MASKED).astype(np.float32)
     written = jnp.minimum((position[:, None] + 0.5 + slot[None]) * -2 * MASKED, 0)
-    return jnp.maximum(written + seen, MASKED)
+    return jnp.maximum(written + causal_bias(t, slots, context), MASKED)
 
 
 def layer(

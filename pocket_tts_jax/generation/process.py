@@ -41,10 +41,17 @@ class OwnProcess:
             self._inside -= 1
             self._changed.notify_all()
             ended = self._ended
-        if ended and threading.current_thread().daemon:
-            threading.Event().wait()
+        if ended:
+            hold_daemon_thread()
 
     def _end(self) -> None:
         with self._changed:
             self._ended = True
             self._changed.wait_for(lambda: self._inside == 0)
+
+
+def hold_daemon_thread() -> None:
+    """Does not return in a daemon thread. For one that would free what C++ made while the process
+    ends: Python stops it where it next waits for the interpreter, and the process aborts."""
+    if threading.current_thread().daemon:
+        threading.Event().wait()

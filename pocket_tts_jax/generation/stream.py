@@ -27,6 +27,7 @@ from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.generation.ending import ChunkReport, EndOfSpeech, fade_in, warn_of_limit
 from pocket_tts_jax.generation.engine import Decoder, Engine, Job, Step
 from pocket_tts_jax.generation.noise import chunk_key, noise
+from pocket_tts_jax.generation.process import hold_daemon_thread
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.text.pauses import Pause
@@ -187,8 +188,7 @@ class _Producer:
         """Stop, and wait for the thread to end its step. XLA cannot be stopped while it compiles;
         then the thread ends by itself, or the process waits for it before it ends.
 
-        Does not return in a daemon thread while the process ends: Python ends such a thread where
-        it next waits for the interpreter, and the process aborts if JAX frees an array there.
+        Does not return in a daemon thread while the process ends: JAX frees arrays behind it.
         """
         if not self._ended:  # a second time may be when the process takes its modules apart
             self._closed.set()
@@ -196,8 +196,8 @@ class _Producer:
             if not self._thread.is_alive():
                 atexit.unregister(self._end)
                 self._ended = True
-        if self._process_ends and threading.current_thread().daemon:
-            threading.Event().wait()
+        if self._process_ends:
+            hold_daemon_thread()
 
     def _end(self) -> None:
         self._process_ends = True

@@ -97,7 +97,7 @@ class VoiceState:
 
     def spoken_samples(self, decoded: int) -> int:
         """The samples of a chunk in the voice's timbre, given those that the decoder makes."""
-        return decoded if self.timbre is None else self.timbre.length(decoded)
+        return (self.timbre or Timbre()).length(decoded)
 
     @property
     def length(self) -> int:
