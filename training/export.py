@@ -2,7 +2,7 @@
 
     python -m training.export --config voice.yaml --flow-lm run/flow_lm.safetensors \\
         --mimi run/mimi.safetensors --codec mel_codec.safetensors \\
-        --tokenizer tokenizer.model --voice joe --out folder/ --half --frames frames/ --variance 1
+        --tokenizer tokenizer.model --voice joe --out folder/ --half
 
 The folder holds `config.yaml`, `model.safetensors`, `tokenizer.model`, `voice.json` and
 `voices/NAME.safetensors` (the attention cache of the start token, and for each other speaker that
@@ -14,16 +14,12 @@ voices offers no cloning.
 import shutil
 from pathlib import Path
 
-import numpy as np
-
 from pocket_tts_jax.config import Config, load_config
 from pocket_tts_jax.files.verify import sums_of, write_sums
 from pocket_tts_jax.voice.state import write_voice
 from pocket_tts_jax.weights.expected import under
 from pocket_tts_jax.weights.settings import ModelSettings
 from training.command_line import command_parser, run_command
-from training.data.tokenizer import open_tokenizer
-from training.judging.variance import lacking_spread
 from training.loop.checkpoint import read_ema, read_statistics
 from training.loop.initialise import VOICES
 from training.loop.published import (
@@ -62,27 +58,12 @@ def main() -> None:
     parser.add_argument("--last", action="store_true", help="last tensors instead of averages")
     parser.add_argument("--half", action="store_true", help="store matrices as float16")
     parser.add_argument("--encoder", type=Path, help="run of training.codec --part encoder")
-    parser.add_argument("--frames", type=Path, help="for --variance")
-    parser.add_argument(
-        "--variance",
-        type=float,
-        default=0.0,
-        help="power of the factors that give latents the spread of real ones: 0 leaves them, "
-        "1 matches, more is clearer still (training.judging.variance)",
-    )
     args = parser.parse_args()
-    if bool(args.variance) != bool(args.frames):
-        parser.error("--variance and --frames go together: the spread is measured on recordings")
     config, statistics = load_config(args.config), read_statistics(args.codec)
     flow_lm, mimi = (read_ema(path, args.last) for path in (args.flow_lm, args.mimi))
     if args.encoder:
         mimi |= read_ema(args.encoder, args.last)
     tensors = gather_tensors(config, flow_lm, mimi, *statistics)
-    if args.variance:
-        tokenizer = open_tokenizer(args.tokenizer)
-        factors = lacking_spread(config, tensors, args.frames, tokenizer) ** args.variance
-        print(f"latents spread by {factors.min():.2f} to {factors.max():.2f}")
-        tensors["flow_lm.emb_std"] = (tensors["flow_lm.emb_std"] * factors).astype(np.float32)
     (args.out / "voices").mkdir(parents=True, exist_ok=True)
     write_model(args.out / "model.safetensors", tensors, args.half)
     shutil.copyfile(args.config, args.out / "config.yaml")

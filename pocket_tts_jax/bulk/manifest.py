@@ -71,8 +71,8 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     differing = [name for name, value in settings.items() if begun.get(name) != value]
     if differing:
         raise ConfigError(
-            f"{folder} was begun with another {', '.join(differing)}: give the same options to go "
-            "on with it, or another folder."
+            f"{folder} was begun with other settings, by {', '.join(differing)}: give the same "
+            "options and the same model to go on with it, or another folder."
         )
 
 

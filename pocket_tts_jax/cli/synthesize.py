@@ -137,7 +137,7 @@ def _model_settings(how: "SpeakerOptions", voice: str | None) -> dict[str, Any]:
         speaker.default.voice(voice)
         return {
             "model": model.source.name,
-            "fingerprint": model.engine.transformer_fingerprint,
+            "weights": model.engine.speech_fingerprint,
             "precision": model.engine.precision,
             "streams": speaker.streams,
             "temperature": model.temp,

@@ -63,6 +63,11 @@ class Engine(VoiceMaker, Protocol):
         """The platform that computes: "cpu", "gpu" or "tpu"."""
         ...
 
+    @property
+    def speech_fingerprint(self) -> str:
+        """Identifies all weights that samples depend on."""
+        ...
+
     def start(self, voice: VoiceState, prompt: Prompt, flow_steps: int) -> Latents:
         """Prefill the voice and a chunk of text."""
         ...

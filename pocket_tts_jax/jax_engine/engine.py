@@ -60,7 +60,7 @@ class JaxEngine:
         default device computes."""
         self.alignment = alignment or alignment_of(config)
         self.transformer_fingerprint = fingerprint(tensors, "flow_lm.transformer.")
-        self.weights_fingerprint = fingerprint(tensors)
+        self.weights_fingerprint = self.speech_fingerprint = fingerprint(tensors)
         lm = FlowLM.of(config, alignment_heads=self.alignment.heads)
         self.functions = compiled_functions(lm, Mimi(config.mimi))  # pyright: ignore
         self.process = self.functions.process

@@ -76,6 +76,11 @@ class LiteRTEngine:
         return " ".join(self.folder.sha256(file) for file in files)
 
     @property
+    def speech_fingerprint(self) -> str:
+        """Identifies the weights that samples depend on, as they are quantised."""
+        return " ".join(self.folder.sha256(f) for f in ("flow_lm.tflite", "mimi_decoder.tflite"))
+
+    @property
     def can_clone(self) -> bool:
         """Whether the export has an encoder for recordings."""
         return self.folder.has("mimi_encoder.tflite")

@@ -145,9 +145,9 @@ def test_warnings_tell_of_a_text_without_an_end(tmp_path: Path) -> None:
 
 def test_a_folder_is_for_one_way_of_speaking(tmp_path: Path) -> None:
     run(tmp_path, humming_rows(1))
-    with pytest.raises(ConfigError, match="begun with another format"):
+    with pytest.raises(ConfigError, match="other settings, by format"):
         run(tmp_path, humming_rows(1), format="wav")
-    with pytest.raises(ConfigError, match="begun with another model"):
+    with pytest.raises(ConfigError, match="other settings, by model"):
         CorpusFolder(tmp_path, "flac", {"model": "other"})
 
 

@@ -19,8 +19,9 @@ from pocket_tts_jax.bulk.manifest import NAME
 from pocket_tts_jax.bulk.rows import Row, read_rows
 from pocket_tts_jax.bulk.speaker import Failed, Result, SpeakerOptions, Spoken
 from pocket_tts_jax.cli import synthesize
+from pocket_tts_jax.files.verify import digest_of
 from tests.cli_stub import run_cli
-from tests.exported import tiny_export
+from tests.exported import copy_of_export, tiny_export
 from tests.folders import ROOT
 from tests.patience import PATIENCE
 
@@ -109,6 +110,26 @@ def test_the_command(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(list((tmp_path / "out" / "audio").glob("*.wav"))) == 2
     bad = json.loads((tmp_path / "out" / corpus_room.BAD_ROWS).read_text())
     assert bad == {"row": 41, "id": "empty", "reason": "it has no text"}
+
+
+def test_a_folder_is_for_one_model(
+    rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export may come back with the same name and transformer, and another decoder."""
+    monkeypatch.setattr(synthesize, "_speak", lambda *_: iter(()))
+    model = copy_of_export(tmp_path)
+    given = ["synthesize", rows, "--out", tmp_path / "out", "--model", model]
+    assert run_cli(*map(str, given)).exit_code == 1  # of the row without text
+    decoder, manifest = model / "mimi_decoder.tflite", model / "manifest.json"
+    decoder.write_bytes(decoder.read_bytes() + bytes(16))
+    about = json.loads(manifest.read_text(encoding="utf-8"))
+    about["files"][decoder.name] = {
+        "size": decoder.stat().st_size,
+        "sha256": digest_of(decoder),
+    }
+    manifest.write_text(json.dumps(about), encoding="utf-8")
+    result = run_cli(*map(str, given))
+    assert "begun with other settings, by weights" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class StubEngine:
     """
 
     name, precision, device = "stub", "fp32", "cpu"
-    fingerprint = transformer_fingerprint = weights_fingerprint = ""
+    speech_fingerprint = transformer_fingerprint = weights_fingerprint = ""
 
     def __init__(self, config, delay: float = 0.0):
         self.config, self.delay = config, delay

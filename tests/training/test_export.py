@@ -104,20 +104,16 @@ def test_a_run_begins_with_a_model_file_or_another_run(exported, tmp_path):
         assert not [n for n in start if n.startswith(("flow_lm.", "mimi.", "decoder."))]
 
 
-def test_spread_and_a_trained_encoder_go_into_the_file(exported, tmp_path, monkeypatch):
-    folder, tensors, statistics = exported
+def test_a_trained_encoder_goes_into_the_file(exported, tmp_path, monkeypatch):
+    folder, tensors, _ = exported
     config = load_config(folder / "config.yaml")
     encoder = under(initial_tensors(config, seed=4), "mimi.")
     encoder = {n: t for n, t in encoder.items() if n.startswith(ENCODER)}
     write_training(tmp_path / "encoder.safetensors", {"ema": encoder, "step": np.zeros(())}, {})
-    factors = np.linspace(1, 2, 32)
-    monkeypatch.setattr(export, "lacking_spread", lambda *_: factors)
-    more = ["--encoder", tmp_path / "encoder.safetensors", "--frames", tmp_path, "--variance", 2]
+    more = ["--encoder", tmp_path / "encoder.safetensors"]
     monkeypatch.setattr(sys, "argv", [*sys.argv, *map(str, more)])
     export.main()
     loaded = load_checkpoint(folder / "model.safetensors", parameter_shapes(config))
-    expected = statistics["latents.std"] * factors**2
-    np.testing.assert_allclose(loaded["flow_lm.emb_std"], expected, rtol=1e-6)
     for name, tensor in encoder.items():
         np.testing.assert_array_equal(loaded[f"mimi.{name}"], tensor)
     decoder = "mimi.decoder.model.0.conv.weight"
@@ -130,13 +126,6 @@ def test_settings_say_what_the_model_was_trained_for(exported):
     assert found.max_tokens == 100 and found.alignment_heads
     layers = load_config(exported[0] / "config.yaml").flow_lm.transformer.num_layers
     assert all(layer < layers for layer, _ in found.alignment_heads)
-
-
-def test_spread_needs_recordings(exported, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--variance", "1"])
-    with pytest.raises(SystemExit):
-        export.main()
-    assert "--frames" in capsys.readouterr().err
 
 
 @pytest.mark.reference

@@ -100,7 +100,7 @@ def own_codec(config: Config, tensors: Mapping[str, np.ndarray]) -> Codec:
 
 def mel_codec(config: Config, path: Path) -> Codec:
     """What `training.mel_codec` wrote. Its own statistics: those of an export may be wider
-    (`training.judging.variance`), for what is spoken and not for what was heard."""
+    (`training.spread`), for what is spoken and not for what was heard."""
     if (config.mimi.frame_size, config.latent_dim) != (FRAME, LATENT_DIM):
         raise TrainingError(
             f"A mel codec makes {LATENT_DIM} numbers for {FRAME} samples, this model works with "

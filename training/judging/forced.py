@@ -29,8 +29,7 @@ def forced_latents(
     """Predicted latents (as Mimi decodes them) of each utterance, its history true but noised.
 
     `statistics` are the codec's: an export may have a wider `emb_std`
-    (`training.judging.variance`), which
-    is for what is spoken, not for what was heard.
+    (`training.spread`), which is for what is spoken, not for what was heard.
     """
     mean, std = statistics
     examples = []

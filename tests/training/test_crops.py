@@ -1,4 +1,4 @@
-"""The spread that a model's latents lack, and what of a stream a codec is trained on."""
+"""What of a stream a codec is trained on."""
 
 import json
 from pathlib import Path
@@ -6,14 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.setup import tiny_config
 from training.batches.crops import OPENINGS, Crops
 from training.data.streams import LATENT_DIM, open_streams
-from training.judging.speak import speak_latents
-from training.judging.variance import lacking_spread
-from training.loop.initialise import initial_tensors
 
-CONFIG = tiny_config()
 UTTERANCES = ((0, 10, False), (10, 8, True), (18, 12, False))  # first, frames, held out
 
 
@@ -30,30 +25,6 @@ def frames_folder(tmp_path: Path) -> Path:
     )
     (tmp_path / "part0.jsonl").write_text("".join(json.dumps(row) + "\n" for row in index))
     return tmp_path
-
-
-class Letters:
-    """A tokenizer that reads every text alike."""
-
-    def encode(self, text: str, out_type: type) -> list[str]:
-        return ["a", "b", "c"]
-
-    def piece_to_id(self, piece: str) -> int:
-        return ord(piece) - 96
-
-    def unk_id(self) -> int:
-        return 0
-
-
-def test_scaled_latents_spread_like_real_ones(frames_folder):
-    tensors = initial_tensors(CONFIG)
-    factors = lacking_spread(CONFIG, tensors, frames_folder, Letters())  # pyright: ignore
-    said = speak_latents(CONFIG, tensors, [[1, 2, 3], [1, 2, 3]], max_frames=24)
-    spoken = np.concatenate([s.latents[: s.frames] for s in said])
-    (stream,) = open_streams(frames_folder)
-    spans = [(u.first, u.first + u.speech) for u in stream.utterances if not u.held_out]
-    real = np.concatenate([stream.latents[a:b] for a, b in spans])
-    np.testing.assert_allclose(spoken.std(0) * factors, real.std(0), rtol=1e-3)
 
 
 def test_crops_touch_nothing_that_is_held_out(frames_folder):
@@ -85,15 +56,6 @@ def test_what_is_missing_is_said(frames_folder):
     (frames_folder / "part0.latents").unlink()
     with pytest.raises(FileNotFoundError, match=r"training\.mel_codec encode"):
         Crops(frames_folder, frames=4)
-    with pytest.raises(FileNotFoundError, match=r"training\.mel_codec encode"):
-        lacking_spread(CONFIG, {}, frames_folder, Letters())  # pyright: ignore
     assert Crops(frames_folder, frames=4, with_latents=False).batch(0, 0, 1).audio.any()
     with pytest.raises(FileNotFoundError, match="not held out.$"):
         Crops(frames_folder, frames=13, with_latents=False)
-
-
-def test_the_spread_is_measured_where_there_are_latents(frames_folder):
-    path, tensors = frames_folder / "part0.latents", initial_tensors(CONFIG)
-    path.write_bytes(path.read_bytes()[: 18 * LATENT_DIM * 4])  # the last utterance has none yet
-    factors = lacking_spread(CONFIG, tensors, frames_folder, Letters())  # pyright: ignore
-    assert np.isfinite(factors).all()
