@@ -18,7 +18,7 @@ from exporters.gate.against_model import (
     length_of,
     mimi_inputs,
 )
-from exporters.gate.difference import Difference
+from exporters.gate.difference import Difference, median
 from exporters.gate.reference import Caches, Model, Read, Reference, Spoken
 from exporters.graph.signature import Signature
 from pocket_tts_jax.config import Config
@@ -116,7 +116,7 @@ def _run_prefill(file: LiteRTModel, signature: Signature, reference: Reference) 
 def _run_decode(
     file: LiteRTModel, signature: Signature, reference: Reference, prompt: Caches
 ) -> Chain:
-    """Compare the steps of the speech, then one step in the last slot."""
+    """Compare the steps of the speech, then those in the last slot."""
     chain, call = Chain(signature.name), file.bind(signature.name)
     speech, slots = reference.speech, capacity_of(signature)
     rows = np.arange(batch_of(signature)) % len(speech.position)
@@ -136,7 +136,24 @@ def _run_decode(
     rows = np.zeros_like(rows)
     _fill(call, {name: cache[rows, :, : slots - 1] for name, cache in end.caches.items()})
     _compare_step(chain, call, end, 0, rows, end.position[rows], IN_LAST_SLOT)
+    latents = [_latent_difference(chain, call, end, draw, rows) for draw in range(end.steps)]
+    chain.outputs[f"next_latent{IN_LAST_SLOT}"] = median(latents)
     return chain
+
+
+def _latent_difference(
+    chain: Chain, call: Call, end: Spoken, draw: int, rows: np.ndarray
+) -> Difference:
+    call.inputs["latent"][...] = end.latents[draw, rows]
+    call.inputs["noise"][...] = end.noise[draw, rows]
+    call.inputs["position"][...] = end.position[rows]
+    call()
+    expected = end.next_latents[_flow_steps(chain)][draw, rows]
+    return Difference.of(expected, call.outputs["next_latent"])
+
+
+def _flow_steps(chain: Chain) -> int:
+    return int(chain.signature.split("_")[1])
 
 
 def _first_step(file: LiteRTModel) -> str:
@@ -181,12 +198,12 @@ def _compare_step(
     call.inputs["noise"][...] = spoken.noise[step, rows]
     call.inputs["position"][...] = position
     call()
-    found, steps = call.outputs, int(chain.signature.split("_")[1])
+    found = call.outputs
     attention = np.zeros_like(found["attention"])
     slots = min(attention.shape[2], spoken.attention.shape[3])
     attention[:, :, :slots] = spoken.attention[step, rows, :, :slots]
     eos_logits = spoken.eos_logits[step, rows, None]
-    latents = spoken.next_latents[steps][step, rows]
+    latents = spoken.next_latents[_flow_steps(chain)][step, rows]
     chain.add(f"next_latent{where}", latents, found["next_latent"])
     chain.add(f"eos_logit{where}", eos_logits, found["eos_logit"])
     chain.add(f"attention{where}", attention, found["attention"])

@@ -1,5 +1,6 @@
 """The difference between expected and found numbers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,3 +42,9 @@ class Difference:
         if not self.finite:
             return -np.inf
         return 10 * float(np.log10(max(self.signal, 1e-30) / max(self.noise, 1e-30)))
+
+
+def median(differences: Sequence[Difference]) -> Difference:
+    """The one in the middle; one that is not finite where there is any."""
+    ordered = sorted(differences, key=lambda difference: difference.relative)
+    return ordered[len(ordered) // 2] if ordered[-1].finite else ordered[-1]

@@ -4,7 +4,7 @@
    same shapes as inputs and outputs, and at least 95 % of the nodes in XNNPACK.
 2. The functions: the exported graphs, run in JAX, against the model itself.
 3. The numbers: every signature of every file, every output and state: FlowLM against the model,
-   over 50 steps after a voice and a text and one step in the last slot; Mimi against its
+   over 50 steps after a voice and a text and some steps in the last slot; Mimi against its
    functions, over 48 frames.
 """
 
@@ -52,8 +52,9 @@ THREADS = 2
 class Limits:
     """The lowest signal-to-noise ratios against fp32, in dB, and the lowest share of equal EOS
     decisions. `inputs_db` is for embeddings and the latents of Mimi's encoder. `last_slot_db` is
-    how much less is asked of one step in the last slot of a cache, which says less than the mean
-    of a chain (the embedded voice, caches of 320: latents 23.4 dB in int8, 5.5 dB in int4)."""
+    how much less is asked of latents and states in the last slot of a cache, behind a history that
+    was never spoken: of latents the median draw counts (the embedded voice, caches of 320: 25.1 dB
+    in int8, 14.3 dB in mixed, 4.9 dB in int4)."""
 
     latents_db: float
     states_db: float
@@ -77,7 +78,7 @@ LIMITS: dict[Precision, Limits] = {
     ),
     "int8": Limits(latents_db=25, states_db=27, eos_agreement=0.98, last_slot_db=2.5),
     "mixed": Limits(latents_db=15, states_db=11, eos_agreement=0.96, last_slot_db=6),
-    "int4": Limits(latents_db=10.5, states_db=8, eos_agreement=0.94, last_slot_db=6),
+    "int4": Limits(latents_db=10.5, states_db=8, eos_agreement=0.94, last_slot_db=8),
 }
 # Speech has no direct current and seldom touches full scale; a wrong scale or sign adds both.
 LARGEST_MEAN = 0.2

@@ -18,7 +18,7 @@ from exporters.gate import gate as validate
 from exporters.gate import inspect_file as flatbuffer
 from exporters.gate import recheck as check
 from exporters.gate.against_file import Chain
-from exporters.gate.difference import Difference
+from exporters.gate.difference import Difference, median
 from exporters.gate.recheck import check_folder
 from exporters.gate.reference import Model, make_reference
 from exporters.graph import functions as graph
@@ -204,3 +204,11 @@ def test_command_line_says_what_went_wrong(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "manifest.json" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_of_draws_the_median_counts_but_a_number_that_is_not_finite_always_does() -> None:
+    expected = np.ones(3)
+    draws = [Difference.of(expected, expected + error) for error in (9.0, 0.1, 0.2)]
+    assert median(draws).largest == pytest.approx(0.2)
+    broken = Difference.of(expected, np.array([1, np.nan, 1]))
+    assert median([*draws, broken, *draws]) is broken
