@@ -27,10 +27,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from sentencepiece import SentencePieceProcessor
 
-from pocket_tts_jax.config import Config, load_config
+from pocket_tts_jax.config import Config
 from pocket_tts_jax.files.verify import SUMS, sums_of, write_sums
-from pocket_tts_jax.weights.checkpoint import load_checkpoint
-from pocket_tts_jax.weights.expected import parameter_shapes
 from pocket_tts_jax.weights.settings import ModelSettings
 from pocket_tts_jax.weights.source import WEIGHTS
 from training.batches.examples import spoken_tokens
@@ -39,6 +37,8 @@ from training.data.streams import open_streams
 from training.data.tokenizer import open_tokenizer
 from training.errors import TrainingError
 from training.judging.speak import speak_latents
+from training.judging.subjects import load_tensors
+from training.loop.checkpoint import read_statistics
 from training.loop.published import write_model
 
 BATCH = 16  # sentences that are spoken at a time
@@ -81,7 +81,8 @@ def spoken_and_real(
     """Normalised latents of `count` training sentences as the model speaks them, and as they were
     recorded."""
     mean, std = statistics
-    plain = {"flow_lm.emb_mean": np.zeros_like(mean), "flow_lm.emb_std": np.ones_like(std)}
+    plain = dict(tensors)
+    plain |= {"flow_lm.emb_mean": np.zeros_like(mean), "flow_lm.emb_std": np.ones_like(std)}
     streams = open_streams(frames)
     known = [(s, u) for s in streams for u in s.training_utterances(len(s.latents))]
     known = [(s, u) for s, u in known if u.speaker is None]
@@ -97,7 +98,7 @@ def spoken_and_real(
         rows = chosen[at : at + BATCH]
         tokens = [spoken_tokens(u, tokenizer)[1].tolist() for _, u in rows]
         longest = 2 * max(u.frames for _, u in rows)
-        said = speak_latents(config, {**tensors, **plain}, tokens, max_frames=longest)
+        said = speak_latents(config, plain, tokens, max_frames=longest)
         spoken += [s.latents[: s.frames] for s in said]
         real += [(s.latents[u.first : u.first + u.speech] - mean) / std for s, u in rows]
     return np.concatenate(spoken), np.concatenate(real)
@@ -139,8 +140,8 @@ def turned_codec(codec: Tensors, spread: Spread) -> dict[str, np.ndarray]:
 
 
 def write_turned(folder: Path, tensors: Tensors, out: Path) -> None:
-    """A copy of a model's folder with other tensors, stored as precisely. An export that lies in it
-    is of the old ones, and left out."""
+    """A copy of a model's folder with other tensors, stored as precisely. An export and documents
+    that lie in it are of the old ones, and left out."""
     left_out = shutil.ignore_patterns(WEIGHTS, SUMS, "*.tflite", "manifest.json", "*.md", ".*")
     shutil.copytree(folder, out, ignore=left_out)
     with safe_open(folder / WEIGHTS, "np") as file:
@@ -172,14 +173,13 @@ def main() -> None:
             f"{args.model} has a trained encoder, which does not know turned latents. Leave it as "
             "it is."
         )
-    config = load_config(args.model / "config.yaml")
-    tensors = load_checkpoint(args.model / WEIGHTS, parameter_shapes(config))
+    config, tensors = load_tensors(args)
     tokenizer, codec = open_tokenizer(args.model / "tokenizer.model"), load_file(args.codec)
     if "params/encoder/output/weight" not in codec:
         raise TrainingError(
             f"{args.codec} is no mel codec. Give what training.mel_codec train wrote."
         )
-    statistics = codec["latents.mean"], codec["latents.std"]
+    statistics = read_statistics(args.codec)
     spread = lacking_spread(
         *spoken_and_real(config, tensors, statistics, args.frames, tokenizer, args.count)
     )

@@ -45,7 +45,7 @@ def check_flow_lm(
     kinds: dict[tuple[int, int], Signature] = {}
     for signature in signatures:
         if signature.name.startswith("decode"):
-            kinds.setdefault((flow_steps_of(signature), batch_of(signature)), signature)
+            kinds.setdefault((flow_steps_of(signature.name), batch_of(signature)), signature)
     for signature in kinds.values():
         yield from _check_decode(signature, reference.speech)
 
@@ -60,8 +60,8 @@ def length_of(prefill: Signature) -> int:
     return prefill.inputs[0].shape[1]
 
 
-def flow_steps_of(decode: Signature) -> int:
-    return int(decode.name.split("_")[1])
+def flow_steps_of(decode: str) -> int:
+    return int(decode.split("_")[1])
 
 
 def batch_of(decode: Signature) -> int:
@@ -94,7 +94,7 @@ def _check_prefill(signature: Signature, prefix: Read, begin: int) -> Iterator[R
 
 def _check_decode(signature: Signature, speech: Spoken) -> Iterator[Row]:
     """The first step and the last; the caches of the last include those of the first."""
-    slots, steps = capacity_of(signature), flow_steps_of(signature)
+    slots, steps = capacity_of(signature), flow_steps_of(signature.name)
     rows = np.arange(batch_of(signature)) % len(speech.position)
     # On the device, once for both steps: eight rows take hundreds of megabytes.
     caches = [jnp.asarray(_wider(speech.caches[t.name][rows], slots)) for t in signature.inputs[3:]]
