@@ -1,10 +1,11 @@
 """The streaming loop: chunks of text in, 80 ms frames of audio out, the same for every engine.
 
-1. A thread processes the chunks in turn: prefill, then latents until EOS, into a bounded queue.
-2. The caller's thread takes latents from the queue and decodes 1, 1, 2, 4, then 8 frames per call.
-   The schedule depends on the number of frames and not on the state of the queue, so that the same
-   seed gives the same bytes. The second step waits for the first decoder call: the first frame then
-   has the processor to itself.
+1. A thread processes the chunks in turn: prefill, then latents until EOS. It puts 1, 1, 2, 4, then
+   8 frames at a time into a bounded queue: whoever takes them is woken once for all of them.
+2. The caller's thread takes them from the queue and decodes them in one call. The schedule depends
+   on the number of frames and not on the state of the queue, so that the same seed gives the same
+   bytes. The second step waits for the first decoder call: the first frame then has the processor
+   to itself.
 3. Closing the generator, or setting `stop`, ends the thread within a frame.
 
 An engine is anything with the methods of `generation.engine.Engine`: JAX and LiteRT here, a stub
@@ -15,7 +16,8 @@ import atexit
 import math
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -37,9 +39,9 @@ from pocket_tts_jax.voice.state import VoiceState
 # Frames per decoder call; the last number repeats. On a machine a little faster than real time, the
 # audio already sent covers the wait for each larger call.
 SCHEDULE = (1, 1, 2, 4, 8)
-_QUEUE_FRAMES = 64
+_QUEUE_ITEMS = 8  # at most 64 frames
 _LONGEST_STEP = 0.5  # seconds
-_NOISE_FRAMES = 16  # drawn at once: one call for many frames is cheaper
+_NOISE_FRAMES = 32  # drawn at once: one call for many frames is cheaper
 
 
 Frame = Float[np.ndarray, " samples"]
@@ -105,30 +107,16 @@ def _decode_chunk(
     """Decode a chunk's steps from the queue until its report comes."""
     if timer is not None:
         timer.begin(job.chunk, job.prompt.words, len(job.prompt.ids))
-    pending: list[Step] = []
-    calls, open_chunk = 0, True
-    while pending or open_chunk:
-        wanted = SCHEDULE[min(calls, len(SCHEDULE) - 1)]
-        while open_chunk and len(pending) < wanted:
-            item = producer.take()
-            if isinstance(item, Step):
-                pending.append(item)
-            else:
-                open_chunk = False
-        if not pending or producer.stopped:
-            return
-        # At the end of a chunk, take the largest compiled size that the remaining frames fill.
-        size = max(n for n in SCHEDULE if n <= min(wanted, len(pending)))
-        audio = decoder.decode(np.stack([step.latent for step in pending[:size]]))
+    first = True
+    while (steps := producer.take()) is not None:
+        audio = decoder.decode(np.stack([step.latent for step in steps]))
         producer.go_on()
-        if calls == 0:
-            audio = fade_in(audio, sample_rate)
-        calls += 1
-        for step, frame in zip(pending[:size], audio.reshape(size, -1), strict=True):
+        if first:
+            audio, first = fade_in(audio, sample_rate), False
+        for step, frame in zip(steps, audio.reshape(len(steps), -1), strict=True):
             if timer is not None:
                 timer.hear(frame, step.attention)
             yield frame
-        del pending[:size]
 
 
 def _in_timbre(timbre: Timbre, frames: Iterator[Frame], frame_size: int) -> Iterator[Frame]:
@@ -152,8 +140,8 @@ def _silent_frames(samples: int, frame_size: int, timer: WordTimer | None) -> It
 
 
 class _Producer:
-    """The thread that makes latents. The queue holds a chunk as a job, its steps, its report, …,
-    None."""
+    """The thread that makes latents. The queue holds a chunk as a job, lists of its steps, its
+    report, …, None."""
 
     def __init__(
         self,
@@ -170,7 +158,7 @@ class _Producer:
         self._prompts, self._first_chunk = prompts, first_chunk
         self._asked = stop or threading.Event()
         self._closed, self._first_decoded = threading.Event(), threading.Event()
-        self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_FRAMES)
+        self._queue: queue.Queue[Any] = queue.Queue(_QUEUE_ITEMS)
         self._thread = threading.Thread(target=self._run, name="pocket-tts latents", daemon=True)
         self._thread.start()
         # For streams that are never closed: a thread inside XLA aborts a process that ends.
@@ -258,6 +246,9 @@ class _Producer:
         latents = self._engine.start(self._voice, prompt, sampling.flow_steps)
         end = EndOfSpeech.of(sampling, prompt)
         draws = np.empty((0, width), np.float32)
+        steps: list[Step] = []  # of the next decoder call
+        sizes = chain(SCHEDULE, repeat(SCHEDULE[-1]))
+        wanted = next(sizes)
         for frame in range(prompt.max_frames):
             if self.stopped:
                 return None
@@ -271,9 +262,25 @@ class _Producer:
                     "its voice are damaged."
                 )
             if end.reached(frame, step.eos_logit):
-                return ChunkReport(index, prompt.text, len(prompt.ids), frame, True)
-            self._put(step)
-            while not (self._first_decoded.wait(0.05) or self.stopped):
-                pass
-        eos = end.eos_frame is not None
-        return ChunkReport(index, prompt.text, len(prompt.ids), prompt.max_frames, eos)
+                report = ChunkReport(index, prompt.text, len(prompt.ids), frame, True)
+                break
+            steps.append(step)
+            if len(steps) == wanted:
+                self._put_steps(steps)
+                steps, wanted = [], next(sizes)
+            while not (self._first_decoded.is_set() or self.stopped):
+                self._first_decoded.wait(0.05)
+        else:
+            eos = end.eos_frame is not None
+            report = ChunkReport(index, prompt.text, len(prompt.ids), prompt.max_frames, eos)
+        self._put_steps(steps)
+        return report
+
+    def _put_steps(self, steps: Sequence[Step]) -> None:
+        """Put steps into the queue, those of each decoder call together: the largest compiled sizes
+        that they fill."""
+        begin = 0
+        while begin < len(steps):
+            size = max(n for n in SCHEDULE if n <= len(steps) - begin)
+            self._put(steps[begin : begin + size])
+            begin += size

@@ -10,13 +10,15 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import numpy as np
 
+from pocket_tts_jax.config import Config
 from pocket_tts_jax.generation.engine import Step
+from pocket_tts_jax.litert_engine.cache_call import CacheCall
 from pocket_tts_jax.litert_engine.caches import CacheBlock, HostCache
 from pocket_tts_jax.litert_engine.grouped_model import GroupedModel
-from pocket_tts_jax.litert_engine.runtime import Call
 from pocket_tts_jax.litert_engine.turns import Turns
 
 # How long a stream that is ready waits for one that has just been served, in seconds. A thread is
@@ -41,7 +43,7 @@ class StepTimes:
         self._last: dict[str, int] = {}  # when each has run, in steps
         self._steps = 0
 
-    def run(self, call: Call) -> None:
+    def run(self, call: CacheCall) -> None:
         begin = time.perf_counter()
         call()
         self.add(call.name, time.perf_counter() - begin)
@@ -74,11 +76,13 @@ class StepRequest:
     latent: np.ndarray
     noise: np.ndarray
     text: slice
-    alone: Call
+    alone: CacheCall
     batched: dict[int, str]  # {rows: name} of the batched signatures for this cache and head
     step: Step | None = None
     error: BaseException | None = None
-    woken: threading.Event = field(default_factory=threading.Event)  # done, or leads
+    # None is put into it when the step is done, and when its thread leads. Unlike an event, it is
+    # made and wakes in C.
+    woken: SimpleQueue[None] = field(default_factory=SimpleQueue)
 
     @property
     def done(self) -> bool:
@@ -88,14 +92,14 @@ class StepRequest:
 class Batcher:
     """Computes the steps of all streams of one model, in turn with others that hold `turns`."""
 
-    def __init__(self, model: GroupedModel, turns: Turns) -> None:
+    def __init__(self, config: Config, model: GroupedModel, turns: Turns) -> None:
         self.whole_blocks = False  # every step in the largest batch, however many streams there are
-        self._model, self._turns = model, turns
+        self._config, self._model, self._turns = config, model, turns
         self._changed = threading.Condition()  # whoever leads waits for other streams with it
         self._waiting: list[StepRequest] = []
         self._leader: StepRequest | None = None
         self._served: dict[HostCache, float] = {}  # when the last step of each stream was done
-        self._calls: dict[tuple[CacheBlock, str], Call] = {}
+        self._calls: dict[tuple[CacheBlock, str], CacheCall] = {}
         self._times = StepTimes()
 
     def step(self, request: StepRequest) -> Step:
@@ -108,7 +112,7 @@ class Batcher:
                 self._choose_leader()
             self._changed.notify()
         try:
-            request.woken.wait()
+            request.woken.get()
             if not request.done:
                 self._lead(request, until)
         except BaseException:  # Ctrl-C ends the wait: the others must not wait for this stream
@@ -129,7 +133,7 @@ class Batcher:
         """The stream that has waited longest computes next."""
         self._leader = next(iter(self._waiting), None)
         if self._leader is not None:
-            self._leader.woken.set()
+            self._leader.woken.put(None)
 
     def _withdraw(self, request: StepRequest) -> None:
         with self._changed:
@@ -176,7 +180,7 @@ class Batcher:
                 self._waiting = [other for other in self._waiting if not other.done]
                 self._served |= {request.cache: now for request in mates}
                 for mate in mates:
-                    mate.woken.set()
+                    mate.woken.put(None)
                 self._choose_leader()
 
     def _run(self, requests: Sequence[StepRequest]) -> None:
@@ -200,7 +204,7 @@ class Batcher:
         block, name = requests[0].cache.block, requests[0].batched[rows]
         if (block, name) not in self._calls:
             arrays = {name: array[:rows] for name, array in block.arrays.items()}
-            self._calls[block, name] = self._model.bind(name, arrays)
+            self._calls[block, name] = CacheCall(self._config, self._model, name, arrays, 1)
         call = self._calls[block, name]
         call.inputs["position"][...] = 0  # of rows that are not in use
         for request in requests:
@@ -226,16 +230,16 @@ def cheapest_rows(rows: Sequence[int], costs: Mapping[int, float]) -> int:
     return min(totals, key=lambda size: (totals[size], size))
 
 
-def _fill(call: Call, request: StepRequest, row: int) -> None:
+def _fill(call: CacheCall, request: StepRequest, row: int) -> None:
     call.inputs["latent"][row] = request.latent
     call.inputs["noise"][row] = request.noise
     call.inputs["position"][row] = request.cache.position
 
 
-def _finish(call: Call, request: StepRequest, row: int) -> None:
+def _finish(call: CacheCall, request: StepRequest, row: int) -> None:
     """Keep what the call computed for one stream."""
     outputs = call.outputs
-    request.cache.append(outputs, 1, row)
+    request.cache.append(call.rows, 1, row)
     request.step = Step(
         outputs["next_latent"][row].copy(),
         float(outputs["eos_logit"][row, 0]),

@@ -5,18 +5,21 @@ in the package, they are adjacent.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from pocket_tts_jax.config import Config
 from pocket_tts_jax.errors import GenerationError
-from pocket_tts_jax.litert_engine.c_api import aligned_zeros
+from pocket_tts_jax.litert_engine.c_api import ALIGNMENT, aligned_zeros
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voice.state import VoiceState, voice_shape
 
 Rows = Float[np.ndarray, "layers kv_heads t head_dim"]
+# Keys and values in turn, layer by layer.
+AllRows = Float[np.ndarray, "arrays b kv_heads t head_dim"]
 Arrays = dict[str, np.ndarray]
+_ALIGNED = ALIGNMENT // 4  # numbers
 
 
 class HostCache:
@@ -26,9 +29,10 @@ class HostCache:
     the cache lies, so that its neighbours can be computed with it.
     """
 
-    def __init__(self, config: Config, arrays: Arrays, block: "CacheBlock", row: int) -> None:
+    def __init__(self, config: Config, block: "CacheBlock", row: int) -> None:
         self._config = config
-        self.arrays = arrays
+        self.arrays = {name: array[row : row + 1] for name, array in block.arrays.items()}
+        self._all = block.all[:, row]  # [arrays, kv_heads, slots, head_dim]
         self.block, self.row = block, row
         self.capacity = block.capacity
         self.position = 0
@@ -36,21 +40,18 @@ class HostCache:
     def continue_from(self, smaller: "HostCache") -> None:
         """Copy what another cache holds."""
         self.position = smaller.position
-        for name, array in smaller.arrays.items():
-            self.arrays[name][:, :, : self.position] = array[:, :, : self.position]
+        self._all[:, :, : self.position] = smaller._all[:, :, : self.position]
 
     def clear(self) -> None:
         """Zeros everywhere: what is stale is masked, but must be finite."""
-        for array in self.arrays.values():
-            array[...] = 0
+        self._all[...] = 0
 
-    def append(self, outputs: Mapping[str, np.ndarray], count: int, row: int = 0) -> None:
+    def append(self, rows: AllRows, count: int, row: int = 0) -> None:
         """Keep the first `count` of the new positions that a call returned for one of its rows."""
         end = self.position + count
         if end > self.capacity:
             raise GenerationError(f"{end} positions do not fit a cache of {self.capacity}")
-        for name, array in self.arrays.items():
-            array[:, :, self.position : end] = outputs[f"{name}_rows"][row : row + 1, :, :count]
+        self._all[:, :, self.position : end] = rows[:, row, :, :count]
         self.position = end
 
     def append_voice(self, voice: VoiceState) -> None:
@@ -68,12 +69,8 @@ class HostCache:
 
     def rows(self) -> tuple[Rows, Rows]:
         """Copies of the keys and values written so far."""
-        layers = range(len(self.arrays) // 2)
-        k, v = (
-            np.stack([self.arrays[f"{kind}_{i}"][0, :, : self.position] for i in layers])
-            for kind in "kv"
-        )
-        return k, v
+        written = self._all[:, :, : self.position]
+        return written[0::2].copy(), written[1::2].copy()
 
 
 class CacheBlock:
@@ -84,17 +81,20 @@ class CacheBlock:
 
     def __init__(self, config: Config, capacity: int, rows: int) -> None:
         self.capacity = capacity
-        layers, kv_heads, head_dim = voice_shape(config)
-        shape = (rows, kv_heads, capacity, head_dim)
-        self.arrays: Arrays = {
-            f"{kind}_{i}": aligned_zeros(shape, np.dtype(np.float32))
-            for i in range(layers)
-            for kind in "kv"
-        }
-        self.caches = [
-            HostCache(config, {n: a[row : row + 1] for n, a in self.arrays.items()}, self, row)
-            for row in range(rows)
-        ]
+        self.all, self.arrays = side_by_side(config, rows, capacity)
+        self.caches = [HostCache(config, self, row) for row in range(rows)]
+
+
+def side_by_side(config: Config, rows: int, slots: int) -> tuple[AllRows, Arrays]:
+    """Zeros for the keys and values of every layer: in one array, so that one copy serves all of
+    them, and each by its name."""
+    layers, kv_heads, head_dim = voice_shape(config)
+    size = rows * kv_heads * slots * head_dim
+    stride = -(-size // _ALIGNED) * _ALIGNED  # each array begins where LiteRT takes it
+    flat = aligned_zeros((2 * layers, stride), np.dtype(np.float32))
+    whole = flat[:, :size].reshape(2 * layers, rows, kv_heads, slots, head_dim)
+    names = [f"{kind}_{i}" for i in range(layers) for kind in "kv"]
+    return whole, dict(zip(names, whole, strict=True))
 
 
 class CachePool:

@@ -9,10 +9,10 @@ import numpy as np
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.generation.engine import Step
 from pocket_tts_jax.litert_engine.batcher import Batcher, StepRequest
+from pocket_tts_jax.litert_engine.cache_call import CacheCall
 from pocket_tts_jax.litert_engine.caches import CachePool, HostCache, from_halves
 from pocket_tts_jax.litert_engine.folder import ExportFolder
 from pocket_tts_jax.litert_engine.grouped_model import GroupedModel
-from pocket_tts_jax.litert_engine.runtime import Call
 from pocket_tts_jax.litert_engine.turns import Turns
 from pocket_tts_jax.shapes import Float
 from pocket_tts_jax.voice.state import VoiceState
@@ -43,12 +43,13 @@ class LiteRTFlowLM:
         self.model, self.config = model, folder.config
         self.capacities = folder.capacities
         self.caches = CachePool(self.config, self.capacities, max(folder.batches, default=1))
-        self.batcher = Batcher(model, turns)
+        self.batcher = Batcher(self.config, model, turns)
         self.bos = np.asarray(folder.constant("bos"), np.float32)
         self._voice_start = folder.constant("voice_start")
         self._prefills = _by_capacity(model, _PREFILL)
         self._decodes = _by_capacity(model, _DECODE)
-        self._steps: dict[tuple[HostCache, str], Call] = {}  # caches live as long as the engine
+        # Caches live as long as the engine.
+        self._steps: dict[tuple[HostCache, str], CacheCall] = {}
         self._batched: dict[tuple[int, int], dict[int, str]] = {}
         for name in model.names:
             if match := _BATCHED.fullmatch(name):
@@ -106,17 +107,24 @@ class LiteRTFlowLM:
             left = len(embeddings) - begin
             size = min((n for n in names if n >= left), default=max(names))
             piece = embeddings[begin : begin + size]
-            _run_prefill(self.model, names[size], cache, piece)
+            self._prefill(names[size], size, cache, piece)
             begin += len(piece)
         return cache
 
-    def bind_step(self, cache: HostCache, flow_steps: int) -> tuple[HostCache, Call]:
+    def _prefill(self, name: str, size: int, cache: HostCache, piece: np.ndarray) -> None:
+        call = CacheCall(self.config, self.model, name, cache.arrays, size)
+        call.inputs["embeddings"][0, : len(piece)] = piece
+        call.inputs["position"][0] = cache.position
+        call()
+        cache.append(call.rows, len(piece))
+
+    def bind_step(self, cache: HostCache, flow_steps: int) -> tuple[HostCache, CacheCall]:
         """Bind the step to a cache, or to the next larger one with such a step."""
         while flow_steps not in self._decodes.get(cache.capacity, {}):
             cache = self.caches.grown(cache, cache.capacity + 1)
         name = self._decodes[cache.capacity][flow_steps]
         if (cache, name) not in self._steps:
-            self._steps[cache, name] = self.model.bind(name, cache.arrays)
+            self._steps[cache, name] = CacheCall(self.config, self.model, name, cache.arrays, 1)
         return cache, self._steps[cache, name]
 
     def batched_steps(self, capacity: int, flow_steps: int) -> dict[int, str]:
@@ -172,14 +180,6 @@ class LiteRTLatents:
 def _give_back(flow_lm: LiteRTFlowLM, cache: HostCache) -> None:
     flow_lm.batcher.leave(cache)
     flow_lm.caches.give(cache)
-
-
-def _run_prefill(model: GroupedModel, name: str, cache: HostCache, piece: np.ndarray) -> None:
-    call = model.bind(name, cache.arrays)
-    call.inputs["embeddings"][0, : len(piece)] = piece
-    call.inputs["position"][0] = cache.position
-    call()
-    cache.append(call.outputs, len(piece))
 
 
 def _by_capacity(model: GroupedModel, pattern: re.Pattern[str]) -> Sizes:

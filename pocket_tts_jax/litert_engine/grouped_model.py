@@ -40,9 +40,14 @@ class GroupedModel:
         self._opened: dict[Hashable, LiteRTModel] = {}
         self._lock, self._closed = threading.Lock(), False
 
-    def bind(self, signature: str, inputs: Mapping[str, np.ndarray] | None = None) -> Call:
+    def bind(
+        self,
+        signature: str,
+        inputs: Mapping[str, np.ndarray] | None = None,
+        outputs: Mapping[str, np.ndarray] | None = None,
+    ) -> Call:
         """`LiteRTModel.bind`, after opening the group of this signature if it is not open."""
-        return self.open(signature).bind(signature, inputs)
+        return self.open(signature).bind(signature, inputs, outputs)
 
     def open(self, signature: str) -> LiteRTModel:
         """The model that has this signature."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from queue import SimpleQueue
 
 
 class Turns:
@@ -29,7 +30,7 @@ class Turns:
             self._waiting.append(ticket)
             self._serve()
         try:
-            ticket.served.wait()
+            ticket.served.get()
         except BaseException:  # Ctrl-C ends the wait: the others must not wait for this ticket
             with self._lock:
                 self._leave(ticket)
@@ -48,7 +49,7 @@ class Turns:
         if self._owner is None and self._waiting:
             ticket = self._waiting.popleft()
             self._owner = ticket.thread
-            ticket.served.set()
+            ticket.served.put(None)
 
     def _leave(self, ticket: "_Ticket") -> None:
         if ticket in self._waiting:
@@ -59,8 +60,8 @@ class Turns:
 
 
 class _Ticket:
-    """A thread that waits, with an event of its own: one condition would wake all that wait."""
+    """A thread that waits for what is put into its own queue: one condition would wake all."""
 
     def __init__(self, thread: int) -> None:
         self.thread = thread
-        self.served = threading.Event()
+        self.served: SimpleQueue[None] = SimpleQueue()

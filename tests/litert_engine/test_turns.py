@@ -1,5 +1,6 @@
 """One run at a time, in the order of asking."""
 
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -51,24 +52,28 @@ def test_two_that_ask_again_and_again_alternate() -> None:
     assert served in (list("ab" * times), list("ba" * times))
 
 
-def test_one_that_stops_waiting_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads here")
+def test_one_that_stops_waiting_is_not_waited_for() -> None:
     """Ctrl-C ends the wait of a program's main thread; the model's thread must go on."""
-    turns, served = Turns(), []
+    turns, served, main = Turns(), [], threading.main_thread().ident
+    assert main is not None
 
-    class Interrupted(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            raise KeyboardInterrupt
+    def interrupt() -> None:
+        while not turns._waiting:
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
 
-    def give_up() -> None:
-        with pytest.raises(KeyboardInterrupt), turns:
-            served.append("interrupted")
-
-    with ThreadPoolExecutor(1) as holder:
-        holder.submit(turns.__enter__).result()
-        with monkeypatch.context() as patch:
-            patch.setattr("pocket_tts_jax.litert_engine.turns.threading.Event", Interrupted)
-            give_up()
-        holder.submit(turns.__exit__).result()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it
+    try:
+        with ThreadPoolExecutor(2) as others:
+            others.submit(turns.__enter__).result()
+            interrupted = others.submit(interrupt)
+            with pytest.raises(KeyboardInterrupt), turns:
+                served.append("interrupted")
+            interrupted.result()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    turns.__exit__()
     other = threading.Thread(target=lambda: turns.__enter__(), daemon=True)
     other.start()
     other.join(PATIENCE)
