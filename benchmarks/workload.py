@@ -74,8 +74,11 @@ class Workload:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of processes that run it: their caches are in the folder."""
-        return os.environ | {"XDG_CACHE_HOME": str(self.path / "cache")}
+        """The environment of processes that run it: their caches are in the folder, and byte code
+        is kept, as where a package is installed."""
+        environment = os.environ | {"XDG_CACHE_HOME": str(self.path / "cache")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        return environment
 
     @property
     def mark(self) -> Path:
