@@ -181,20 +181,23 @@ def cpu_options(threads: int, weight_cache: str) -> ctypes.c_void_p:
     payload = ctypes.create_string_buffer(text.encode())
     options = pointer("LiteRtCreateOptions")
     call("LiteRtSetOptionsHardwareAccelerators", options, ctypes.c_int(_CPU))
-    opaque = pointer("LiteRtCreateOpaqueOptions", b"xnnpack", payload, _keep_payload())
+    opaque = pointer("LiteRtCreateOpaqueOptions", b"xnnpack", payload, _keep_payload)
     call("LiteRtAddOpaqueOptions", options, opaque)
     # The options point to the text (and to the path in it), so it must be kept alive.
     _PAYLOADS[options.value] = payload
     return options
 
 
-_Destructor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _PAYLOADS: dict[int | None, Any] = {}
 
 
-@functools.cache
-def _keep_payload() -> Any:
-    return _Destructor(lambda _: None)  # Python owns the payload
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def _keep_payload(_: int) -> None:
+    """What LiteRT calls in place of freeing a payload: Python owns it.
+
+    There is one for the whole process. If each thread could make its own, LiteRT would call one
+    that Python has freed.
+    """
 
 
 def destroy_options(options: ctypes.c_void_p) -> None:
