@@ -1,11 +1,11 @@
 """The streaming loop: chunks of text in, 80 ms frames of audio out, the same for every engine.
 
 1. A thread processes the chunks in turn: prefill, then latents until EOS. It puts 1, 1, 2, 4, then
-   8 frames at a time into a bounded queue: whoever takes them is woken once for all of them.
-2. The caller's thread takes them from the queue and decodes them in one call. The schedule depends
-   on the number of frames and not on the state of the queue, so that the same seed gives the same
-   bytes. The second step waits for the first decoder call: the first frame then has the processor
-   to itself.
+   8 frames at a time into a bounded queue.
+2. The caller's thread is woken once for these frames, and decodes them in one call. The schedule
+   depends on the number of frames and not on the state of the queue, so that the same seed gives
+   the same bytes. The second step waits for the first decoder call: the first frame then has the
+   processor to itself.
 3. Closing the generator, or setting `stop`, ends the thread within a frame.
 
 An engine is anything with the methods of `generation.engine.Engine`: JAX and LiteRT here, a stub

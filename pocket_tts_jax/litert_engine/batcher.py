@@ -14,7 +14,6 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from pocket_tts_jax.config import Config
 from pocket_tts_jax.generation.engine import Step
 from pocket_tts_jax.litert_engine.cache_call import CacheCall
 from pocket_tts_jax.litert_engine.caches import CacheBlock, HostCache
@@ -92,9 +91,9 @@ class StepRequest:
 class Batcher:
     """Computes the steps of all streams of one model, in turn with others that hold `turns`."""
 
-    def __init__(self, config: Config, model: GroupedModel, turns: Turns) -> None:
+    def __init__(self, model: GroupedModel, turns: Turns) -> None:
         self.whole_blocks = False  # every step in the largest batch, however many streams there are
-        self._config, self._model, self._turns = config, model, turns
+        self._model, self._turns = model, turns
         self._changed = threading.Condition()  # whoever leads waits for other streams with it
         self._waiting: list[StepRequest] = []
         self._leader: StepRequest | None = None
@@ -204,7 +203,7 @@ class Batcher:
         block, name = requests[0].cache.block, requests[0].batched[rows]
         if (block, name) not in self._calls:
             arrays = {name: array[:rows] for name, array in block.arrays.items()}
-            self._calls[block, name] = CacheCall(self._config, self._model, name, arrays, 1)
+            self._calls[block, name] = CacheCall(self._model, name, arrays, 1)
         call = self._calls[block, name]
         call.inputs["position"][...] = 0  # of rows that are not in use
         for request in requests:

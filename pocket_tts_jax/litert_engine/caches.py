@@ -4,6 +4,7 @@ In its keys the two channels of a rotary pair are half a head apart. In voices, 
 in the package, they are adjacent.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 
@@ -81,18 +82,18 @@ class CacheBlock:
 
     def __init__(self, config: Config, capacity: int, rows: int) -> None:
         self.capacity = capacity
-        self.all, self.arrays = side_by_side(config, rows, capacity)
+        layers, kv_heads, head_dim = voice_shape(config)
+        self.all, self.arrays = side_by_side(layers, (rows, kv_heads, capacity, head_dim))
         self.caches = [HostCache(config, self, row) for row in range(rows)]
 
 
-def side_by_side(config: Config, rows: int, slots: int) -> tuple[AllRows, Arrays]:
-    """Zeros for the keys and values of every layer: in one array, so that one copy serves all of
-    them, and each by its name."""
-    layers, kv_heads, head_dim = voice_shape(config)
-    size = rows * kv_heads * slots * head_dim
+def side_by_side(layers: int, shape: tuple[int, int, int, int]) -> tuple[AllRows, Arrays]:
+    """Zeros for the keys and values of every layer, [b, kv_heads, t, head_dim] each: in one array,
+    so that one copy serves all of them, and each by its name."""
+    size = math.prod(shape)
     stride = -(-size // _ALIGNED) * _ALIGNED  # each array begins where LiteRT takes it
     flat = aligned_zeros((2 * layers, stride), np.dtype(np.float32))
-    whole = flat[:, :size].reshape(2 * layers, rows, kv_heads, slots, head_dim)
+    whole = flat[:, :size].reshape(2 * layers, *shape)
     names = [f"{kind}_{i}" for i in range(layers) for kind in "kv"]
     return whole, dict(zip(names, whole, strict=True))
 

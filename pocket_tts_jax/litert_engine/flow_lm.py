@@ -43,7 +43,7 @@ class LiteRTFlowLM:
         self.model, self.config = model, folder.config
         self.capacities = folder.capacities
         self.caches = CachePool(self.config, self.capacities, max(folder.batches, default=1))
-        self.batcher = Batcher(self.config, model, turns)
+        self.batcher = Batcher(model, turns)
         self.bos = np.asarray(folder.constant("bos"), np.float32)
         self._voice_start = folder.constant("voice_start")
         self._prefills = _by_capacity(model, _PREFILL)
@@ -112,7 +112,7 @@ class LiteRTFlowLM:
         return cache
 
     def _prefill(self, name: str, size: int, cache: HostCache, piece: np.ndarray) -> None:
-        call = CacheCall(self.config, self.model, name, cache.arrays, size)
+        call = CacheCall(self.model, name, cache.arrays, size)
         call.inputs["embeddings"][0, : len(piece)] = piece
         call.inputs["position"][0] = cache.position
         call()
@@ -124,7 +124,7 @@ class LiteRTFlowLM:
             cache = self.caches.grown(cache, cache.capacity + 1)
         name = self._decodes[cache.capacity][flow_steps]
         if (cache, name) not in self._steps:
-            self._steps[cache, name] = CacheCall(self.config, self.model, name, cache.arrays, 1)
+            self._steps[cache, name] = CacheCall(self.model, name, cache.arrays, 1)
         return cache, self._steps[cache, name]
 
     def batched_steps(self, capacity: int, flow_steps: int) -> dict[int, str]:
