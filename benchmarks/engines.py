@@ -107,8 +107,8 @@ def import_engine(name: str) -> None:
         import ptts  # noqa: F401  # pyright: ignore[reportMissingImports]
 
 
-def open_engine(name: str, precision: str, threads: int, folder: Path) -> Speak:
-    """Load the model and the voice of the workload in `folder`."""
+def open_engine(name: str, precision: str, threads: int, folder: Path, workers: int = 1) -> Speak:
+    """Load the model and the voice of the workload in `folder`. `workers` is for our LiteRT."""
     logging.disable(logging.WARNING)  # every text reaches its limit here, on purpose
     openers = {
         "pocket_tts_jax.litert": _open_litert,
@@ -116,6 +116,8 @@ def open_engine(name: str, precision: str, threads: int, folder: Path) -> Speak:
         "pocket-tts": _open_reference,
         "ptts": _open_ptts,
     }
+    if workers > 1:
+        return _open_litert(precision, threads, folder, workers)
     return openers[name](precision, threads, folder)
 
 
@@ -133,13 +135,14 @@ def open_batch(folder: Path, rows: int) -> Callable[[str], list[np.ndarray]]:
     return speak
 
 
-def _open_litert(precision: str, threads: int, folder: Path) -> Speak:
+def _open_litert(precision: str, threads: int, folder: Path, workers: int = 1) -> Speak:
     from pocket_tts_jax.tts_model import TTSModel
 
     model = TTSModel.load_model(
         model=folder / "exports" / precision,
         engine="litert",
         threads=threads,
+        workers=workers,
         eos_threshold=NEVER_ENDS,
     )
     voice = model.get_state_for_audio_prompt(VOICE)

@@ -1,7 +1,7 @@
 """Load on the server: `python -m benchmarks.serve --json FILE [--reference pocket-tts]`.
 
-Starts `pocket-tts-jax serve` and, where `--reference` names its command, `pocket-tts serve` with
-the same weights and voice, one after the other in each round. So many clients ask each of them for
+Starts `pocket-tts-jax serve`, as it is and with one process, and, where `--reference` names its
+command, `pocket-tts serve` with the same weights and voice, one after the other in each round. So many clients ask each of them for
 the same text again and again, over `POST /tts`, which both have. First audio is the time from the
 request to the first byte behind the WAV header, the aggregate real-time factor the seconds of audio
 that all clients got for each second. MP3 and Opus are asked from ours over `/v1/audio/speech`.
@@ -77,7 +77,7 @@ def main() -> None:
     folder = options.config.resolve().parent
     for _ in range(options.rounds):
         for name, command in _servers(options).items():
-            with _running(command, None if name == "ours" else folder) as address:
+            with _running(command, folder if name == "pocket-tts" else None) as address:
                 for clients in options.clients:
                     measure(name, address, clients, options.requests, "wav")
                 for format in ("mp3", "opus") if name == "ours" else ():
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def _servers(options: argparse.Namespace) -> dict[str, list[str]]:
-    servers = {"ours": _ours(options)}
+    servers = {"ours": _ours(options), "ours, 1 process": [*_ours(options), "--workers", "1"]}
     if options.reference is not None:
         theirs = [options.reference, "serve", "--config", str(options.config.resolve())]
         servers["pocket-tts"] = [*theirs, "--default-voice", str(options.voice.resolve())]

@@ -17,16 +17,19 @@ from benchmarks.engines import Speak, frame_times, import_engine, open_engine, w
 
 
 def main() -> None:
-    options = engine_parser(__doc__).parse_args()
+    parser = engine_parser(__doc__)
+    parser.add_argument("--workers", type=int, default=1, help="processes of our engine")
+    options = parser.parse_args()
     answers = take_stdout()
     import_engine(options.engine)
-    speak = open_engine(options.engine, options.precision, options.threads, options.folder)
+    engine = options.engine, options.precision, options.threads, options.folder
+    speak = open_engine(*engine, options.workers)
     warm_up(speak(options.text))
     print("ready", file=answers)
     for line in sys.stdin:
         print(json.dumps(speak_at_once(speak, options.text, int(line))), file=answers)
     answers.flush()
-    os._exit(0)  # do not wait for threads of an engine
+    os._exit(0)  # do not wait for threads of an engine; its workers end with the process
 
 
 def speak_at_once(speak: Speak, text: str, streams: int) -> list[list[float]]:

@@ -3,8 +3,9 @@
 1, 2, 4, 8 and 16 streams begin at once and speak the same text with the same weights (see
 `workload`). Real-time factor: seconds of audio of all streams per second. First audio: from the
 begin of a stream to its first samples. Late: the share of frames that come later than real-time
-playback from the stream's first frame needs them. Other engines serve many in two ways: threads of
-one process that has two threads for each operation, and two processes with one thread each, among
+playback from the stream's first frame needs them. Each engine serves many in two ways: threads of
+one process that has two threads for each operation, and two processes. Ours are `workers=2`, with
+two threads each; of other engines, which have no such option, processes with one thread each, among
 which the streams are divided. Cases take turns in each round.
 
 `--steps` prints what a batched step costs, beside a one-row step. `--bulk CORPUS` speaks a corpus
@@ -52,8 +53,18 @@ class Case:
     processes: int
 
     @property
+    def begun(self) -> int:
+        """How many processes the benchmark begins: ours begin workers by themselves."""
+        return 1 if self.engine == OURS else self.processes
+
+    @property
     def threads(self) -> int:
-        return CORES // self.processes
+        """Of each operation."""
+        return CORES // self.begun
+
+    @property
+    def workers(self) -> int:
+        return self.processes // self.begun
 
     @property
     def name(self) -> str:
@@ -62,16 +73,17 @@ class Case:
 
 
 CASES = (
-    Case(OURS, "int8", 1),
-    Case(OURS, "int8+decoder", 1),
-    Case(OURS, "int4", 1),
-    Case(OURS, "int4+decoder", 1),
+    *(
+        Case(OURS, precision, processes)
+        for precision in ("int8", "int8+decoder", "int4", "int4+decoder")
+        for processes in (1, 2)
+    ),
     Case("pocket-tts", "int8", 1),
     Case("pocket-tts", "int8", 2),
     Case("ptts", "q4k", 1),
     Case("ptts", "q4k", 2),
 )
-QUICK_CASES = (Case(OURS, "fp32", 1), Case("pocket-tts", "fp32", 1))
+QUICK_CASES = (Case(OURS, "fp32", 1), Case(OURS, "fp32", 2), Case("pocket-tts", "fp32", 1))
 
 
 def main() -> None:
@@ -123,9 +135,9 @@ def measure(
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """The figures of each number of streams, in processes that stay open."""
     with ExitStack() as stack:
-        children = [stack.enter_context(_child(case, workload)) for _ in range(case.processes)]
+        children = [stack.enter_context(_child(case, workload)) for _ in range(case.begun)]
         for count in streams:
-            shares = [len(range(i, count, case.processes)) for i in range(case.processes)]
+            shares = [len(range(i, count, case.begun)) for i in range(case.begun)]
             for child, share in zip(children, shares, strict=True):
                 _tell(child, share)
             times = [stream for child in children for stream in json.loads(_line(child))]
@@ -179,7 +191,7 @@ def _child(case: Case, workload: Workload) -> Iterator[subprocess.Popen[str]]:
     """A process of `benchmarks.streams` that is ready."""
     command = [sys.executable, "-m", "benchmarks.streams", "--folder", str(workload.path)]
     command += ["--engine", case.engine, "--precision", case.precision]
-    command += ["--threads", str(case.threads), "--text", TEXT]
+    command += ["--threads", str(case.threads), "--workers", str(case.workers), "--text", TEXT]
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

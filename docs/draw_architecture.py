@@ -23,6 +23,7 @@ PURPOSE = {
     "text": "tokens, chunks, numbers, pauses",
     "voice": "recordings, voice files, cache",
     "generation": "the streaming loop, noise",
+    "workers": "processes with one model",
     "jax_engine": "computes with JAX",
     "litert_engine": "computes with LiteRT, no JAX",
     "open_model": "a name → an engine",

@@ -26,9 +26,9 @@ from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.audio.tags import Tags
 from pocket_tts_jax.errors import ConfigError, TextError
 from pocket_tts_jax.generation.batch import Request, speak_requests
-from pocket_tts_jax.generation.engine import Audio, Engine
+from pocket_tts_jax.generation.engine import Audio, Engine, OnChunk, OnWord
 from pocket_tts_jax.generation.sampling import Sampling
-from pocket_tts_jax.generation.stream import OnChunk, OnWord, stream
+from pocket_tts_jax.generation.stream import stream
 from pocket_tts_jax.open_model import DEVICE_ALIASES, ModelOptions, open_model
 from pocket_tts_jax.text.pipeline import Cutter, Item, TextOptions, iter_prompts
 from pocket_tts_jax.text.stream import iter_pieces
@@ -91,6 +91,7 @@ class TTSModel:
         engine: str = "auto",
         device: str = "cpu",
         threads: int | None = None,
+        workers: int | None = 1,
         offline: bool = False,
         compilation_cache: bool = True,
         on_notice: Callable[[str], None] = _log.warning,
@@ -108,6 +109,9 @@ class TTSModel:
         engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
         device: "cpu", or "gpu" ("cuda") or "tpu" for JAX. Several devices share batches.
         threads: number of threads that compute; None is 2 with LiteRT, all processors with JAX.
+        workers: number of processes that speak, this one included (LiteRT). Streams at the same
+            time are divided among them, each with `threads` threads; a single one gains nothing.
+            None is 2 where there are two processors, and 1 with JAX.
         offline: never use the network.
         compilation_cache: keep compiled code or packed weights in the user's cache folder, for
             the next process.
@@ -131,6 +135,7 @@ class TTSModel:
             engine=engine,
             device=device,
             threads=threads,
+            workers=workers,
             quantize=quantize,
             offline=offline,
             compilation_cache=compilation_cache,

@@ -16,8 +16,8 @@ PACKAGE = ROOT / "pocket_tts_jax"
 # The rooms of the package, from the ground up. A room imports itself and the rooms before it.
 ROOMS = (
     *("errors", "shapes", "files", "config", "audio", "model", "weights", "text", "voice"),
-    *("alignment", "captions", "generation", "jax_engine", "litert_engine", "open_model"),
-    *("tts_model", "testing", "book", "bulk", "server", "cli", "pocket_engine"),
+    *("alignment", "captions", "generation", "workers", "jax_engine", "litert_engine"),
+    *("open_model", "tts_model", "testing", "book", "bulk", "server", "cli", "pocket_engine"),
 )
 # What stands on the package, from the ground up.
 ABOVE = ("pocket_tts_jax", "exporters", "training", "benchmarks", "examples", "tests")

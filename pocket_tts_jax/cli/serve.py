@@ -47,6 +47,7 @@ def serve(
     noise_clamp: options.NoiseClamp = None,
     eos_threshold: options.EosThreshold = None,
     threads: options.Threads = None,
+    workers: serve_options.Workers = None,
     offline: options.Offline = False,
     no_compilation_cache: options.NoCompilationCache = False,
     log_format: serve_options.LogFormatOption = serve_options.LogFormat.text,
@@ -87,6 +88,7 @@ def serve(
         quantize=quantize,
         engine=engine,
         threads=threads,
+        workers=workers,
         offline=offline,
         compilation_cache=not no_compilation_cache,
     )

@@ -84,6 +84,16 @@ MaxStreams = Annotated[int, _limits("--max-streams", min=1, help="Requests spoke
 MaxWaiting = Annotated[
     int, _limits("--max-waiting", min=0, help="Requests that may wait for that; then 429.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes that speak with LiteRT, each with --threads; requests at the same time are "
+        "divided among them. Default: 2 where there are two processors.",
+        rich_help_panel="Running",
+    ),
+]
 MaxMemory = Annotated[
     str | None,
     _limits("--max-memory", help="Memory above which unused models are unloaded: 800M, 2G."),

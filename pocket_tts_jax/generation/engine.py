@@ -1,18 +1,25 @@
 """The protocol of an engine, which the JAX and LiteRT engines follow."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from pocket_tts_jax.alignment.spoken import SpokenWord
+from pocket_tts_jax.generation.ending import ChunkReport
 from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.shapes import Float
+from pocket_tts_jax.text.pauses import Pause
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.voice.load import VoiceMaker
 from pocket_tts_jax.voice.state import VoiceState
 
 Audio = Float[np.ndarray, " samples"]
+OnChunk = Callable[[ChunkReport], None]
+OnWord = Callable[[SpokenWord], None]
 
 
 class Step(NamedTuple):
@@ -51,6 +58,41 @@ class Job:
     sampling: Sampling
 
 
+class Worker(Protocol):
+    """Another process that speaks with the same model."""
+
+    def stream(
+        self,
+        voice: VoiceState,
+        prompts: Iterable[Prompt | Pause],
+        sampling: Sampling,
+        *,
+        first_chunk: int = 0,
+        stop: threading.Event | None = None,
+        on_chunk: OnChunk | None = None,
+        on_word: OnWord | None = None,
+    ) -> Generator[Audio, None, None]:
+        """`generation.stream.stream` in that process."""
+        ...
+
+
+class Workers(Protocol):
+    """The workers of an engine."""
+
+    @property
+    def processes(self) -> int:
+        """How many processes speak, this one included."""
+        ...
+
+    def place(self) -> AbstractContextManager[Worker | None]:
+        """Where to speak a stream, until the context ends: None is this process."""
+        ...
+
+    def close(self) -> None:
+        """End them."""
+        ...
+
+
 class Engine(VoiceMaker, Protocol):
     """One model in memory, shared by all sessions. `name` is "jax" or "litert"."""
 
@@ -61,6 +103,11 @@ class Engine(VoiceMaker, Protocol):
     @property
     def device(self) -> str:
         """The platform that computes: "cpu", "gpu" or "tpu"."""
+        ...
+
+    @property
+    def workers(self) -> Workers | None:
+        """Processes that speak streams beside this one, if any."""
         ...
 
     @property

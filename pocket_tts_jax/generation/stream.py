@@ -16,18 +16,19 @@ import atexit
 import math
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
 
-from pocket_tts_jax.alignment.spoken import SpokenWord
 from pocket_tts_jax.alignment.timer import WordTimer
 from pocket_tts_jax.audio.timbre import Timbre, TimbreShift
 from pocket_tts_jax.errors import GenerationError
 from pocket_tts_jax.generation.ending import ChunkReport, EndOfSpeech, fade_in, warn_of_limit
-from pocket_tts_jax.generation.engine import Decoder, Engine, Job, Step
+from pocket_tts_jax.generation.engine import Decoder, Engine, Job, OnChunk, OnWord, Step
 from pocket_tts_jax.generation.noise import chunk_key, noise
 from pocket_tts_jax.generation.process import hold_daemon_thread
 from pocket_tts_jax.generation.sampling import Sampling
@@ -42,11 +43,7 @@ SCHEDULE = (1, 1, 2, 4, 8)
 _QUEUE_ITEMS = 8  # at most 64 frames
 _LONGEST_STEP = 0.5  # seconds
 _NOISE_FRAMES = 32  # drawn at once: one call for many frames is cheaper
-
-
 Frame = Float[np.ndarray, " samples"]
-OnChunk = Callable[[ChunkReport], None]
-OnWord = Callable[[SpokenWord], None]
 
 
 def stream(
@@ -67,7 +64,35 @@ def stream(
     a chunk continues with the bytes of the whole. `on_chunk` is called in the caller's thread
     when a chunk's last frame has been yielded, and `on_word` with each of the prompts' words, at
     most 0.5 s of audio after its end. Errors of the model's thread are raised here.
+
+    Where the engine has workers, the stream is spoken where the fewest are.
     """
+    place = nullcontext() if engine.workers is None else engine.workers.place()
+    with place as worker:
+        speak = partial(_speak_here, engine) if worker is None else worker.stream
+        yield from speak(
+            voice,
+            prompts,
+            sampling,
+            first_chunk=first_chunk,
+            stop=stop,
+            on_chunk=on_chunk,
+            on_word=on_word,
+        )
+
+
+def _speak_here(
+    engine: Engine,
+    voice: VoiceState,
+    prompts: Iterable[Prompt | Pause],
+    sampling: Sampling,
+    *,
+    first_chunk: int,
+    stop: threading.Event | None,
+    on_chunk: OnChunk | None,
+    on_word: OnWord | None,
+) -> Generator[Frame, None, None]:
+    """`stream` in this process."""
     producer = _Producer(engine, voice, prompts, sampling, first_chunk, stop)
     mimi = engine.config.mimi
     timbre = voice.timbre

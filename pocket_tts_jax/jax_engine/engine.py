@@ -46,7 +46,7 @@ ENCODER = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
 class JaxEngine:
     """One model in memory. Thread-safe: sessions have their own state, and weights never change."""
 
-    name, precision = "jax", "fp32"
+    name, precision, workers = "jax", "fp32", None
 
     def __init__(
         self,

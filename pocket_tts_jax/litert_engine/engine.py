@@ -6,13 +6,14 @@ reads in place, and into which the session writes the rows that a call returns.
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pocket_tts_jax.errors import ConfigError, VoiceCloningUnavailable
 from pocket_tts_jax.generation.batch import speak_together
-from pocket_tts_jax.generation.engine import Audio, Job
+from pocket_tts_jax.generation.engine import Audio, Job, Workers
 from pocket_tts_jax.litert_engine.flow_lm import LiteRTFlowLM, LiteRTLatents, group_of
 from pocket_tts_jax.litert_engine.folder import ExportFolder, open_folder
 from pocket_tts_jax.litert_engine.grouped_model import GroupedModel
@@ -34,6 +35,8 @@ class LiteRTEngine:
             of them, in turns: with half of them each, the first audio takes half as long again and
             speech as a whole takes no less.
         cache_folder: folder in which packed weights are kept; None packs into memory.
+        workers: number of processes that speak, this one included. Streams at the same time are
+            divided among them. The packed weights in `cache_folder` are in memory once.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -49,6 +52,7 @@ class LiteRTEngine:
         *,
         threads: int = 2,
         cache_folder: str | Path | None = None,
+        workers: int = 1,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads must be 1 or more, got {threads}")
@@ -62,6 +66,13 @@ class LiteRTEngine:
         self._decoder_buffers: list[DecoderBuffers] = []
         self._encoder: LiteRTModel | None = None
         self._encoder_lock = threading.Lock()
+        self.workers: Workers | None = None
+        if workers > 1:
+            from pocket_tts_jax.workers.crew import Crew  # here: most engines have none
+
+            path = self.folder.path
+            make = partial(LiteRTEngine, path, threads=threads, cache_folder=cache_folder)
+            self.workers = Crew(make, workers - 1)
 
     @property
     def transformer_fingerprint(self) -> str:
@@ -120,19 +131,23 @@ class LiteRTEngine:
         """From now on, compute every step with the largest batch, padded where there are fewer
         streams. Then the samples of a stream are the same whatever runs beside it.
 
-        Returns the number of streams in a batch. Raises ConfigError for an export without batches.
+        Returns the number of streams in a batch. Raises ConfigError for an export without batches,
+        and with workers.
         """
         if not self.batches:
             raise ConfigError(
                 f"{self.folder.path} was exported without batched steps: export the model again "
                 "(python -m exporters.tflite)."
             )
+        if self.workers is not None:
+            raise ConfigError("Whole batches are computed without workers: leave them out.")
         self.flow_lm.batcher.whole_blocks = True
         return max(self.folder.batches)
 
     def speak(self, jobs: Sequence[Job]) -> list[Audio]:
-        """The samples of every job, as many at a time as the export has rows for."""
+        """The samples of every job, in each process as many at a time as the export has rows."""
         rows = max(self.folder.batches, default=1)
+        rows *= 1 if self.workers is None else self.workers.processes
         return speak_together(self, jobs, rows)
 
     def warmup(self, flow_steps: int, max_tokens: int) -> None:
@@ -154,7 +169,10 @@ class LiteRTEngine:
         return self.flow_lm.voice(centred, None)
 
     def close(self) -> None:
-        """Free the models. Open sessions raise GenerationError at their next call."""
+        """Free the models and end the workers. Open sessions raise GenerationError at their next
+        call."""
+        if self.workers is not None:
+            self.workers.close()
         for model in (self.flow_lm.model, self.mimi, self._encoder):
             if model is not None:
                 model.close()

@@ -5,7 +5,7 @@ import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import psutil
@@ -18,6 +18,16 @@ from pocket_tts_jax.voice.state import VoiceState
 
 Load = Callable[[], TTSModel]
 _VOICES_KEPT = 32
+
+
+def _resident_memory() -> int:
+    """Bytes of this process, and what its workers have beside it."""
+    process = psutil.Process()
+    resident = process.memory_info().rss
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):
+            resident += child.memory_full_info().uss
+    return resident
 
 
 @dataclass
@@ -45,8 +55,8 @@ class ServedModel:
 class ModelShelf:
     """Models by name. The first one is the default; OpenAI's names refer to it too.
 
-    `memory` is the limit of the process in bytes before a model is loaded: unused models are
-    unloaded for it, the longest unused first. None is no limit.
+    `memory` is the limit of the process and its workers in bytes before a model is loaded: unused
+    models are unloaded for it, the longest unused first. None is no limit.
     """
 
     def __init__(
@@ -54,7 +64,7 @@ class ModelShelf:
         loaders: Mapping[str, Load],
         *,
         memory: int | None = None,
-        resident: Callable[[], int] = lambda: psutil.Process().memory_info().rss,
+        resident: Callable[[], int] = _resident_memory,
     ) -> None:
         self._loaders, self._memory, self._resident = dict(loaders), memory, resident
         self._loaded: dict[str, ServedModel] = {}

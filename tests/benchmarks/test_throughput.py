@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.throughput import FRAME_SECONDS, summary
+from benchmarks.throughput import CASES, FRAME_SECONDS, OURS, Case, summary
 
 
 def test_figures_of_streams_that_keep_up():
@@ -17,3 +17,12 @@ def test_a_frame_that_playback_waits_for_is_late():
     times = [0.0, 0.5, 0.5 + FRAME_SECONDS, 0.5 + 3 * FRAME_SECONDS, 0.5 + 3 * FRAME_SECONDS]
     assert summary([times])["late"] == 1 / 4  # the third frame; the fourth is in time again
     assert summary([times])["first_audio_p95_ms"] == 500
+
+
+def test_all_engines_have_the_same_processors():
+    for case in CASES:
+        assert case.begun * case.workers == case.processes
+        if case.engine != OURS:
+            assert (case.begun * case.threads, case.workers) == (2, 1)
+    ours = Case(OURS, "int8", 2)
+    assert (ours.begun, ours.workers, ours.threads) == (1, 2, 2)

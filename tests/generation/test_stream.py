@@ -41,6 +41,7 @@ class StubEngine:
     config = SimpleNamespace(
         mimi=SimpleNamespace(frame_size=FRAME, sample_rate=24000), latent_dim=WIDTH
     )
+    workers = None
 
     def __init__(self, bad_frame: int | None = None, delay: float = 0.0):
         self.steps: list[int] = []

@@ -19,7 +19,7 @@ class StubEngine:
     `delay` is how many seconds a step takes; `steps` counts them, over all streams.
     """
 
-    name, precision, device = "stub", "fp32", "cpu"
+    name, precision, device, workers = "stub", "fp32", "cpu", None
     speech_fingerprint = transformer_fingerprint = weights_fingerprint = ""
 
     def __init__(self, config, delay: float = 0.0):

@@ -1,0 +1,1 @@
+"""Processes that speak with one model, beside the one that loaded it."""
