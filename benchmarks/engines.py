@@ -107,7 +107,7 @@ def import_engine(name: str) -> None:
         import ptts  # noqa: F401  # pyright: ignore[reportMissingImports]
 
 
-def open_engine(name: str, precision: str, threads: int, folder: Path, workers: int = 1) -> Speak:
+def open_engine(name: str, precision: str, threads: int, folder: Path, workers: int = 0) -> Speak:
     """Load the model and the voice of the workload in `folder`. `workers` is for our LiteRT."""
     logging.disable(logging.WARNING)  # every text reaches its limit here, on purpose
     openers = {
@@ -116,7 +116,7 @@ def open_engine(name: str, precision: str, threads: int, folder: Path, workers: 
         "pocket-tts": _open_reference,
         "ptts": _open_ptts,
     }
-    if workers > 1:
+    if workers:
         return _open_litert(precision, threads, folder, workers)
     return openers[name](precision, threads, folder)
 
@@ -135,7 +135,7 @@ def open_batch(folder: Path, rows: int) -> Callable[[str], list[np.ndarray]]:
     return speak
 
 
-def _open_litert(precision: str, threads: int, folder: Path, workers: int = 1) -> Speak:
+def _open_litert(precision: str, threads: int, folder: Path, workers: int = 0) -> Speak:
     from pocket_tts_jax.tts_model import TTSModel
 
     model = TTSModel.load_model(

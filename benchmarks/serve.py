@@ -1,10 +1,11 @@
 """Load on the server: `python -m benchmarks.serve --json FILE [--reference pocket-tts]`.
 
 Starts `pocket-tts-jax serve`, as it is and with one process, and, where `--reference` names its
-command, `pocket-tts serve` with the same weights and voice, one after the other in each round. So many clients ask each of them for
-the same text again and again, over `POST /tts`, which both have. First audio is the time from the
-request to the first byte behind the WAV header, the aggregate real-time factor the seconds of audio
-that all clients got for each second. MP3 and Opus are asked from ours over `/v1/audio/speech`.
+command, `pocket-tts serve` with the same weights and voice, one after the other in each round. So
+many clients ask each of them for the same text again and again, over `POST /tts`, which all have.
+First audio is the time from the request to the first byte behind the WAV header, the aggregate
+real-time factor the seconds of audio that all clients got for each second. MP3 and Opus are asked
+from ours over `/v1/audio/speech`.
 
 The last measurement has more clients than places: how many were told to come again (429), and
 whether all were served in the end.
@@ -96,7 +97,7 @@ def main() -> None:
 
 
 def _servers(options: argparse.Namespace) -> dict[str, list[str]]:
-    servers = {"ours": _ours(options), "ours, 1 process": [*_ours(options), "--workers", "1"]}
+    servers = {"ours": _ours(options), "ours, 1 process": [*_ours(options), "--workers", "0"]}
     if options.reference is not None:
         theirs = [options.reference, "serve", "--config", str(options.config.resolve())]
         servers["pocket-tts"] = [*theirs, "--default-voice", str(options.voice.resolve())]

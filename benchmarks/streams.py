@@ -18,7 +18,7 @@ from benchmarks.engines import Speak, frame_times, import_engine, open_engine, w
 
 def main() -> None:
     parser = engine_parser(__doc__)
-    parser.add_argument("--workers", type=int, default=1, help="processes of our engine")
+    parser.add_argument("--workers", type=int, default=0, help="of our engine")
     options = parser.parse_args()
     answers = take_stdout()
     import_engine(options.engine)

@@ -4,9 +4,9 @@
 `workload`). Real-time factor: seconds of audio of all streams per second. First audio: from the
 begin of a stream to its first samples. Late: the share of frames that come later than real-time
 playback from the stream's first frame needs them. Each engine serves many in two ways: threads of
-one process that has two threads for each operation, and two processes. Ours are `workers=2`, with
-two threads each; of other engines, which have no such option, processes with one thread each, among
-which the streams are divided. Cases take turns in each round.
+one process that has two threads for each operation, and two processes with one thread each. Ours
+are its workers; among those of other engines, which have no such option, the streams are divided.
+Cases take turns in each round.
 
 `--steps` prints what a batched step costs, beside a one-row step. `--bulk CORPUS` speaks a corpus
 with the voice in the package, and with other ways of speaking many texts.
@@ -64,7 +64,7 @@ class Case:
 
     @property
     def workers(self) -> int:
-        return self.processes // self.begun
+        return self.processes if self.processes > self.begun else 0
 
     @property
     def name(self) -> str:

@@ -29,7 +29,6 @@ from pocket_tts_jax.litert_engine.folder import (
     open_folder,
 )
 from pocket_tts_jax.weights.source import EMBEDDED, WEIGHTS, ModelSource, open_source
-from pocket_tts_jax.workers.processors import count_processors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 Notice = Callable[[str], None]
-DEFAULT_THREADS = DEFAULT_WORKERS = 2  # with LiteRT
+DEFAULT_THREADS = 2  # with LiteRT
 UNQUANTISED = ("fp32", "fp16")
 DEVICES = ("cpu", "gpu", "tpu")
 DEVICE_ALIASES = {"cuda": "gpu"}  # of PyTorch
@@ -62,9 +61,9 @@ class ModelOptions:
     of a model or of an export, the weight file in it, or the `hf://` address of an export.
     checkpoint: weights to use instead of those that `config` or `language` names; alone, of
     "english". device: "cpu", or "gpu" or "tpu" for JAX on all devices of that kind. threads: None
-    is all processors with JAX, and 2 with LiteRT. workers: processes that speak, this one included,
-    with LiteRT; None is 2 where there are two processors, and 1 with JAX. quantize: insist on int8
-    or less. compilation_cache: keep compiled code or packed weights in the user's cache folder.
+    is all processors with JAX, and 2 with LiteRT. workers: processes of one thread each that speak
+    in place of this one, with LiteRT. quantize: insist on int8 or less. compilation_cache: keep
+    compiled code or packed weights in the user's cache folder.
     """
 
     language: str | None = None
@@ -74,7 +73,7 @@ class ModelOptions:
     engine: str = "auto"
     device: str = "cpu"
     threads: int | None = None
-    workers: int | None = 1
+    workers: int = 0
     quantize: bool = False
     offline: bool = False
     compilation_cache: bool = True
@@ -87,9 +86,9 @@ class ModelOptions:
             raise ConfigError(f"device is one of {', '.join(DEVICES)}, got {str(self.device)!r}.")
         if self.device != "cpu" and self.engine == "litert":
             raise ConfigError("LiteRT computes on the CPU: leave --device or --engine out.")
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"workers must be 1 or more, got {self.workers}.")
-        if self.uses_jax and self.insists_on_workers:
+        if self.workers < 0:
+            raise ConfigError(f"workers must be 0 or more, got {self.workers}.")
+        if self.uses_jax and self.workers:
             raise ConfigError(_NO_WORKERS)
         if self.uses_jax and self.quantize:
             raise ConfigError(
@@ -102,11 +101,6 @@ class ModelOptions:
         if self.model is not None and not _is_address(self.model):
             # A shell does not expand the ~ of --model=~/export.
             object.__setattr__(self, "model", Path(self.model).expanduser())
-
-    @property
-    def insists_on_workers(self) -> bool:
-        """Whether JAX, which has none, is refused."""
-        return self.workers is not None and self.workers > 1
 
     @property
     def uses_jax(self) -> bool:
@@ -138,7 +132,7 @@ def open_model(options: ModelOptions, on_notice: Notice = _log.warning) -> OpenM
         return _open_litert(export, options, on_notice)
     if options.engine == "litert":
         raise ConfigError(_no_export(options))
-    if options.insists_on_workers:
+    if options.workers:
         raise ConfigError(f"{_NO_WORKERS} {_no_export(options)}")
     if missing_packages():
         raise ConfigError(
@@ -190,7 +184,7 @@ def _open_litert(folder: Path, options: ModelOptions, on_notice: Notice) -> Open
         export,
         threads=DEFAULT_THREADS if options.threads is None else options.threads,
         cache_folder=cache_folder("packed") if options.compilation_cache else None,
-        workers=options.workers or min(count_processors(), DEFAULT_WORKERS),
+        workers=options.workers,
     )
     source = dataclasses.replace(
         _export_source(export, engine.can_clone),

@@ -91,7 +91,7 @@ class TTSModel:
         engine: str = "auto",
         device: str = "cpu",
         threads: int | None = None,
-        workers: int | None = 1,
+        workers: int = 0,
         offline: bool = False,
         compilation_cache: bool = True,
         on_notice: Callable[[str], None] = _log.warning,
@@ -109,9 +109,8 @@ class TTSModel:
         engine: "jax", "litert", or "auto" for LiteRT where there is an export and JAX elsewhere.
         device: "cpu", or "gpu" ("cuda") or "tpu" for JAX. Several devices share batches.
         threads: number of threads that compute; None is 2 with LiteRT, all processors with JAX.
-        workers: number of processes that speak, this one included (LiteRT). Streams at the same
-            time are divided among them, each with `threads` threads; a single one gains nothing.
-            None is 2 where there are two processors, and 1 with JAX.
+        workers: number of processes, of one thread each, that speak in place of this one (LiteRT).
+            Many streams at once gain by one for each processor; a single one is slower.
         offline: never use the network.
         compilation_cache: keep compiled code or packed weights in the user's cache folder, for
             the next process.

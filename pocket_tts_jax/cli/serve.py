@@ -47,7 +47,7 @@ def serve(
     noise_clamp: options.NoiseClamp = None,
     eos_threshold: options.EosThreshold = None,
     threads: options.Threads = None,
-    workers: serve_options.Workers = None,
+    workers: serve_options.Workers = 0,
     offline: options.Offline = False,
     no_compilation_cache: options.NoCompilationCache = False,
     log_format: serve_options.LogFormatOption = serve_options.LogFormat.text,

@@ -85,12 +85,12 @@ MaxWaiting = Annotated[
     int, _limits("--max-waiting", min=0, help="Requests that may wait for that; then 429.")
 ]
 Workers = Annotated[
-    int | None,
+    int,
     typer.Option(
         "--workers",
-        min=1,
-        help="Processes that speak with LiteRT, each with --threads; requests at the same time are "
-        "divided among them. Default: 2 where there are two processors.",
+        min=0,
+        help="Processes of one thread each that speak in place of the server's own (LiteRT). For "
+        "many requests at once: one for each processor.",
         rich_help_panel="Running",
     ),
 ]

@@ -1,5 +1,6 @@
 """The command `synthesize`."""
 
+import os
 import time
 from collections.abc import Generator, Sequence
 from functools import partial
@@ -14,7 +15,6 @@ from pocket_tts_jax.cli import options, speech_options
 from pocket_tts_jax.cli.console import command, say, set_logging, stderr
 from pocket_tts_jax.cli.defaults import language_for
 from pocket_tts_jax.errors import ConfigError, GenerationError
-from pocket_tts_jax.workers.processors import count_processors
 
 if TYPE_CHECKING:
     from pocket_tts_jax.bulk.corpus import Tally
@@ -168,7 +168,14 @@ def _speak(
         return speak_on_ray(rows, how, workers, ray)
     from pocket_tts_jax.bulk.workers import speak_in_processes
 
-    return speak_in_processes(rows, how, workers or count_processors())
+    return speak_in_processes(rows, how, workers or processors())
+
+
+def processors() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class _Bar:

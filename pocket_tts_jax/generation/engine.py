@@ -79,10 +79,7 @@ class Worker(Protocol):
 class Workers(Protocol):
     """The workers of an engine."""
 
-    @property
-    def processes(self) -> int:
-        """How many processes speak, this one included."""
-        ...
+    def __len__(self) -> int: ...
 
     def place(self) -> AbstractContextManager[Worker | None]:
         """Where to speak a stream, until the context ends: None is this process."""

@@ -35,8 +35,9 @@ class LiteRTEngine:
             of them, in turns: with half of them each, the first audio takes half as long again and
             speech as a whole takes no less.
         cache_folder: folder in which packed weights are kept; None packs into memory.
-        workers: number of processes that speak, this one included. Streams at the same time are
-            divided among them. The packed weights in `cache_folder` are in memory once.
+        workers: number of processes, of one thread each, that speak in place of this one: many
+            streams gain by it, and a single one is slower. The packed weights in `cache_folder`
+            are in memory once.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -52,7 +53,7 @@ class LiteRTEngine:
         *,
         threads: int = 2,
         cache_folder: str | Path | None = None,
-        workers: int = 1,
+        workers: int = 0,
     ) -> None:
         if threads < 1:
             raise ConfigError(f"threads must be 1 or more, got {threads}")
@@ -67,12 +68,12 @@ class LiteRTEngine:
         self._encoder: LiteRTModel | None = None
         self._encoder_lock = threading.Lock()
         self.workers: Workers | None = None
-        if workers > 1:
+        if workers:
             from pocket_tts_jax.workers.crew import Crew  # here: most engines have none
 
             path = self.folder.path
-            make = partial(LiteRTEngine, path, threads=threads, cache_folder=cache_folder)
-            self.workers = Crew(make, workers - 1)
+            make = partial(LiteRTEngine, path, threads=1, cache_folder=cache_folder)
+            self.workers = Crew(make, workers)
 
     @property
     def transformer_fingerprint(self) -> str:
@@ -145,10 +146,9 @@ class LiteRTEngine:
         return max(self.folder.batches)
 
     def speak(self, jobs: Sequence[Job]) -> list[Audio]:
-        """The samples of every job, in each process as many at a time as the export has rows."""
+        """The samples of every job, in each worker as many at a time as the export has rows."""
         rows = max(self.folder.batches, default=1)
-        rows *= 1 if self.workers is None else self.workers.processes
-        return speak_together(self, jobs, rows)
+        return speak_together(self, jobs, rows * len(self.workers or [self]))
 
     def warmup(self, flow_steps: int, max_tokens: int) -> None:
         """Does nothing: loading has packed the weights of all signatures."""

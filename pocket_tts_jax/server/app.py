@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -88,7 +89,11 @@ def _speak_once(served: ServedModel, settings: ServerSettings) -> None:
         return  # clients name or upload theirs
     voice = served.voice(settings.voice or served.model.default_voice())
     encoder = open_encoder(FORMATS["mp3"], served.model.sample_rate)
-    for samples in speak(served, SpeechRequest("Ready.", voice), threading.Event()):
+    places = len(served.model.engine.workers or [served])
+    request = SpeechRequest("Ready.", voice)
+    streams = [speak(served, request, threading.Event()) for _ in range(places)]
+    first = [next(stream) for stream in streams]  # at the same time, and so one in each worker
+    for samples in chain(first, *streams):
         encoder.encode(samples)
     encoder.close()
 

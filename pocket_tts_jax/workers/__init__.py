@@ -1,1 +1,1 @@
-"""Processes that speak with one model, beside the one that loaded it."""
+"""Processes that speak in place of the one that loaded the model."""

@@ -43,13 +43,13 @@ def main() -> None:
     orders, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     try:
-        engine = pickle.load(orders)()
-    except Exception as error:
-        _write(answers, _told(error))
-        return
-    _write(answers, Ready())
-    desk = _Desk(engine, answers)
-    try:
+        make = pickle.load(orders)
+        try:
+            engine = make()
+        except Exception as error:
+            return _write(answers, _told(error))
+        _write(answers, Ready())
+        desk = _Desk(engine, answers)
         while True:
             desk.take(pickle.load(orders))
     except (EOFError, OSError):  # the other process closed the pipe or was killed
@@ -162,11 +162,9 @@ class _Stream:
 
 def _told(error: Exception) -> TTSError:
     """The error as it can be sent."""
-    return (
-        error
-        if isinstance(error, TTSError)
-        else GenerationError(f"{type(error).__name__}: {error}")
-    )
+    if isinstance(error, TTSError):
+        return error
+    return GenerationError(f"{type(error).__name__}: {error}")
 
 
 def _write(pipe: Pipe, message: object) -> None:

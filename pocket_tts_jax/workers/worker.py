@@ -250,7 +250,11 @@ def _begin_process() -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", _PROGRAM]
     try:
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for this process, also while that one imports
         )
     except OSError as error:
         raise GenerationError(f"The system cannot begin a worker process: {error}") from error

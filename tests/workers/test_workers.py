@@ -14,7 +14,6 @@ import numpy as np
 import psutil
 import pytest
 
-from pocket_tts_jax import open_model
 from pocket_tts_jax.errors import CheckpointError, ConfigError, GenerationError, TextError
 from pocket_tts_jax.generation.engine import Audio
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
@@ -114,16 +113,16 @@ def test_a_text_is_resumed_at_a_chunk(worker, alone, voice) -> None:
 
 
 def test_streams_at_the_same_time_are_divided(model, alone, voice) -> None:
-    crew, worker = crew_of(model), crew_of(model)._workers[0]
+    workers = crew_of(model)._workers
     texts = [f"Sentence number {n} is spoken beside the others." for n in range(6)]
     streams = [model.generate_audio_stream(voice, text, seed=n) for n, text in enumerate(texts)]
     parts = [[next(stream)] for stream in streams]
-    assert (crew._here, worker.streams) == (3, 3)
+    assert [worker.streams for worker in workers] == [3, 3]
     for part, stream, (seed, text) in zip(parts, streams, enumerate(texts), strict=True):
         part.extend(stream)
         expected = alone.generate_audio(voice, text, seed=seed)
         _assert_close(np.concatenate(part), expected)
-    assert (crew._here, worker.streams) == (0, 0)
+    assert [worker.streams for worker in workers] == [0, 0]
 
 
 def test_a_batch_is_divided(model, alone, voice) -> None:
@@ -238,8 +237,8 @@ def test_a_killed_worker_is_replaced(alone, voice) -> None:
         (second,) = crew._workers
         assert second is not first
         second.wait()
-        with crew.place() as other:
-            assert other is second
+        with crew.place() as next_one:
+            assert next_one is second
             assert list(speak(second, alone, voice, "It speaks again."))
     crew.close()
 
@@ -263,7 +262,7 @@ def test_signals_are_for_the_process_that_asks(worker, alone, voice) -> None:
 def test_workers_end_with_the_process_that_began_them() -> None:
     code = (
         "from pocket_tts_jax import TTSModel\n"
-        "model = TTSModel.load_model(workers=3)\n"
+        "model = TTSModel.load_model(workers=2)\n"
         "print(*(w._hearing._process.pid for w in model.engine.workers._workers), flush=True)\n"
         "input()"
     )
@@ -285,7 +284,7 @@ def test_workers_end_with_the_process_that_began_them() -> None:
 
 
 def test_a_model_that_is_freed_takes_its_workers_along() -> None:
-    model = TTSModel.load_model(workers=2)
+    model = TTSModel.load_model(workers=1)
     (worker,) = crew_of(model)._workers
     process = process_of(worker)
     del worker, model
@@ -305,20 +304,25 @@ def test_a_fork_is_refused(model, voice) -> None:
         assert pool.submit(lambda: model.generate_audio(voice, "Here.")).result().size
 
 
+def test_a_closed_engine_speaks_nowhere() -> None:
+    model = TTSModel.load_model(workers=1)
+    voice = model.get_state_for_audio_prompt(model.default_voice())
+    before = len(psutil.Process().children())
+    frames = model.generate_audio_stream(voice, LONG)
+    next(frames)
+    model.engine.close()
+    with pytest.raises(GenerationError):
+        list(frames)
+    with pytest.raises(GenerationError):
+        model.generate_audio(voice, LONG)
+    assert len(psutil.Process().children()) == before - 1
+
+
 def test_options_are_checked() -> None:
-    with pytest.raises(ConfigError, match="1 or more"):
-        TTSModel.load_model(workers=0)
+    with pytest.raises(ConfigError, match="0 or more"):
+        TTSModel.load_model(workers=-1)
     with pytest.raises(ConfigError, match="Only the LiteRT engine"):
         TTSModel.load_model(workers=2, engine="jax")
-    assert TTSModel.load_model(workers=None, engine="jax").engine.workers is None
-
-
-@pytest.mark.parametrize(("processors", "processes"), [(1, 1), (2, 2), (16, 2)])
-def test_none_chooses_by_the_processors(monkeypatch, processors, processes) -> None:
-    monkeypatch.setattr(open_model, "count_processors", lambda: processors)
-    engine = TTSModel.load_model(workers=None).engine
-    assert (1 if engine.workers is None else engine.workers.processes) == processes
-    engine.close()
 
 
 def test_whole_batches_are_computed_without_workers(model) -> None:
