@@ -150,7 +150,8 @@ class Batcher:
     def _expects_others(self, until: float) -> bool:
         """Whether a stream that was just served may be back before `until`."""
         now = time.monotonic()
-        recent = any(now - moment < PATIENCE for moment in self._served.values())
+        moments = list(self._served.values())  # `leave` comes from the garbage collector too
+        recent = any(now - moment < PATIENCE for moment in moments)
         return recent and now < until
 
     def _mates(self, request: StepRequest) -> list[StepRequest]:

@@ -109,7 +109,9 @@ class CachePool:
         self._config, self._capacities, self._rows = config, capacities, rows
         self._caches: dict[int, list[HostCache]] = {capacity: [] for capacity in capacities}
         self._used: set[HostCache] = set()
-        self._lock = threading.Lock()
+        # Latents that are collected as garbage give their cache back, in any thread and at any
+        # place: also inside `take`.
+        self._lock = threading.RLock()
 
     def take(self, positions: int) -> HostCache:
         """A cache of the smallest capacity that holds `positions`, at position 0.

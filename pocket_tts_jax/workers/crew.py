@@ -22,7 +22,7 @@ class Crew:
 
     def __init__(self, make: MakeEngine, workers: int) -> None:
         self._make, self._process = make, os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # streams that are collected as garbage end anywhere
         self._workers = [Worker(make) for _ in range(workers)]
         try:
             for worker in self._workers:

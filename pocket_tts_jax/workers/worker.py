@@ -52,7 +52,7 @@ class Worker:
     def __init__(self, make: MakeEngine) -> None:
         self.streams = 0  # open now; counted by the crew
         self._numbers = count()
-        self._sending = threading.Lock()
+        self._sending = threading.RLock()  # streams that are collected as garbage end anywhere
         self._voices: dict[int, tuple[int, VoiceState]] = {}  # by id, with their numbers
         process = _begin_process()
         assert process.stdin is not None and process.stdout is not None

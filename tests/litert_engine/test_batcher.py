@@ -13,11 +13,13 @@ from pocket_tts_jax.generation.sampling import Sampling
 from pocket_tts_jax.generation.stream import stream
 from pocket_tts_jax.litert_engine import batcher
 from pocket_tts_jax.litert_engine.batcher import COST, Batcher, StepTimes, cheapest_rows
+from pocket_tts_jax.litert_engine.caches import CachePool
 from pocket_tts_jax.litert_engine.engine import LiteRTEngine
 from pocket_tts_jax.litert_engine.runtime import LiteRTModel
 from pocket_tts_jax.testing.tiny_model import tiny_voice
 from pocket_tts_jax.text.prepare import Prompt
 from tests.exported import tiny_export
+from tests.patience import PATIENCE
 
 NAMES = {4: "decode_1_c256_b4", 8: "decode_1_c256_b8"}
 
@@ -204,3 +206,20 @@ def test_a_batch_that_was_slow_once_is_tried_again() -> None:
         times.add("alone", 1.0)
     assert 3 <= sum(batched(9.0) for _ in range(1000)) <= 20  # while the machine is busy
     assert sum(batched(2.0) for _ in range(1000)) > 700
+
+
+def test_a_cache_may_come_back_while_another_is_taken(engine: LiteRTEngine) -> None:
+    """The garbage collector gives it back, in any thread and at any place."""
+    pool = CachePool(engine.config, (256,), 4)
+    first, taken = pool.take(8), []
+
+    class Collected(set):
+        def __contains__(self, cache: object) -> bool:
+            pool.give(first)
+            return super().__contains__(cache)
+
+    pool._used = Collected(pool._used)
+    thread = threading.Thread(target=lambda: taken.append(pool.take(8)), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert taken == [first]

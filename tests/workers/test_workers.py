@@ -22,7 +22,7 @@ from pocket_tts_jax.tts_model import TTSModel
 from pocket_tts_jax.voice.state import VoiceState
 from pocket_tts_jax.weights.source import EMBEDDED
 from pocket_tts_jax.workers.crew import Crew
-from pocket_tts_jax.workers.messages import AHEAD
+from pocket_tts_jax.workers.messages import AHEAD, Stop
 from pocket_tts_jax.workers.worker import Worker
 from tests.patience import PATIENCE
 
@@ -302,6 +302,25 @@ def test_a_fork_is_refused(model, voice) -> None:
         finally:
             crew._process = os.getpid()
         assert pool.submit(lambda: model.generate_audio(voice, "Here.")).result().size
+
+
+def test_a_stream_may_end_where_others_begin(model) -> None:
+    """The garbage collector closes it, in any thread and at any place."""
+    crew = crew_of(model)
+
+    def end_inside() -> None:
+        place = crew.place()
+        worker = place.__enter__()
+        assert worker is not None
+        with crew._lock, worker._sending:
+            worker._send(Stop(-1))
+            place.__exit__(None, None, None)
+
+    thread = threading.Thread(target=end_inside, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert not any(worker.streams for worker in crew._workers)
 
 
 def test_a_closed_engine_speaks_nowhere() -> None:
