@@ -1,6 +1,6 @@
 """Load on the server: `python -m benchmarks.serve --json FILE [--reference pocket-tts]`.
 
-Starts `pocket-tts-jax serve`, as it is and with one process, and, where `--reference` names its
+Starts `pocket-tts-jax serve`, as it is and with two workers, and, where `--reference` names its
 command, `pocket-tts serve` with the same weights and voice, one after the other in each round. So
 many clients ask each of them for the same text again and again, over `POST /tts`, which all have.
 First audio is the time from the request to the first byte behind the WAV header, the aggregate
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def _servers(options: argparse.Namespace) -> dict[str, list[str]]:
-    servers = {"ours": _ours(options), "ours, 1 process": [*_ours(options), "--workers", "0"]}
+    servers = {"ours": _ours(options), "ours, 2 workers": [*_ours(options), "--workers", "2"]}
     if options.reference is not None:
         theirs = [options.reference, "serve", "--config", str(options.config.resolve())]
         servers["pocket-tts"] = [*theirs, "--default-voice", str(options.voice.resolve())]

@@ -104,7 +104,7 @@ class Engine(VoiceMaker, Protocol):
 
     @property
     def workers(self) -> Workers | None:
-        """Processes that speak streams beside this one, if any."""
+        """Processes that speak in place of this one, if any."""
         ...
 
     @property

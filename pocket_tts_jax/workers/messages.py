@@ -27,12 +27,11 @@ MakeEngine = Callable[[], Engine]
 
 @dataclass(frozen=True)
 class Begin:
-    """Begin a stream. `voice` is a voice, or the number of one that was sent before."""
+    """Begin a stream. `voice` is kept under the number `keep`; None is the one that is there."""
 
     stream: int
-    voice: VoiceState | int
+    voice: VoiceState | None
     keep: int
-    """The number under which the voice is kept."""
     sampling: Sampling
     first_chunk: int
     words: bool
@@ -92,7 +91,4 @@ class Ended:
 
 
 Said = Audio | ChunkReport | SpokenWord | Asks | Ended
-Answers = list[tuple[int, Said]]
-"""What streams say, in order, each with the number of the stream."""
-
 Pipe = IO[Any]

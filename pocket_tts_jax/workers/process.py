@@ -75,7 +75,7 @@ class _Desk:
             one.take(order)
 
     def _begin(self, order: Begin) -> None:
-        if isinstance(order.voice, VoiceState):
+        if order.voice is not None:
             self._voices[order.keep] = order.voice
         one = _Stream(order, self._voices[order.keep], self._engine, self._said)
         self._streams[order.stream] = one

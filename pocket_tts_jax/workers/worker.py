@@ -129,7 +129,7 @@ class Worker:
                 oldest = self._voices.pop(next(iter(self._voices)))
                 self._write(Forget(oldest[0]))
             self._voices[id(voice)] = keep, voice
-            sent = voice if known is None else keep
+            sent = voice if known is None else None
             self._write(Begin(number, sent, keep, sampling, first_chunk, words))
 
     def _feed(self, number: int, stream: "_Stream", prompts: Iterable[Prompt | Pause]) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import faulthandler
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,16 +14,8 @@ from pocket_tts_jax.server.run import Stop, run_server
 from pocket_tts_jax.server.settings import ServerSettings
 from pocket_tts_jax.text.prepare import Prompt
 from pocket_tts_jax.tts_model import TTSModel
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_until
 from tests.server.stub import StubEngine, stub_model
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what the server does after its answer was sent: its log and its figures."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "this did not happen"
-        time.sleep(0.01)
 
 
 @dataclass

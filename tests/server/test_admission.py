@@ -20,8 +20,8 @@ from pocket_tts_jax.server.problems import Problem
 from pocket_tts_jax.server.scheduler import Together, Turns, scheduler_for
 from pocket_tts_jax.server.settings import ServerSettings
 from tests.folders import ROOT
-from tests.patience import PATIENCE
-from tests.server.running import Running, running, wait_until
+from tests.patience import PATIENCE, wait_until
+from tests.server.running import Running, running
 from tests.server.stub import StubEngine, stub_model
 from tests.signals import signals_reach_children
 

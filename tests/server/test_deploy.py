@@ -20,8 +20,7 @@ import pytest
 import yaml
 
 from tests.folders import ROOT
-from tests.patience import PATIENCE
-from tests.server.running import wait_until
+from tests.patience import PATIENCE, wait_until
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "pocket-tts.service"

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pocket_tts_jax.server.log import log_event, log_failure, set_up_logging
-from tests.patience import PATIENCE
-from tests.server.running import Running, wait_until
+from tests.patience import PATIENCE, wait_until
+from tests.server.running import Running
 
 SECRET = "My grandmother's maiden name is Featherstonehaugh."
 

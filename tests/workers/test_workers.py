@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -24,12 +24,11 @@ from pocket_tts_jax.weights.source import EMBEDDED
 from pocket_tts_jax.workers.crew import Crew
 from pocket_tts_jax.workers.messages import AHEAD, Stop
 from pocket_tts_jax.workers.worker import Worker
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_until
 
 TEXT = "The first sentence is short. [pause:0.3] The second one comes after a pause."
 LONG = "This text has many sentences, so that it takes a while. " * 40
 OPTIONS = TextOptions(pauses=True)
-Speak = Callable[..., Generator[Audio, None, None]]
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +66,6 @@ def crew_of(model: TTSModel) -> Crew:
 
 def process_of(worker: Worker) -> psutil.Process:
     return psutil.Process(worker._hearing._process.pid)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "this did not happen"
-        time.sleep(0.01)
 
 
 def speak(worker: Worker, model: TTSModel, voice: VoiceState, text, seed=7, **options):
